@@ -62,9 +62,7 @@ class ApiError(RyzeError):
         headers: more headers for the answer, e.g. ``Retry-After``.
     """
 
-    def __init__(
-        self, status: int, message: str, headers: Mapping[str, str] | None = None
-    ) -> None:
+    def __init__(self, status: int, message: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(f"{status} {message}")
         self.status = status
         self.message = message

@@ -1,0 +1,45 @@
+"""HTTP: what comes in at the one port, and the routes of the API.
+
+front_door        the listener: /ws/ to the gateway, everything else to Quart
+http_connection   one HTTP connection, on Hypercorn's protocol
+auth, rate_limit  what every request passes before its handler
+responses         the one shape of success, and the one of errors
+upgrade           the checks before a WebSocket
+one module for each resource: websocket_config, instances, publish, health
+"""
+
+from quart import Response, request
+from quart_trio import QuartTrio
+
+from ryze.api import auth, health, instances, publish, websocket_config
+from ryze.api.responses import register_error_handlers
+from ryze.api.services import Services
+from ryze.errors import ApiError
+
+__all__ = ["Services", "create_app"]
+
+
+def create_app(services: Services) -> QuartTrio:
+    """The HTTP application of a server."""
+    app = QuartTrio("ryze", static_folder=None)
+    app.extensions["ryze"] = services
+    app.config["MAX_CONTENT_LENGTH"] = services.settings.max_body_bytes
+    app.config["BODY_TIMEOUT"] = services.settings.body_timeout_seconds
+    app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
+    app.before_request(auth.admit)
+    app.after_request(auth.add_rate_limit_headers)
+    register_error_handlers(app)
+    for module in (websocket_config, instances, publish, health):
+        app.register_blueprint(module.blueprint)
+    app.add_url_rule("/ws/<path:name>", view_func=_not_an_upgrade, methods=_NOT_GET)
+    return app
+
+
+_NOT_GET = ["POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+
+
+async def _not_an_upgrade(name: str) -> Response:
+    """A WebSocket path with another method than GET, which alone reaches the gateway."""
+    if "Upgrade" in request.headers:
+        raise ApiError(400, "Invalid WebSocket handshake")
+    raise ApiError(405, "Method not allowed", {"Allow": "GET"})

@@ -1,0 +1,159 @@
+"""Who may do what: tokens, and what a route asks for (contract, section 1).
+
+Every request passes `admit` before its handler: it finds out whose token was sent, counts the
+request, and refuses what may not go on. A route says what it needs with `access`; what no route
+answers to (404, 405) is counted all the same.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import TypeVar
+
+from quart import Response, current_app, g, request
+
+from ryze.api.rate_limit import Window
+from ryze.api.services import services
+from ryze.errors import ApiError
+from ryze.registry import Principal
+from ryze.store import Instance
+
+__all__ = [
+    "Scope",
+    "access",
+    "account_id",
+    "add_rate_limit_headers",
+    "admit",
+    "check_pass",
+    "instance",
+    "own_instance",
+    "sent_token",
+]
+
+_BEARER = "bearer "
+
+F = TypeVar("F", bound=Callable[..., object])
+
+
+class Scope(Enum):
+    """Which tokens a route takes."""
+
+    # None at all, and no rate limit: for load balancers and monitoring.
+    OPEN = auto()
+    # A TokenAccount only.
+    ACCOUNT = auto()
+    # A TokenAccount, or the TokenInstance of the instance in the path, if there is one.
+    INSTANCE = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class _Access:
+    scope: Scope | None
+    limit: str
+
+
+# Of what is no route: it needs no token to be told so.
+_NO_ROUTE = _Access(None, "global")
+
+
+def access(scope: Scope, limit: str = "global") -> Callable[[F], F]:
+    """Declare what the decorated handler asks of a request.
+
+    Args:
+        scope: the tokens it takes.
+        limit: the name of the rate limit that it counts against.
+    """
+
+    def mark(handler: F) -> F:
+        handler.access = _Access(scope, limit)  # type: ignore[attr-defined]
+        return handler
+
+    return mark
+
+
+def sent_token(headers: Mapping[str, str], query_token: str = "") -> str:
+    """The token of a request: header ``token``, then ``Authorization``, then the query's."""
+    authorization = headers.get("authorization", "").strip()
+    is_bearer = authorization[: len(_BEARER)].lower() == _BEARER
+    bearer = authorization[len(_BEARER) :] if is_bearer else ""
+    candidates = (headers.get("token", ""), bearer, query_token)
+    return next((token.strip() for token in candidates if token.strip()), "")
+
+
+async def admit() -> None:
+    """Let the current request pass to its handler.
+
+    Raises:
+        ApiError: 401, 429, or 503 while the server shuts down.
+    """
+    asked = _asked()
+    if asked.scope is Scope.OPEN:
+        return
+    g.principal = _principal(asked.scope)
+    who = g.principal.key if g.principal else (request.remote_addr or "")
+    g.window = services().rate_limits.hit(asked.limit, who)
+    if services().gateway.is_draining:
+        raise ApiError(503, "Server is shutting down")
+    if asked.scope is not None:
+        check_pass(g.principal, g.window)
+    elif g.window:
+        g.window.check()
+
+
+def check_pass(principal: Principal | None, window: Window | None) -> Principal:
+    """Who may go on. An address that sends one wrong token after another is told to stop.
+
+    Raises:
+        ApiError: 429 if this was one request too many, else 401 if no valid token came with it.
+    """
+    if window:
+        window.check()
+    if principal is None:
+        raise ApiError(401, "Invalid token")
+    return principal
+
+
+async def add_rate_limit_headers(response: Response) -> Response:
+    """On every answer that was counted, whatever came of it."""
+    if window := g.get("window"):
+        response.headers.update(window.headers())
+    return response
+
+
+def account_id() -> int:
+    """The account of the request's token."""
+    principal: Principal = g.principal
+    return principal.account_id
+
+
+def own_instance() -> Instance | None:
+    """The instance that the request's token is limited to; None for a TokenAccount."""
+    principal: Principal = g.principal
+    return principal.instance
+
+
+def instance(name: str) -> Instance:
+    """The instance of that name, which the request's token may use.
+
+    Raises:
+        ApiError: 404.
+    """
+    found = services().registry.find(account_id(), name)
+    if found is None:
+        raise ApiError(404, "Instance not found")
+    return found
+
+
+def _asked() -> _Access:
+    handler = current_app.view_functions.get(request.endpoint or "")
+    asked: _Access = getattr(handler, "access", _NO_ROUTE)
+    return asked
+
+
+def _principal(scope: Scope | None) -> Principal | None:
+    headers = {name.lower(): value for name, value in request.headers.items()}
+    principal = services().registry.authenticate(sent_token(headers))
+    if principal is None or (scope is Scope.ACCOUNT and principal.instance):
+        return None
+    name = (request.view_args or {}).get("name")
+    return principal if name is None or principal.may_use(name) else None

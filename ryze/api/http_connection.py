@@ -1,0 +1,256 @@
+"""One HTTP connection, on Hypercorn's protocol.
+
+This module alone uses Hypercorn's internals (pinned to their minor version). It takes over
+`TCPServer` with three changes:
+
+- A ``GET /ws/...`` is not answered here: the connection ends with `upgrade` set, and the caller
+  hands the stream to the gateway. The request is taken from the HTTP parser, so it works at any
+  place where a request can stand (first, kept alive, pipelined), and never inside a body.
+- No send waits for ever: Hypercorn shields its sends without a deadline, and a peer that does
+  not read could hold up a shutdown.
+- HTTP/2 is not offered (no ALPN, no h2c, no prior knowledge): browsers would tunnel WebSockets
+  through it.
+"""
+
+import logging
+import sys
+from contextlib import suppress
+from dataclasses import dataclass
+from http import HTTPStatus
+from math import inf
+from typing import cast
+
+import h11
+import trio
+from hypercorn.app_wrappers import ASGIWrapper
+from hypercorn.config import Config
+from hypercorn.events import Closed, Event, RawData
+from hypercorn.protocol.h11 import H11Protocol
+from hypercorn.trio.task_group import TaskGroup
+from hypercorn.trio.tcp_server import TCPServer
+from hypercorn.trio.worker_context import WorkerContext
+from hypercorn.typing import ConnectionState
+from hypercorn.utils import parse_socket_addr
+from quart_trio import QuartTrio
+
+from ryze.errors import error_body
+from ryze.gateway.handshake import is_for_gateway
+from ryze.settings import Settings
+
+__all__ = ["HttpConnection", "HttpServer", "Stream", "Upgrade"]
+
+# What a connection comes in on: plain, or with TLS.
+Stream = trio.SocketStream | trio.SSLStream[trio.SocketStream]
+
+_RECEIVE_BYTES = 65536
+
+# An answer that came before the end of the request's body is lost if we close with bytes
+# unread, as that resets the connection. So those are read for so long.
+_LINGER_SECONDS = 2
+
+_BROKEN = (trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError)
+
+
+@dataclass(frozen=True)
+class Upgrade(Exception):
+    """The peer asks for a WebSocket.
+
+    Args:
+        request: the complete request head.
+        trailing: what the peer has sent behind it.
+    """
+
+    request: h11.Request
+    trailing: bytes
+
+
+class HttpServer:
+    """What all HTTP connections of a server share.
+
+    Args:
+        app: answers the requests.
+        settings: for the limits.
+    """
+
+    def __init__(self, app: QuartTrio, settings: Settings) -> None:
+        self.app = ASGIWrapper(app)
+        self.context = WorkerContext(None)
+        self.config = Config()
+        self.config.accesslog = None
+        self.config.errorlog = logging.getLogger("ryze.http")
+        self.config.include_server_header = False
+        self.config.h11_max_incomplete_size = settings.max_header_bytes
+        self.config.keep_alive_timeout = settings.keep_alive_seconds
+        # A producer posts its events on one connection: there is no use in ending that.
+        self.config.keep_alive_max_requests = sys.maxsize
+        self.head_seconds = settings.handshake_timeout_seconds
+        self.send_seconds = settings.body_timeout_seconds
+
+    async def terminate(self) -> None:
+        """Close idle connections now, the others after the answer they are at."""
+        await self.context.terminated.set()
+
+
+class HttpConnection(TCPServer):
+    """One connection, as long as it is HTTP.
+
+    Args:
+        server: what it shares with the others.
+        stream: the peer's end; the caller closes it.
+        first: the bytes that were read from it already.
+        head_deadline: until then the first request head must be complete, on Trio's clock.
+    """
+
+    def __init__(
+        self, server: HttpServer, stream: Stream, first: bytes, head_deadline: float
+    ) -> None:
+        super().__init__(
+            server.app,
+            server.config,
+            server.context,
+            ConnectionState({}),
+            stream,  # type: ignore[arg-type]  # see Stream
+        )
+        self._server = server
+        self._first = first
+        # Until when the request head that has begun must be complete; None between requests.
+        self._head_deadline: float | None = head_deadline
+        # Set once nothing more is to be sent: what still comes in is thrown away until then.
+        self._linger_until: float | None = None
+        # What the reading waits in.
+        self._receiving = trio.CancelScope()
+        # Set when the connection has stopped being HTTP.
+        self._upgrade: Upgrade | None = None
+
+    async def run(self) -> Upgrade | None:  # type: ignore[override]
+        """Answer requests until the connection is over, or the peer asks for a WebSocket.
+
+        Cancelling it ends the requests in hand; an answer that is just being sent is finished,
+        unless `abort` is called.
+        """
+        sock = self._socket()
+        client = parse_socket_addr(sock.family, sock.getpeername())
+        server = parse_socket_addr(sock.family, sock.getsockname())
+        async with TaskGroup() as task_group:
+            self._task_group = task_group
+            self.protocol = _Protocol(  # type: ignore[assignment]
+                self.app,
+                self.config,
+                self.context,
+                task_group,
+                ConnectionState({}),
+                isinstance(self.stream, trio.SSLStream),
+                client,
+                server,
+                self.protocol_send,
+            )
+            await self._read_data()
+            await self.idle_task.stop()
+        return self._upgrade
+
+    def abort(self) -> None:
+        """Close the socket under whatever is going on."""
+        self._socket().close()
+
+    async def protocol_send(self, event: Event) -> None:
+        """What Hypercorn's protocol wants done on the wire."""
+        if isinstance(event, RawData):
+            await self._send(event.data)
+        elif isinstance(event, Closed):
+            await self._finish()
+            await self.protocol.handle(event)
+        else:
+            await super().protocol_send(event)
+
+    async def _send(self, data: bytes) -> None:
+        async with self.send_lock:
+            try:
+                # Shielded, so that no answer is cut off when its request is over.
+                deadline = trio.current_time() + self._server.send_seconds
+                with trio.CancelScope(shield=True, deadline=deadline) as scope:
+                    await self.stream.send_all(data)
+            except _BROKEN:
+                await self.protocol.handle(Closed())
+            if scope.cancelled_caught:
+                self.abort()
+
+    async def _read_data(self) -> None:
+        data = self._first
+        while data:
+            if self._linger_until is None:
+                try:
+                    await self.protocol.handle(RawData(data))
+                except Upgrade as upgrade:
+                    self._upgrade = upgrade
+                    return
+            data = await self._receive()
+        await self.protocol.handle(Closed())
+
+    async def _receive(self) -> bytes:
+        with (
+            trio.CancelScope(deadline=self._read_deadline()) as self._receiving,
+            suppress(*_BROKEN),
+        ):
+            return bytes(await self.stream.receive_some(_RECEIVE_BYTES))
+        if self._receiving.cancelled_caught and self._linger_until is None:
+            await self._h11._send_error_response(HTTPStatus.REQUEST_TIMEOUT)
+            await self._finish()
+        return b""
+
+    def _read_deadline(self) -> float:
+        if self._linger_until is not None:
+            return self._linger_until
+        connection = self._h11.connection
+        if connection.their_state is not h11.IDLE or not connection.trailing_data[0]:
+            self._head_deadline = None
+            return inf
+        if self._head_deadline is None:
+            self._head_deadline = trio.current_time() + self._server.head_seconds
+        return self._head_deadline
+
+    async def _finish(self) -> None:
+        """Nothing more will be sent: say so, and let the reading come to its end."""
+        if self._linger_until is None:
+            has_unread_body = self._h11.connection.their_state is h11.SEND_BODY
+            linger = _LINGER_SECONDS if has_unread_body else 0
+            self._linger_until = trio.current_time() + linger
+            if isinstance(self.stream, trio.SocketStream):
+                with suppress(*_BROKEN):
+                    await self.stream.send_eof()
+            self._receiving.deadline = self._linger_until
+
+    async def _initiate_server_close(self) -> None:
+        await self.protocol.handle(Closed())
+        await self._finish()
+
+    @property
+    def _h11(self) -> "_Protocol":
+        return cast(_Protocol, self.protocol)
+
+    def _socket(self) -> trio.socket.SocketType:
+        stream: Stream = self.stream
+        return (
+            stream.socket
+            if isinstance(stream, trio.SocketStream)
+            else stream.transport_stream.socket
+        )
+
+
+class _Protocol(H11Protocol):
+    async def _check_protocol(self, event: h11.Request) -> None:
+        """Hypercorn looks here for HTTP/2; we look for WebSockets."""
+        if is_for_gateway(event):
+            raise Upgrade(event, bytes(self.connection.trailing_data[0]))
+
+    async def _send_error_response(self, status_code: int) -> None:
+        """Answer what is not a request."""
+        body = error_body(HTTPStatus(status_code).phrase)
+        headers = [
+            (b"content-type", b"application/json"),
+            (b"content-length", str(len(body)).encode()),
+            (b"connection", b"close"),
+            *self.config.response_headers("h11"),
+        ]
+        await self._send_h11_event(h11.Response(status_code=status_code, headers=headers))
+        await self._send_h11_event(h11.Data(data=body))
+        await self._send_h11_event(h11.EndOfMessage())

@@ -1,0 +1,170 @@
+"""Create, list and delete instances (contract, section 5)."""
+
+from typing import Annotated
+
+import msgspec
+import structlog
+from quart import Blueprint, Response, request
+
+from ryze.api import auth
+from ryze.api.auth import Scope, access
+from ryze.api.responses import read_json, success
+from ryze.api.services import services
+from ryze.api.websocket_config import SetWebsocket, as_json
+from ryze.errors import AlreadyExists, ApiError
+from ryze.events import EventType
+from ryze.store import (
+    DISABLED,
+    Instance,
+    InstanceSettings,
+    QuotaExceeded,
+    WebsocketConfig,
+    new_token,
+)
+
+__all__ = ["NewInstance", "blueprint"]
+
+blueprint = Blueprint("instances", __name__)
+
+_log = structlog.get_logger("ryze.http")
+
+# What the WhatsApp side would report; until a producer is connected, nothing is known of it.
+_STATUS = "disconnected"
+
+InstanceName = Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z0-9_-]{1,100}\Z")]
+
+# It must be possible to send it as a header.
+GivenToken = Annotated[str, msgspec.Meta(pattern=r"\A\s*[\x21-\x7e]{0,255}\s*\Z")]
+
+
+class NewInstance(msgspec.Struct, rename="camel"):
+    """The body of a creation, without its blocks; null counts as absent."""
+
+    name: InstanceName
+    token: GivenToken | None = None
+    auto_reject_calls: bool | None = None
+    call_reject_message: str | None = None
+    ignore_group_messages: bool | None = None
+    keep_online_status: bool | None = None
+    auto_read_messages: bool | None = None
+    disable_history_sync: bool | None = None
+    ignore_status: bool | None = None
+
+    def settings(self) -> InstanceSettings:
+        """Its settings, with defaults for those that were not given."""
+        names = InstanceSettings.__dataclass_fields__
+        given = {name: getattr(self, name) for name in names}
+        return InstanceSettings(**{key: value for key, value in given.items() if value is not None})
+
+
+class _WebsocketBlock(msgspec.Struct, rename="camel"):
+    websocket_enabled: bool | None = None
+    websocket_events: list[EventType] | None = None
+    websocket_media_base64: bool | None = None
+
+    def config(self) -> WebsocketConfig | None:
+        """What is saved; None where nothing was given."""
+        given = (self.websocket_enabled, self.websocket_events, self.websocket_media_base64)
+        if given == (None, None, None):
+            return None
+        return SetWebsocket(bool(given[0]), *given[1:]).config()
+
+
+@blueprint.post("/api/instance/new")
+@access(Scope.ACCOUNT, limit="create")
+async def new_instance() -> Response:
+    """Create an instance of the account."""
+    body = await read_json(NewInstance)
+    websocket = await _websocket_block(body.name)
+    token = (body.token or "").strip() or new_token()
+    try:
+        instance = await services().registry.create_instance(
+            auth.account_id(), body.name, token, body.settings(), websocket
+        )
+    except AlreadyExists as error:
+        raise ApiError(409, _TAKEN[error.what]) from error
+    except QuotaExceeded as error:
+        raise ApiError(403, "Account instance quota exceeded") from error
+    return success(
+        "Instance created successfully",
+        201,
+        instance={"name": instance.name, "status": _STATUS, "token": instance.token},
+        data={"token": instance.token},
+        websocket=as_json(instance.websocket or DISABLED),
+    )
+
+
+_TAKEN = {"name": "Instance already exists", "token": "Token already in use"}
+
+
+async def _websocket_block(name: str) -> WebsocketConfig | None:
+    """The body's ``websocket*`` fields; wrong ones do not stop the creation."""
+    try:
+        return msgspec.json.decode(await request.get_data(), type=_WebsocketBlock).config()
+    except msgspec.ValidationError as error:
+        _log.warning("websocket block ignored", instance=name, error=str(error))
+        return DISABLED
+
+
+@blueprint.get("/api/instance/list")
+@access(Scope.INSTANCE)
+async def list_instances() -> Response:
+    """All instances of the account, or those named; a TokenInstance sees its own."""
+    found = _listed()
+    plural = "" if len(found) == 1 else "s"
+    return success(
+        f"{len(found)} Instance{plural} found",
+        instances=[_instance_json(instance) for instance in found],
+    )
+
+
+def _listed() -> list[Instance]:
+    if own := auth.own_instance():
+        return [own]
+    registry = services().registry
+    names = [
+        name for part in request.args.get("instanceName", "").split(",") if (name := part.strip())
+    ]
+    if not names:
+        return registry.instances(auth.account_id())
+    if len(names) == 1:
+        return [auth.instance(names[0])]
+    candidates = (registry.find(auth.account_id(), name) for name in dict.fromkeys(names))
+    return [instance for instance in candidates if instance is not None]
+
+
+def _instance_json(instance: Instance) -> dict[str, object]:
+    return {
+        "name": instance.name,
+        "status": _STATUS,
+        "connection": {
+            "state": _STATUS,
+            "numberJid": None,
+            "presenceStatus": None,
+            "displayStatus": None,
+        },
+        "websocket": as_json(instance.websocket or DISABLED),
+        "webhook": None,
+        "settings": _settings_json(instance.settings),
+    }
+
+
+def _settings_json(settings: InstanceSettings) -> dict[str, object]:
+    return {
+        "autoRejectCalls": settings.auto_reject_calls,
+        "callRejectMessage": settings.call_reject_message,
+        "ignoreGroupMessages": settings.ignore_group_messages,
+        "keepOnlineStatus": settings.keep_online_status,
+        "autoReadMessages": settings.auto_read_messages,
+        "disableHistorySync": settings.disable_history_sync,
+        "ignoreStatus": settings.ignore_status,
+    }
+
+
+@blueprint.delete("/api/instance/delete/<name>")
+@access(Scope.ACCOUNT)
+async def delete_instance(name: str) -> Response:
+    """Delete an instance and everything of it; its connections end."""
+    if not await services().registry.delete_instance(auth.instance(name)):
+        raise ApiError(404, "Instance not found")
+    return success("Instance deleted", instance={"status": "deleted"})

@@ -1,0 +1,33 @@
+"""Publish: how events come in over HTTP (contract, section 6)."""
+
+from quart import Blueprint, Response, request
+
+from ryze.api import auth
+from ryze.api.auth import Scope, access
+from ryze.api.responses import INVALID_BODY, success
+from ryze.api.services import services
+from ryze.errors import ApiError, InvalidEvent
+from ryze.events import Event, decode_events
+
+__all__ = ["blueprint"]
+
+blueprint = Blueprint("publish", __name__)
+
+
+@blueprint.post("/api/events/publish/<name>")
+@access(Scope.INSTANCE, limit="publish")
+async def publish(name: str) -> Response:
+    """Publish one event or an array of them; answered after the flush that handed them out."""
+    instance = auth.instance(name)
+    events = await _read_events()
+    clients = await services().hub.publish_all(instance.id, events)
+    return success("Event published", 202, published=len(events), clients=clients)
+
+
+async def _read_events() -> list[Event]:
+    if request.mimetype != "application/json":
+        raise ApiError(400, INVALID_BODY)
+    try:
+        return decode_events(await request.body)
+    except InvalidEvent as error:
+        raise ApiError(400, INVALID_BODY) from error

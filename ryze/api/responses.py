@@ -1,0 +1,85 @@
+"""The answers of every HTTP route: one shape for success, one for errors (contract, section 1)."""
+
+from http import HTTPStatus
+from typing import TypeVar
+
+import msgspec
+import structlog
+from quart import Response, request
+from quart_trio import QuartTrio
+from werkzeug.exceptions import HTTPException
+
+from ryze.errors import ApiError, StoreError, error_body
+
+__all__ = ["INVALID_BODY", "read_json", "register_error_handlers", "success"]
+
+INVALID_BODY = "Invalid request body"
+
+# What werkzeug calls otherwise, or not at all as we want to say it.
+_MESSAGES = {
+    404: "Not found",
+    405: "Method not allowed",
+    408: "Request timeout",
+    413: "Request body too large",
+}
+
+_log = structlog.get_logger("ryze.http")
+
+T = TypeVar("T")
+
+
+def success(message: str, status: int = 200, **resource: object) -> Response:
+    """``{"success": true, "message": ..., <resource>}``, keys in that order."""
+    return _json(msgspec.json.encode({"success": True, "message": message, **resource}), status)
+
+
+async def read_json(kind: type[T]) -> T:
+    """The request's JSON body as a `kind` (a msgspec struct).
+
+    Raises:
+        ApiError: 400, whatever is wrong with it.
+        RequestEntityTooLarge: it is over the limit; answered with 413.
+    """
+    if request.mimetype != "application/json":
+        raise ApiError(400, INVALID_BODY)
+    body = await request.get_data(as_text=False)
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise ApiError(400, INVALID_BODY) from error
+
+
+def register_error_handlers(app: QuartTrio) -> None:
+    """Whatever goes wrong on whatever route is answered in the one error shape."""
+    app.register_error_handler(ApiError, _api_error)
+    app.register_error_handler(HTTPException, _http_error)
+    app.register_error_handler(StoreError, _store_error)
+    app.register_error_handler(Exception, _crash)
+
+
+def _json(body: bytes, status: int) -> Response:
+    return Response(body, status, content_type="application/json")
+
+
+async def _api_error(error: ApiError) -> Response:
+    response = _json(error_body(error.message), error.status)
+    response.headers.update(error.headers)
+    return response
+
+
+async def _http_error(error: HTTPException) -> Response:
+    status = error.code or 500
+    headers = {name: value for name, value in error.get_headers() if name == "Allow"}
+    message = _MESSAGES.get(status) or HTTPStatus(status).phrase
+    return await _api_error(ApiError(status, message, headers))
+
+
+async def _store_error(error: StoreError) -> Response:
+    _log.error("database failed", path=request.path, error=str(error))
+    return await _api_error(ApiError(500, "Failed to get instance"))
+
+
+async def _crash(error: Exception) -> Response:
+    # The one place for an HTTP request: a bug ends this request and no other.
+    _log.error("request failed", path=request.path, exc_info=error)
+    return await _api_error(ApiError(500, "Internal server error"))

@@ -1,0 +1,36 @@
+"""What the handlers of a server work with; one object, handed to the HTTP application."""
+
+from dataclasses import dataclass
+from typing import cast
+
+from quart import current_app
+
+from ryze.api.rate_limit import RateLimits
+from ryze.gateway import Gateway, Hub
+from ryze.registry import Registry
+from ryze.settings import Settings
+from ryze.store import Database
+
+__all__ = ["Services", "services"]
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """See the classes of its members.
+
+    Args:
+        started_at: on Trio's clock.
+    """
+
+    settings: Settings
+    database: Database
+    hub: Hub
+    registry: Registry
+    rate_limits: RateLimits
+    gateway: Gateway
+    started_at: float
+
+
+def services() -> Services:
+    """Those of the application that handles the current request."""
+    return cast(Services, current_app.extensions["ryze"])

@@ -1,0 +1,77 @@
+"""Who may open a WebSocket: the checks before the upgrade, in order (contract, section 4)."""
+
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import h11
+
+from ryze.api.auth import check_pass, sent_token
+from ryze.api.rate_limit import RateLimits
+from ryze.errors import ApiError
+from ryze.gateway import Admission
+from ryze.gateway.handshake import GATEWAY_PATH, check_upgrade, header
+from ryze.registry import Principal, Registry
+from ryze.store import Instance
+
+__all__ = ["UpgradeDesk"]
+
+
+class UpgradeDesk:
+    """Decides on upgrade requests; what the gateway is handed as its `admit`.
+
+    Args:
+        registry: knows tokens and instances.
+        rate_limits: an upgrade counts against the global one.
+        allowed_origins: of pages in browsers, besides those of the same host.
+    """
+
+    def __init__(
+        self, registry: Registry, rate_limits: RateLimits, allowed_origins: tuple[str, ...]
+    ) -> None:
+        self._registry = registry
+        self._rate_limits = rate_limits
+        self._allowed_origins = frozenset(allowed_origins)
+
+    def admit(self, request: h11.Request, address: str) -> Admission:
+        """See `ryze.gateway.Admit`: every attempt is counted, whatever comes of it."""
+        path, _, query = request.target.decode("latin-1").partition("?")
+        raw_name = path.removeprefix(GATEWAY_PATH.decode())
+        name = unquote(raw_name)
+        principal = self._principal(request, query, name)
+        window = self._rate_limits.hit("global", principal.key if principal else address)
+        headers = window.headers() if window else {}
+        try:
+            if not raw_name or "/" in raw_name:
+                raise ApiError(404, "Not found")
+            check_upgrade(request)
+            self._check_origin(request)
+            instance = self._instance(check_pass(principal, window), name)
+        except ApiError as refusal:
+            raise ApiError(
+                refusal.status, refusal.message, {**headers, **refusal.headers}
+            ) from refusal
+        return Admission(instance, headers)
+
+    def _principal(self, request: h11.Request, query: str, name: str) -> Principal | None:
+        headers = {key: header(request, key.encode()) for key in ("token", "authorization")}
+        query_token = parse_qs(query).get("token", [""])[0]
+        principal = self._registry.authenticate(sent_token(headers, query_token))
+        return principal if principal and principal.may_use(name) else None
+
+    def _check_origin(self, request: h11.Request) -> None:
+        origin = header(request, b"origin").lower()
+        if not origin or not self._allowed_origins.isdisjoint({origin, "*"}):
+            return
+        if urlsplit(origin).netloc != header(request, b"host").lower():
+            raise ApiError(403, "Origin not allowed")
+
+    def _instance(self, principal: Principal, name: str) -> Instance:
+        instance = self._registry.find(principal.account_id, name)
+        if instance is None:
+            raise ApiError(404, "Instance not found")
+        if instance.websocket is None or not instance.websocket.enabled:
+            raise ApiError(
+                400,
+                "WebSocket is not enabled for this instance. "
+                f"Configure it first using POST /api/events/websocket/{name}",
+            )
+        return instance

@@ -1,0 +1,66 @@
+"""Set Websocket and Check Websocket (contract, sections 2 and 3)."""
+
+import msgspec
+from quart import Blueprint, Response
+
+from ryze.api import auth
+from ryze.api.auth import Scope, access
+from ryze.api.responses import read_json, success
+from ryze.api.services import services
+from ryze.errors import ApiError, StoreError
+from ryze.events import EventType
+from ryze.store import DISABLED, WebsocketConfig
+
+__all__ = ["SetWebsocket", "as_json", "blueprint"]
+
+blueprint = Blueprint("websocket_config", __name__)
+
+
+class SetWebsocket(msgspec.Struct, rename="camel"):
+    """The body of Set Websocket; null for an optional field counts as absent."""
+
+    enabled: bool
+    events: list[EventType] | None = None
+    media_base64: bool | None = None
+
+    def config(self) -> WebsocketConfig:
+        """What is saved: a repeated event is kept once, and nothing is kept of a disabled one."""
+        if not self.enabled:
+            return DISABLED
+        return WebsocketConfig(
+            True, tuple(dict.fromkeys(self.events or ())), bool(self.media_base64)
+        )
+
+
+def as_json(config: WebsocketConfig) -> dict[str, object]:
+    """The ``websocket`` object of answers."""
+    return {
+        "enabled": config.enabled,
+        "events": config.events,
+        "mediaBase64": config.media_base64,
+    }
+
+
+@blueprint.post("/api/events/websocket/<name>")
+@access(Scope.INSTANCE)
+async def set_websocket(name: str) -> Response:
+    """Turn the WebSocket of an instance on or off, and set its filter."""
+    instance = auth.instance(name)
+    config = (await read_json(SetWebsocket)).config()
+    if not await services().registry.configure_websocket(instance, config):
+        raise ApiError(404, "Instance not found")
+    return success("WebSocket configured successfully", websocket=as_json(config))
+
+
+@blueprint.get("/api/events/getWebsocket/<name>")
+@access(Scope.INSTANCE)
+async def get_websocket(name: str) -> Response:
+    """The WebSocket configuration of an instance, as the database has it."""
+    instance = auth.instance(name)
+    try:
+        config = await services().registry.websocket_config(instance)
+    except StoreError as error:
+        raise ApiError(500, "Failed to get websocket configuration") from error
+    if config is None:
+        raise ApiError(404, "WebSocket not configured for this instance")
+    return success("WebSocket configuration retrieved", websocket=as_json(config))

@@ -1,0 +1,223 @@
+"""The server, from its first file to its last connection: a table of contents.
+
+Everything is opened in the order in which it is needed and closed in reverse:
+
+    key file, database            store/
+    sockets                       listening, but nobody is accepted yet
+    hub, registry                 who is connected, who may connect
+    gateway, HTTP application     what serves them
+    front door                    accepts
+
+A shutdown (SIGTERM, SIGINT) leaves these blocks from the inside to the outside; see `_drain`.
+"""
+
+import os
+import signal
+import ssl
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import structlog
+import trio
+
+from ryze import __version__
+from ryze.api import Services, create_app
+from ryze.api.front_door import FrontDoor
+from ryze.api.http_connection import HttpServer
+from ryze.api.rate_limit import RateLimits
+from ryze.api.upgrade import UpgradeDesk
+from ryze.errors import StartError
+from ryze.gateway import ConnectionLimits, Gateway, GatewayLimits, Hub, OutboxLimits
+from ryze.log import configure_logging
+from ryze.registry import Registry
+from ryze.settings import Settings
+from ryze.store import Database, TokenCipher, load_key, open_database
+from ryze.welcome import ensure_account, first_steps
+
+__all__ = ["run", "serve"]
+
+# Of the time for a drain, the part after which those who still do not read are cut off.
+_PATIENCE = 0.9
+
+_log = structlog.get_logger("ryze")
+
+
+def run(settings: Settings) -> None:
+    """Run a server until it is told to stop (SIGTERM or SIGINT) and has drained.
+
+    A second signal ends it at once, with exit code 1.
+
+    Raises:
+        StartError: it cannot start; the message says why.
+    """
+    configure_logging(settings.log_level, settings.log_format)
+    try:
+        trio.run(_run_until_signal, settings)
+    except* StartError as errors:
+        # A start fails for one reason, however many nurseries it comes through.
+        raise _only(errors) from None
+
+
+async def serve(
+    settings: Settings,
+    stop: trio.Event,
+    *,
+    announce: Callable[[str], None] = print,
+    task_status: trio.TaskStatus[Settings] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Run a server until `stop` is set and it has drained.
+
+    Cancelling it ends everything without farewell; what was answered is stored all the same.
+
+    Args:
+        settings: see there.
+        stop: tells it to drain.
+        announce: is told what a person must know: the address, and a new token once.
+        task_status: started with the settings as they came out, address included.
+
+    Raises:
+        StartError: it cannot start.
+    """
+    key = load_key(settings.encryption_key, settings.data_dir)
+    if key.created:
+        announce(f"Made an encryption key: {key.path} (keep a copy: tokens are sealed with it)")
+    async with open_database(settings.database_url, exclusive=True) as database:
+        listeners, settings = await _listen(settings)
+        token = await ensure_account(database, settings.account_token)
+        hub = Hub(settings.base_url)
+        registry = await Registry.load(database, TokenCipher(key.key), hub)
+        gateway, door = _assemble(settings, database, hub, registry)
+        async with _background(hub, registry), trio.open_nursery() as connections:
+            async with trio.open_nursery() as listening:
+                await listening.start(_accept, door, listeners, connections)
+                announce(first_steps(settings, token))
+                _log.info("started", url=settings.base_url, version=__version__)
+                task_status.started(settings)
+                await stop.wait()
+                await _drain(settings, gateway, door)
+                listening.cancel_scope.cancel()
+            connections.cancel_scope.cancel()
+    _log.info("stopped")
+
+
+def _only(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        (error,) = error.exceptions
+    return error
+
+
+async def _run_until_signal(settings: Settings) -> None:
+    stop = trio.Event()
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_watch_signals, signals, stop)
+            await serve(settings, stop)
+            nursery.cancel_scope.cancel()
+
+
+async def _watch_signals(signals: AsyncIterator[int], stop: trio.Event) -> None:
+    async for number in signals:
+        if stop.is_set():
+            # Somebody insists: no farewell, no waiting for threads.
+            _log.warning("stopped at once", signal=signal.Signals(number).name)
+            os._exit(1)
+        _log.info("stopping", signal=signal.Signals(number).name)
+        stop.set()
+
+
+def _assemble(
+    settings: Settings, database: Database, hub: Hub, registry: Registry
+) -> tuple[Gateway, FrontDoor]:
+    """Put together what serves connections; nothing is opened here."""
+    rate_limits = RateLimits(
+        {
+            "global": settings.global_rate_limit,
+            "create": settings.create_rate_limit,
+            "publish": settings.publish_rate_limit,
+        }
+    )
+    desk = UpgradeDesk(registry, rate_limits, settings.allowed_origins)
+    gateway = Gateway(hub, desk.admit, _gateway_limits(settings), compression=settings.compression)
+    services = Services(
+        settings, database, hub, registry, rate_limits, gateway, trio.current_time()
+    )
+    http = HttpServer(create_app(services), settings)
+    return gateway, FrontDoor(http, gateway, settings, _tls(settings))
+
+
+def _gateway_limits(settings: Settings) -> GatewayLimits:
+    return GatewayLimits(
+        ConnectionLimits(
+            OutboxLimits(settings.client_buffer_messages, settings.client_buffer_bytes),
+            settings.ping_interval_seconds,
+            settings.pong_timeout_seconds,
+            settings.close_grace_seconds,
+            settings.max_client_message_bytes,
+        ),
+        settings.max_connections,
+        settings.max_connections_per_instance,
+    )
+
+
+def _tls(settings: Settings) -> ssl.SSLContext | None:
+    if settings.tls_cert is None or settings.tls_key is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    # No HTTP/2: browsers would tunnel WebSockets through it.
+    context.set_alpn_protocols(["http/1.1"])
+    try:
+        context.load_cert_chain(settings.tls_cert, settings.tls_key)
+    except (OSError, ssl.SSLError) as error:
+        raise StartError(
+            f"RYZE_TLS_CERT and RYZE_TLS_KEY are not a certificate and its key: {error}"
+        ) from error
+    return context
+
+
+async def _listen(settings: Settings) -> tuple[list[trio.SocketListener], Settings]:
+    """Open the port; the settings with the base URL that it gives."""
+    try:
+        listeners = await trio.open_tcp_listeners(settings.port, host=settings.host)
+    except OSError as error:
+        raise StartError(
+            f"cannot listen on {settings.host} port {settings.port}: {error.strerror}"
+            " (choose another with --port)"
+        ) from error
+    port = listeners[0].socket.getsockname()[1]
+    return listeners, settings.with_address(settings.host, port)
+
+
+@asynccontextmanager
+async def _background(hub: Hub, registry: Registry) -> AsyncIterator[None]:
+    """What runs behind all connections, from before the first until after the last."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(hub.run)
+        nursery.start_soon(registry.watch)
+        yield
+        nursery.cancel_scope.cancel()
+
+
+async def _accept(
+    door: FrontDoor,
+    listeners: list[trio.SocketListener],
+    connections: trio.Nursery,
+    *,
+    task_status: trio.TaskStatus[object],
+) -> None:
+    await trio.serve_listeners(
+        door.serve, listeners, handler_nursery=connections, task_status=task_status
+    )
+
+
+async def _drain(settings: Settings, gateway: Gateway, door: FrontDoor) -> None:
+    """See everybody off, within the time for a drain whatever any peer does.
+
+    The door stays open meanwhile: who comes now is told so (503) instead of being left to
+    guess why nobody answers.
+    """
+    deadline = trio.current_time() + _PATIENCE * settings.drain_seconds
+    with trio.move_on_at(deadline):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(gateway.drain, deadline)
+            nursery.start_soon(door.drain)
+    door.abort()

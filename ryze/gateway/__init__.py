@@ -1,0 +1,29 @@
+"""The heart: who is connected, and how bytes reach them.
+
+gateway      all WebSockets of the server: admission, drain
+handshake    an upgrade request, and its two answers
+connection   one WebSocket: reader, writer, heartbeat
+hub          instance -> outboxes; publish; the flush
+outbox       one client's 256 slots
+frames       an event encoded once into server frames
+transport    the bytes below
+disconnects  why a WebSocket ends, as values
+"""
+
+from ryze.gateway.connection import ConnectionLimits
+from ryze.gateway.gateway import Admission, Admit, Gateway, GatewayLimits
+from ryze.gateway.hub import Batch, Hub, HubStatistics
+from ryze.gateway.outbox import Outbox, OutboxLimits
+
+__all__ = [
+    "Admission",
+    "Admit",
+    "Batch",
+    "ConnectionLimits",
+    "Gateway",
+    "GatewayLimits",
+    "Hub",
+    "HubStatistics",
+    "Outbox",
+    "OutboxLimits",
+]

@@ -1,0 +1,239 @@
+"""One WebSocket from its 101 to its end: a nursery with a reader and, at times, a writer.
+
+    101 --> open --> closing --> closed
+             |          |
+             |          +-- the writer sends what must still go out and the close frame;
+             |              the reader waits for the peer's; both at most for the close grace
+             +-- the reader feeds the protocol and keeps the heartbeat;
+                 the hub fills the outbox; the writer lives while the client lags
+
+Whoever ends it (the peer, the hub, the heartbeat, a shutdown) closes the outbox with a reason;
+that wakes the reader, and the rest follows from there in one order: out of the hub, farewell,
+socket closed. The heartbeat has no task of its own: it is the reader's deadline.
+"""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import trio
+from wsproto.connection import Connection as Protocol
+from wsproto.connection import ConnectionState, ConnectionType
+from wsproto.events import BytesMessage, CloseConnection, Ping, TextMessage
+from wsproto.extensions import Extension
+from wsproto.frame_protocol import CloseReason
+
+from ryze.gateway import disconnects
+from ryze.gateway.disconnects import Disconnect
+from ryze.gateway.hub import Hub
+from ryze.gateway.outbox import Outbox, OutboxLimits
+from ryze.gateway.transport import Transport
+from ryze.store import Instance
+
+__all__ = ["Connection", "ConnectionLimits"]
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionLimits:
+    """What one connection may take, and for how long.
+
+    Args:
+        outbox: how much may be pending for it.
+        ping_interval_seconds: between two pings.
+        pong_timeout_seconds: without any byte from the client, the connection ends.
+        close_grace_seconds: from the reason to close until the socket is closed.
+        message_bytes: a longer message from the client ends the connection.
+    """
+
+    outbox: OutboxLimits = OutboxLimits()  # noqa: RUF009 - frozen
+    ping_interval_seconds: float = 30
+    pong_timeout_seconds: float = 60
+    close_grace_seconds: float = 2
+    message_bytes: int = 65536
+
+
+class Connection:
+    """One client of one instance, after its handshake was accepted.
+
+    Args:
+        transport: takes and gives the bytes; the caller closes it.
+        limits: see there.
+        extensions: what was negotiated; permessage-deflate or nothing.
+        draw: a random number from 0 to 1, for the moment of the first ping.
+    """
+
+    __slots__ = (
+        "_draw",
+        "_grace_seconds",
+        "_last_byte",
+        "_limits",
+        "_message_bytes",
+        "_next_ping",
+        "_nursery",
+        "_protocol",
+        "_protocol_failed",
+        "_transport",
+        "_wait",
+        "outbox",
+    )
+
+    def __init__(
+        self,
+        transport: Transport,
+        limits: ConnectionLimits,
+        *,
+        extensions: list[Extension],
+        draw: Callable[[], float] = random.random,
+    ) -> None:
+        self._transport = transport
+        self._limits = limits
+        self._draw = draw
+        self.outbox = Outbox(
+            transport,
+            limits.outbox,
+            start_writer=self._start_writer,
+            on_close=self._stop_waiting,
+            compressed=bool(extensions),
+        )
+        # How long the farewell may take; a drain gives more.
+        self._grace_seconds = limits.close_grace_seconds
+        # Owns the writer; there from run() on.
+        self._nursery: trio.Nursery | None = None
+        # What the reader waits in; cancelled to tell it that the outbox is closed.
+        self._wait: trio.CancelScope | None = None
+        # The peer's frames; after an error in them it must not be fed any more.
+        self._protocol = Protocol(ConnectionType.SERVER, extensions)
+        self._protocol_failed = False
+        # Size so far of the client's message that is coming in.
+        self._message_bytes = 0
+        # The heartbeat: when the client was last heard, when the next ping is due.
+        self._last_byte = self._next_ping = 0.0
+
+    async def run(self, hub: Hub, instance: Instance, response: bytes, trailing: bytes) -> None:
+        """Live the whole life of the connection; returns when it may be closed.
+
+        There is no await before the hub knows the client, so nothing can change between the
+        caller's checks and that moment. Cancelling it ends the connection without farewell.
+
+        Args:
+            hub: where the events of `instance` come from.
+            instance: whose events the client gets.
+            response: the 101, which goes out first.
+            trailing: what the client has sent behind its handshake.
+        """
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            with hub.subscribed(instance, self.outbox):
+                self.outbox.send_handshake(response)
+                self._feed(trailing)
+                await self._read()
+            await self._part(nursery.cancel_scope)
+
+    def disconnect(self, disconnect: Disconnect, *, grace_seconds: float | None = None) -> None:
+        """Begin to end the connection; the first reason counts."""
+        if grace_seconds is not None and self.outbox.disconnect is None:
+            self._grace_seconds = grace_seconds
+        self.outbox.close(disconnect)
+
+    def close(self) -> None:
+        """Close the socket; reset it if the peer has not taken all that was to be said."""
+        if self.outbox.is_empty:
+            self._transport.close()
+        else:
+            self._transport.abort()
+
+    # Reader and heartbeat
+
+    async def _read(self) -> None:
+        self._last_byte = trio.current_time()
+        self._next_ping = self._last_byte + self._draw() * self._limits.ping_interval_seconds
+        while self.outbox.disconnect is None:
+            dead = self._last_byte + self._limits.pong_timeout_seconds
+            data = await self._receive_until(min(self._next_ping, dead))
+            if data is not None:
+                self._last_byte = trio.current_time()
+                self._feed(data)
+            self._beat(trio.current_time())
+
+    async def _receive_until(self, deadline: float) -> bytes | None:
+        """Some bytes, or None at the deadline, at the peer's end, and when the outbox closes."""
+        data = None
+        with trio.CancelScope(deadline=deadline) as self._wait:
+            try:
+                data = await self._transport.receive_some()
+            except OSError:
+                data = b""
+        self._wait = None
+        if data == b"":
+            self.outbox.close(disconnects.GONE)
+            return None
+        return data
+
+    def _beat(self, now: float) -> None:
+        if now >= self._last_byte + self._limits.pong_timeout_seconds:
+            self.outbox.close(disconnects.NO_HEARTBEAT)
+        elif now >= self._next_ping:
+            self._next_ping = now + self._limits.ping_interval_seconds
+            self.outbox.ping()
+
+    def _feed(self, data: bytes) -> None:
+        self._protocol.receive_data(data)
+        for event in self._protocol.events():
+            match event:
+                case Ping():
+                    self.outbox.pong(bytes(event.payload))
+                case TextMessage() | BytesMessage():
+                    self._measure(event)
+                case CloseConnection():
+                    self.outbox.close(self._why_closed(event))
+
+    def _measure(self, message: TextMessage | BytesMessage) -> None:
+        """Messages from clients are read and ignored, unless they are too big."""
+        data = message.data
+        self._message_bytes += len(data.encode() if isinstance(data, str) else data)
+        if self._message_bytes > self._limits.message_bytes:
+            self.outbox.close(disconnects.MESSAGE_TOO_BIG)
+        if message.message_finished:
+            self._message_bytes = 0
+
+    def _why_closed(self, event: CloseConnection) -> Disconnect:
+        if self._protocol.state is ConnectionState.REMOTE_CLOSING:
+            return disconnects.CLIENT_CLOSED
+        self._protocol_failed = True
+        if event.code == CloseReason.INVALID_FRAME_PAYLOAD_DATA:
+            return disconnects.INVALID_TEXT
+        if event.code == CloseReason.MESSAGE_TOO_BIG:
+            return disconnects.MESSAGE_TOO_BIG
+        return disconnects.PROTOCOL_ERROR
+
+    # The end
+
+    async def _part(self, scope: trio.CancelScope) -> None:
+        """Let the farewell go out and wait for the peer's, at most for the close grace.
+
+        The writer is in the nursery: leaving that waits for it.
+        """
+        if self.outbox.disconnect is disconnects.GONE:
+            scope.cancel()
+            return
+        scope.deadline = trio.current_time() + self._grace_seconds
+        while self._protocol.state is not ConnectionState.REMOTE_CLOSING:
+            data = await self._receive_quietly()
+            if not data:
+                return
+            if not self._protocol_failed:
+                self._feed(data)
+
+    async def _receive_quietly(self) -> bytes:
+        try:
+            return await self._transport.receive_some()
+        except OSError:
+            return b""
+
+    def _start_writer(self) -> None:
+        assert self._nursery is not None, "the outbox is used inside run() only"
+        self._nursery.start_soon(self.outbox.write)
+
+    def _stop_waiting(self) -> None:
+        if self._wait is not None:
+            self._wait.cancel()

@@ -1,0 +1,68 @@
+"""Why a WebSocket ends: one value for each row of the contract's table (section 4).
+
+Pass the value around; never type a close code at a call site. Codes 4000-4499 mean
+"come back", 4500-4999 mean "stop".
+"""
+
+from dataclasses import dataclass
+
+__all__ = [
+    "ALL",
+    "CLIENT_CLOSED",
+    "GONE",
+    "INSTANCE_DELETED",
+    "INTERNAL_ERROR",
+    "INVALID_TEXT",
+    "MESSAGE_TOO_BIG",
+    "NO_HEARTBEAT",
+    "PROTOCOL_ERROR",
+    "RESTARTING",
+    "SHUTTING_DOWN",
+    "SLOW_CONSUMER",
+    "TOKEN_REVOKED",
+    "Disconnect",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Disconnect:
+    """The end of one connection.
+
+    Args:
+        code: the close code (RFC 6455, section 7.4), None where no close frame can be sent.
+        reason: the text in the close frame, at most 123 bytes.
+        drains: what is pending is still sent before the close frame.
+    """
+
+    code: int | None
+    reason: str
+    drains: bool = False
+
+
+CLIENT_CLOSED = Disconnect(1000, "")
+GONE = Disconnect(None, "connection lost")
+SHUTTING_DOWN = Disconnect(1001, "shutting down", drains=True)
+PROTOCOL_ERROR = Disconnect(1002, "protocol error")
+INVALID_TEXT = Disconnect(1007, "invalid UTF-8")
+MESSAGE_TOO_BIG = Disconnect(1009, "message too big")
+INTERNAL_ERROR = Disconnect(1011, "internal error")
+RESTARTING = Disconnect(1012, "restarting", drains=True)
+SLOW_CONSUMER = Disconnect(4008, "slow consumer")
+NO_HEARTBEAT = Disconnect(4009, "no heartbeat")
+TOKEN_REVOKED = Disconnect(4501, "token revoked")
+INSTANCE_DELETED = Disconnect(4504, "instance deleted")
+
+ALL = (
+    CLIENT_CLOSED,
+    GONE,
+    SHUTTING_DOWN,
+    PROTOCOL_ERROR,
+    INVALID_TEXT,
+    MESSAGE_TOO_BIG,
+    INTERNAL_ERROR,
+    RESTARTING,
+    SLOW_CONSUMER,
+    NO_HEARTBEAT,
+    TOKEN_REVOKED,
+    INSTANCE_DELETED,
+)

@@ -1,0 +1,67 @@
+"""Server frames (RFC 6455, section 5.2): unmasked, so one encoding serves every client."""
+
+import struct
+import zlib
+from collections.abc import Sequence
+
+from ryze.gateway.disconnects import Disconnect
+
+__all__ = ["Frames", "close_frame", "deflated_text_frame", "ping_frame", "pong_frame", "text_frame"]
+
+_FIN_TEXT = 0x81
+_FIN_CLOSE = 0x88
+_FIN_PING = 0x89
+_FIN_PONG = 0x8A
+# RFC 7692, section 6: RSV1 on the first frame says "this message is compressed".
+_RSV1 = 0x40
+
+
+class Frames:
+    """Some frames in order, and the same in one piece: what a single ``send`` carries."""
+
+    __slots__ = ("joined", "parts")
+
+    def __init__(self, parts: Sequence[bytes]) -> None:
+        self.parts = parts
+        # With one part this is that part: joining copies nothing then.
+        self.joined = b"".join(parts)
+
+
+def text_frame(payload: bytes) -> bytes:
+    """One whole text message."""
+    return _header(_FIN_TEXT, len(payload)) + payload
+
+
+def deflated_text_frame(payload: bytes) -> bytes:
+    """One whole text message, compressed without context takeover (RFC 7692, section 7.2.1).
+
+    Nothing is remembered between messages, so this frame too can be shared by all clients.
+    """
+    compressor = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    deflated = compressor.compress(payload) + compressor.flush(zlib.Z_SYNC_FLUSH)
+    deflated = deflated.removesuffix(b"\x00\x00\xff\xff")
+    return _header(_FIN_TEXT | _RSV1, len(deflated)) + deflated
+
+
+def ping_frame() -> bytes:
+    """A ping without payload: what counts is that the client says something."""
+    return _header(_FIN_PING, 0)
+
+
+def pong_frame(payload: bytes) -> bytes:
+    """The answer to a ping: its payload, at most 125 bytes (section 5.5.3)."""
+    return _header(_FIN_PONG, len(payload)) + payload
+
+
+def close_frame(disconnect: Disconnect) -> bytes:
+    """The last frame of a connection; `disconnect` must have a code."""
+    payload = struct.pack("!H", disconnect.code) + disconnect.reason.encode()
+    return _header(_FIN_CLOSE, len(payload)) + payload
+
+
+def _header(first_byte: int, length: int) -> bytes:
+    if length < 126:
+        return bytes((first_byte, length))
+    if length < 65536:
+        return struct.pack("!BBH", first_byte, 126, length)
+    return struct.pack("!BBQ", first_byte, 127, length)

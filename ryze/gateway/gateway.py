@@ -1,0 +1,205 @@
+"""All WebSockets of this server: from a request for an upgrade to the last one's end.
+
+The gateway knows nothing of tokens, rate limits or the database: it is handed `admit`, which
+says whose events a request may have, or refuses it.
+"""
+
+import itertools
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+
+import h11
+import structlog
+import trio
+
+from ryze.errors import ApiError
+from ryze.gateway.connection import Connection, ConnectionLimits
+from ryze.gateway.disconnects import RESTARTING
+from ryze.gateway.handshake import accept_response, negotiate, refusal_response
+from ryze.gateway.hub import Hub
+from ryze.gateway.transport import Transport
+from ryze.store import Instance
+
+__all__ = ["Admission", "Admit", "Gateway", "GatewayLimits"]
+
+# Between two clients of a drain: they come back one after the other, not all at once.
+_DRAIN_PAUSE_SECONDS = 0.005
+
+_log = structlog.get_logger("ryze.gateway")
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """The permission to connect.
+
+    Args:
+        instance: whose events the client gets.
+        headers: more headers for the 101, e.g. those of the rate limit.
+    """
+
+    instance: Instance
+    headers: Mapping[str, str]
+
+
+# Decides on an upgrade request from a client address; raises ApiError to refuse it.
+Admit = Callable[[h11.Request, str], Admission]
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayLimits:
+    """What all connections together may take; 0 is no limit.
+
+    Args:
+        connection: the limits of each one.
+        connections: open at the same time.
+        connections_per_instance: likewise, for one instance.
+    """
+
+    connection: ConnectionLimits = ConnectionLimits()  # noqa: RUF009 - frozen
+    connections: int = 0
+    connections_per_instance: int = 0
+
+
+class Gateway:
+    """Serves WebSockets.
+
+    Args:
+        hub: where their events come from.
+        admit: who may connect.
+        limits: see there.
+        compression: agree on permessage-deflate with clients that offer it.
+    """
+
+    def __init__(
+        self, hub: Hub, admit: Admit, limits: GatewayLimits, *, compression: bool = False
+    ) -> None:
+        self._hub = hub
+        self._admit = admit
+        self._limits = limits
+        self._compression = compression
+        # Every open WebSocket, from its 101 until its socket is closed; serve() changes it.
+        self._connections: set[Connection] = set()
+        # Numbers for the log.
+        self._ids = itertools.count(1)
+        # Set once, by drain(): from then on nobody is admitted.
+        self._draining = False
+        # Where drain() waits for connections to end.
+        self._departures = trio.lowlevel.ParkingLot()
+
+    def __repr__(self) -> str:
+        return f"<Gateway {len(self._connections)} connections{', draining' * self._draining}>"
+
+    @property
+    def connections(self) -> int:
+        """How many WebSockets are open, those that are just being closed included."""
+        return len(self._connections)
+
+    @property
+    def is_draining(self) -> bool:
+        """The server is shutting down: nobody is admitted any more."""
+        return self._draining
+
+    async def serve(
+        self, transport: Transport, request: h11.Request, trailing: bytes, address: str
+    ) -> None:
+        """Answer an upgrade request, and live the connection if it is admitted.
+
+        The transport is closed in the end, whatever happens. Cancelling it ends the connection
+        without farewell.
+
+        Args:
+            transport: the client's end.
+            request: the complete request head.
+            trailing: what the client has sent behind it.
+            address: of the client, for limits and logs.
+        """
+        log = _log.bind(connection=f"ws-{next(self._ids)}", client=address)
+        try:
+            admission = self._admitted(request, address)
+        except ApiError as refusal:
+            log.info("refused", status=refusal.status, reason=refusal.message)
+            await self.refuse(transport, refusal)
+            return
+        log = log.bind(instance=admission.instance.name)
+        extension = negotiate(request) if self._compression else None
+        response = accept_response(request, extension, admission.headers)
+        connection = Connection(
+            transport, self._limits.connection, extensions=[extension] if extension else []
+        )
+        await self._live(connection, admission.instance, response, trailing, log)
+
+    async def refuse(self, transport: Transport, refusal: ApiError) -> None:
+        """Answer with an error instead of a 101, and close the transport.
+
+        The peer has the close grace to take the answer. Cancelling it closes at once.
+        """
+        answer = memoryview(refusal_response(refusal))
+        try:
+            with trio.move_on_after(self._limits.connection.close_grace_seconds), suppress(OSError):
+                while (taken := transport.send_nowait(answer)) < len(answer):
+                    answer = answer[taken:]
+                    await transport.wait_writable()
+                # Closing with bytes unread would reset the connection, and the answer with it.
+                transport.send_eof()
+                while await transport.receive_some():
+                    pass
+        finally:
+            transport.close()
+
+    async def drain(self, deadline: float) -> None:
+        """Admit nobody any more, and send everybody away with 1012, one after the other.
+
+        Each client gets what is pending for it and the close frame, as far as it reads.
+        Returns when the last one is gone; those who do not read stay until they are cancelled.
+
+        Args:
+            deadline: on Trio's clock; half of the time until then is for the spreading.
+        """
+        self._draining = True
+        await self._hub.flushed()
+        connections = list(self._connections)
+        half = max(0.0, deadline - trio.current_time()) / 2
+        pause = min(_DRAIN_PAUSE_SECONDS, half / max(1, len(connections)))
+        for connection in connections:
+            grace = max(0.0, deadline - trio.current_time())
+            connection.disconnect(RESTARTING, grace_seconds=grace)
+            await trio.sleep(pause)
+        while self._connections:
+            await self._departures.park()
+
+    def _admitted(self, request: h11.Request, address: str) -> Admission:
+        admission = self._admit(request, address)
+        if self._draining:
+            raise ApiError(503, "Server is shutting down", admission.headers)
+        limits = self._limits
+        of_instance = self._hub.clients(admission.instance.id)
+        if (
+            0 < limits.connections <= len(self._connections)
+            or 0 < limits.connections_per_instance <= of_instance
+        ):
+            raise ApiError(503, "Too many connections", admission.headers)
+        return admission
+
+    async def _live(
+        self,
+        connection: Connection,
+        instance: Instance,
+        response: bytes,
+        trailing: bytes,
+        log: structlog.typing.FilteringBoundLogger,
+    ) -> None:
+        self._connections.add(connection)
+        log.info("connected")
+        try:
+            await connection.run(self._hub, instance, response, trailing)
+        except* Exception:
+            # The one place for a WebSocket: a bug ends this connection and no other.
+            log.exception("connection failed")
+            connection.outbox.close_abruptly()
+        finally:
+            connection.close()
+            self._connections.discard(connection)
+            self._departures.unpark_all()
+            why = connection.outbox.disconnect
+            log.info("disconnected", code=why and why.code, reason=why and why.reason)

@@ -1,0 +1,300 @@
+"""Who is connected, and how an event reaches them.
+
+Theory. Publishing only appends to the instance's batch; one task, the flush, hands batches
+out, once a scheduler tick: every event is encoded once, the frames of a batch are joined once,
+and each client gets them in one `Outbox.offer`. System calls are the whole cost of a fan-out,
+and this is how few of them there can be. Rules (ARCHITECTURE.md, "Hub"):
+
+- Everything but the flush and the waiting of publishers is plain functions: between two awaits
+  the hub is consistent.
+- Nobody connected, or the event filtered out: it is dropped before any encoding.
+- The configuration that counts is the one at the moment of `publish`.
+- At most 64 events, or about 1 MiB of them, of one instance wait for the flush: publishers wait
+  in `wait_for_room`. Nobody ever waits for a client.
+- A flush over many clients yields now and then; each client's order is kept all the same.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NoReturn
+
+import structlog
+import trio
+
+from ryze.events import Event, instance_data
+from ryze.gateway.disconnects import Disconnect
+from ryze.gateway.frames import Frames, deflated_text_frame, text_frame
+from ryze.gateway.outbox import Outbox
+from ryze.media import without_base64
+from ryze.store import DISABLED, Instance, WebsocketConfig
+
+__all__ = ["Batch", "Hub", "HubStatistics"]
+
+# What may wait for the flush, for one instance: more would not make a flush cheaper, and
+# this bounds the memory that publishers can claim.
+_BATCH_EVENTS = 64
+_BATCH_BYTES = 1024 * 1024
+
+# Clients between two yields of a flush: about a millisecond of system calls.
+_CLIENTS_PER_SLICE = 256
+
+# Events between two yields of a publisher that never has to wait.
+_EVENTS_PER_SLICE = 256
+
+_log = structlog.get_logger("ryze.hub")
+
+
+@dataclass(frozen=True, slots=True)
+class HubStatistics:
+    """The hub at this moment; what is gone has left no trace in it.
+
+    Args:
+        instances: those with at least one client.
+        clients: connections that receive events.
+        lagging: clients with something pending.
+        pending: messages pending, over all clients.
+        pending_bytes: bytes of their frames.
+        waiting: events that wait for the flush.
+    """
+
+    instances: int
+    clients: int
+    lagging: int
+    pending: int
+    pending_bytes: int
+    waiting: int
+
+
+class Batch:
+    """The events of one instance that the next flush hands out."""
+
+    def __init__(self) -> None:
+        # The encoded envelopes, in publish order.
+        self._payloads: list[bytes] = []
+        self._bytes = 0
+        # How many clients these events were handed to; final once `flushed` is set.
+        self.clients = 0
+        self.flushed = trio.Event()
+
+    def __len__(self) -> int:
+        return len(self._payloads)
+
+    def add(self, payload: bytes) -> None:
+        """Append one encoded envelope."""
+        self._payloads.append(payload)
+        self._bytes += len(payload)
+
+    @property
+    def is_full(self) -> bool:
+        """No further event may join before the flush."""
+        return len(self._payloads) >= _BATCH_EVENTS or self._bytes >= _BATCH_BYTES
+
+    @cached_property
+    def plain(self) -> Frames:
+        """The frames of all events, encoded at the first use and shared by all clients."""
+        return Frames([text_frame(payload) for payload in self._payloads])
+
+    @cached_property
+    def deflated(self) -> Frames:
+        """Likewise for clients that have negotiated permessage-deflate."""
+        return Frames([deflated_text_frame(payload) for payload in self._payloads])
+
+
+class _Channel:
+    """One instance in the hub: there as long as it has clients."""
+
+    __slots__ = ("batch", "config", "instance_data", "outboxes")
+
+    def __init__(self, config: WebsocketConfig, instance_data: bytes) -> None:
+        # What its clients get from the next event on.
+        self.config = config
+        # The end of every envelope, encoded once.
+        self.instance_data = instance_data
+        # Its clients in the order in which they came (a dict for that order).
+        self.outboxes: dict[Outbox, None] = {}
+        # The events that wait for the flush.
+        self.batch: Batch | None = None
+
+    def wants(self, event: Event) -> bool:
+        config = self.config
+        return config.enabled and (not config.events or event.type in config.events)
+
+
+class Hub:
+    """The registry of all clients, and the flush.
+
+    Args:
+        base_url: stands in every envelope (contract, section 4).
+    """
+
+    def __init__(self, base_url: str) -> None:
+        self._base_url = base_url
+        # Instances with clients, by id; subscribe() and its end change it.
+        self._channels: dict[int, _Channel] = {}
+        # Channels that have a batch; publish() adds, the flush takes them all.
+        self._dirty: list[_Channel] = []
+        # Set when there is something to flush; the flush replaces it.
+        self._wakeup = trio.Event()
+        # From taking the dirty channels until all of them are handed out.
+        self._flushing = False
+        # Those who wait for the end of a flush.
+        self._waiting = trio.lowlevel.ParkingLot()
+
+    def __repr__(self) -> str:
+        return f"<Hub {self.statistics()}>"
+
+    def statistics(self) -> HubStatistics:
+        """A snapshot; costs a walk over all clients."""
+        outboxes = self.outboxes()
+        return HubStatistics(
+            instances=len(self._channels),
+            clients=len(outboxes),
+            lagging=sum(outbox.pending > 0 for outbox in outboxes),
+            pending=sum(outbox.pending for outbox in outboxes),
+            pending_bytes=sum(outbox.pending_bytes for outbox in outboxes),
+            waiting=sum(len(channel.batch) for channel in self._dirty if channel.batch),
+        )
+
+    # Clients
+
+    @contextmanager
+    def subscribed(self, instance: Instance, outbox: Outbox) -> Iterator[None]:
+        """While inside, `outbox` gets the events of `instance`."""
+        channel = self._channels.get(instance.id)
+        if channel is None:
+            channel = self._channels[instance.id] = _Channel(
+                instance.websocket or DISABLED,
+                instance_data(self._base_url, instance.name, instance.token),
+            )
+        channel.outboxes[outbox] = None
+        try:
+            yield
+        finally:
+            self._leave(instance.id, channel, outbox)
+
+    def has_clients(self, instance_id: int) -> bool:
+        """Is anybody there to receive an event of this instance?"""
+        return instance_id in self._channels
+
+    def clients(self, instance_id: int) -> int:
+        """How many connections would receive an event of this instance."""
+        channel = self._channels.get(instance_id)
+        return len(channel.outboxes) if channel else 0
+
+    def outboxes(self) -> list[Outbox]:
+        """Everybody who is connected."""
+        return [outbox for channel in self._channels.values() for outbox in channel.outboxes]
+
+    def configure(self, instance_id: int, config: WebsocketConfig) -> None:
+        """From the next event on, the clients of this instance get what `config` says."""
+        if channel := self._channels.get(instance_id):
+            channel.config = config
+
+    def disconnect(self, instance_id: int, disconnect: Disconnect) -> None:
+        """End every connection of one instance."""
+        if channel := self._channels.get(instance_id):
+            for outbox in list(channel.outboxes):
+                self._leave(instance_id, channel, outbox)
+                outbox.close(disconnect)
+
+    def _leave(self, instance_id: int, channel: _Channel, outbox: Outbox) -> None:
+        channel.outboxes.pop(outbox, None)
+        if not channel.outboxes and self._channels.get(instance_id) is channel:
+            del self._channels[instance_id]
+
+    # Publishing
+
+    def publish(self, instance_id: int, event: Event) -> Batch | None:
+        """Append an event to what the next flush hands out, which is a moment away.
+
+        Returns:
+            The batch that it joined; None if there is nobody whom it concerns.
+        """
+        channel = self._channels.get(instance_id)
+        if channel is None or not channel.wants(event):
+            return None
+        if not channel.config.media_base64:
+            event = Event(event.type, without_base64(event.data))
+        if channel.batch is None:
+            channel.batch = Batch()
+            self._dirty.append(channel)
+            self._wakeup.set()
+        channel.batch.add(event.envelope(channel.instance_data))
+        return channel.batch
+
+    async def wait_for_room(self, instance_id: int) -> None:
+        """Back-pressure: wait while too much of this instance waits for the flush.
+
+        Returns without a checkpoint when there is room. Cancelling it loses nothing.
+        """
+        while self._is_full(instance_id):
+            await self._waiting.park()
+
+    async def publish_all(self, instance_id: int, events: Sequence[Event]) -> int:
+        """Publish events in order, waiting for room, and for the flush of the last one.
+
+        Cancelled half-way, it has published the events before that point.
+
+        Returns:
+            The number of connections to which the last event was handed.
+        """
+        batch = last_batch = None
+        for index, event in enumerate(events):
+            if index and index % _EVENTS_PER_SLICE == 0:
+                await trio.lowlevel.checkpoint()
+            await self.wait_for_room(instance_id)
+            batch = self.publish(instance_id, event)
+            last_batch = batch or last_batch
+        if last_batch is not None:
+            await last_batch.flushed.wait()
+        return batch.clients if batch else 0
+
+    def _is_full(self, instance_id: int) -> bool:
+        channel = self._channels.get(instance_id)
+        return channel is not None and channel.batch is not None and channel.batch.is_full
+
+    # The flush
+
+    async def run(
+        self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> NoReturn:
+        """Hand out what is published, for ever; cancelling it ends all delivery."""
+        while True:
+            await self._wakeup.wait()
+            self._wakeup = trio.Event()
+            dirty, self._dirty = self._dirty, []
+            self._flushing = True
+            for channel in dirty:
+                await self._flush(channel)
+            self._flushing = False
+            self._waiting.unpark_all()
+
+    async def flushed(self) -> None:
+        """Wait until everything that has been published is handed out."""
+        while self._dirty or self._flushing:
+            await self._waiting.park()
+
+    async def _flush(self, channel: _Channel) -> None:
+        batch, channel.batch = channel.batch, None
+        if batch is None:  # pragma: no cover - a dirty channel has a batch
+            return
+        outboxes = list(channel.outboxes)
+        for start in range(0, len(outboxes), _CLIENTS_PER_SLICE):
+            if start:
+                await trio.lowlevel.checkpoint()
+            self._hand_out(channel, batch, outboxes[start : start + _CLIENTS_PER_SLICE])
+        batch.flushed.set()
+
+    def _hand_out(self, channel: _Channel, batch: Batch, outboxes: list[Outbox]) -> None:
+        for outbox in outboxes:
+            try:
+                if outbox.offer(batch.deflated if outbox.compressed else batch.plain):
+                    batch.clients += 1
+                    continue
+            except Exception:
+                # The one place for this worker: a bug in one client's outbox ends that client.
+                _log.exception("offer failed", outbox=repr(outbox))
+                outbox.close_abruptly()
+            channel.outboxes.pop(outbox, None)

@@ -1,0 +1,185 @@
+"""The bytes below a WebSocket, as the outbox and the reader need them.
+
+The outbox asks "how much do you take right now?" (`send_nowait`) and must be able to say to
+the byte what a peer has been given. So a transport never keeps bytes back silently: what it
+has begun to send and cannot take back is `committed` until it reports it as taken.
+"""
+
+import errno
+import socket
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+import trio
+
+__all__ = ["SocketTransport", "StreamTransport", "Transport"]
+
+# SO_LINGER on, zero seconds: close() resets the connection and frees its send buffer.
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+
+
+class Transport(Protocol):
+    """What a connection needs of its peer's end of the wire."""
+
+    # Bytes of the last offer that are on their way already, though not yet reported as taken.
+    committed: int
+
+    def send_nowait(self, data: bytes | memoryview) -> int:
+        """Offer `data`; how many of its first bytes have been taken, without ever blocking.
+
+        Raises:
+            OSError: the peer is gone.
+        """
+
+    async def wait_writable(self) -> None:
+        """Wait until another offer is worth while. Cancelling it loses nothing of ours.
+
+        Raises:
+            OSError: the peer is gone.
+        """
+
+    async def receive_some(self) -> bytes:
+        """Some bytes from the peer, none at its end. Cancelling it loses nothing.
+
+        Raises:
+            OSError: the peer is gone.
+        """
+
+    def send_eof(self) -> None:
+        """Say that nothing more will be sent, where the wire can say so.
+
+        Raises:
+            OSError: the peer is gone.
+        """
+
+    def close(self) -> None:
+        """Give the connection back to the operating system, which delivers what it has taken."""
+
+    def abort(self) -> None:
+        """Reset the connection: what the operating system still holds of it is freed."""
+
+
+class SocketTransport:
+    """A connected TCP socket, used directly: one system call an offer, nothing in between.
+
+    Args:
+        stream: the stream whose socket is taken over; it is unusable afterwards.
+    """
+
+    __slots__ = ("_socket", "committed")
+
+    # A client sends little but pongs: a small buffer keeps a thousand talkers cheap.
+    _RECEIVE_BYTES = 4096
+
+    def __init__(self, stream: trio.SocketStream) -> None:
+        self._socket = socket.socket(fileno=stream.socket.detach())
+        self._socket.setblocking(False)
+        self.committed = 0
+
+    def send_nowait(self, data: bytes | memoryview) -> int:
+        """See `Transport`."""
+        try:
+            return self._socket.send(data)
+        except BlockingIOError:
+            return 0
+
+    async def wait_writable(self) -> None:
+        """See `Transport`."""
+        await trio.lowlevel.wait_writable(self._socket)
+
+    async def receive_some(self) -> bytes:
+        """See `Transport`."""
+        while True:
+            await trio.lowlevel.wait_readable(self._socket)
+            try:
+                return self._socket.recv(self._RECEIVE_BYTES)
+            except BlockingIOError:
+                continue
+
+    def send_eof(self) -> None:
+        """See `Transport`."""
+        self._socket.shutdown(socket.SHUT_WR)
+
+    def close(self) -> None:
+        """See `Transport`."""
+        if self._socket.fileno() != -1:
+            trio.lowlevel.notify_closing(self._socket)
+            self._socket.close()
+
+    def abort(self) -> None:
+        """See `Transport`."""
+        if self._socket.fileno() != -1:
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+        self.close()
+
+
+class StreamTransport:
+    """Any Trio stream that cannot be written to without waiting: TLS.
+
+    A piece is on its way (`committed`) from the offer until the stream has sent all of it, and
+    is reported as taken by the offer after that. So nothing counts as delivered too early.
+    """
+
+    __slots__ = ("_done", "_piece", "_stream", "committed")
+
+    # The most that fits one TLS record (RFC 8446, section 5.1).
+    _PIECE_BYTES = 16384
+    _RECEIVE_BYTES = 4096
+
+    def __init__(self, stream: trio.SSLStream[trio.SocketStream]) -> None:
+        self._stream = stream
+        # The bytes on their way, and whether the stream has sent all of them.
+        self._piece = b""
+        self._done = False
+        self.committed = 0
+
+    def send_nowait(self, data: bytes | memoryview) -> int:
+        """See `Transport`."""
+        if not self._piece:
+            self._piece = bytes(data[: self._PIECE_BYTES])
+            self.committed = len(self._piece)
+            return 0
+        if not self._done:
+            return 0
+        taken = self.committed
+        self._piece, self._done, self.committed = b"", False, 0
+        return taken
+
+    async def wait_writable(self) -> None:
+        """See `Transport`; cancelled while a record is half-way out, it ends the connection."""
+        if self._piece and not self._done:
+            with _as_os_errors():
+                await self._stream.send_all(self._piece)
+            self._done = True
+        else:
+            await trio.lowlevel.checkpoint()
+
+    async def receive_some(self) -> bytes:
+        """See `Transport`."""
+        with _as_os_errors():
+            return bytes(await self._stream.receive_some(self._RECEIVE_BYTES))
+
+    def send_eof(self) -> None:
+        """See `Transport`; TLS cannot."""
+
+    def close(self) -> None:
+        """See `Transport`; without a TLS close alert: the WebSocket's close frame has said it."""
+        self._stream.transport_stream.socket.close()
+
+    def abort(self) -> None:
+        """See `Transport`."""
+        sock = self._stream.transport_stream.socket
+        if sock.fileno() != -1:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+        self.close()
+
+
+@contextmanager
+def _as_os_errors() -> Iterator[None]:
+    """Trio's stream errors as the errors that a socket would raise."""
+    try:
+        yield
+    except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+        raise OSError(errno.EPIPE, str(error)) from error

@@ -1,0 +1,220 @@
+"""What the server knows in memory of accounts and instances.
+
+Requests, upgrades and events are decided here, without asking the database: everything is
+loaded at start, and every change goes to the database first, then to memory and to the hub, in
+that order and one at a time. So what is in memory has been written, and a database that fails
+later stops changes, not events.
+
+Accounts can be changed by another process as well (``ryze account rotate``): `watch` notices.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import structlog
+import trio
+
+from ryze.errors import StoreError
+from ryze.gateway import Hub
+from ryze.gateway.disconnects import INSTANCE_DELETED
+from ryze.store import (
+    Account,
+    Database,
+    Instance,
+    InstanceSettings,
+    TokenCipher,
+    WebsocketConfig,
+    delete_instance,
+    hash_token,
+    insert_instance,
+    select_accounts,
+    select_instances,
+    select_websocket_config,
+    upsert_websocket_config,
+)
+
+__all__ = ["Principal", "Registry"]
+
+# A token that was rotated by another process works at most this much longer.
+_WATCH_SECONDS = 0.5
+
+_log = structlog.get_logger("ryze.registry")
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who sent a valid token.
+
+    Args:
+        account_id: the account that it belongs to.
+        instance: None for a TokenAccount; the one instance that a TokenInstance is good for.
+        key: says which token it was, without being it.
+    """
+
+    account_id: int
+    instance: Instance | None
+    key: str
+
+    def may_use(self, name: str) -> bool:
+        """Does the token reach as far as an instance of this name?"""
+        return self.instance is None or self.instance.name == name
+
+
+class Registry:
+    """All accounts and instances, by token and by name. Made by `Registry.load`.
+
+    Args:
+        database: where changes are written.
+        cipher: seals the tokens of new instances.
+        hub: is told of changes that concern open connections.
+    """
+
+    def __init__(self, database: Database, cipher: TokenCipher, hub: Hub) -> None:
+        self._database = database
+        self._cipher = cipher
+        self._hub = hub
+        # Accounts by the hash of their token; replaced as a whole by load() and watch().
+        self._accounts: dict[str, Account] = {}
+        # Instances by id, by (account, name) and by token hash: the same objects in all three,
+        # changed by _keep() and _forget() only.
+        self._by_id: dict[int, Instance] = {}
+        self._by_name: dict[tuple[int, str], Instance] = {}
+        self._by_token: dict[str, Instance] = {}
+        # Held from a write to the database until memory says the same.
+        self._writing = trio.Lock()
+
+    @classmethod
+    async def load(cls, database: Database, cipher: TokenCipher, hub: Hub) -> "Registry":
+        """Read everything.
+
+        Raises:
+            StoreError: the database cannot be read.
+            KeyFileError: the tokens in it were sealed with another key.
+        """
+        registry = cls(database, cipher, hub)
+        await registry._load_accounts()
+        for instance in await database.read(select_instances, cipher):
+            registry._keep(instance)
+        return registry
+
+    def __repr__(self) -> str:
+        return f"<Registry {len(self._accounts)} accounts, {len(self._by_id)} instances>"
+
+    # Questions
+
+    def authenticate(self, token: str) -> Principal | None:
+        """Whose token is this? The comparison is by hash (contract, section 1)."""
+        key = hash_token(token)
+        if account := self._accounts.get(key):
+            return Principal(account.id, None, key)
+        if instance := self._by_token.get(key):
+            return Principal(instance.account_id, instance, key)
+        return None
+
+    def find(self, account_id: int, name: str) -> Instance | None:
+        """The instance of that name among the account's."""
+        return self._by_name.get((account_id, name))
+
+    def instances(self, account_id: int) -> list[Instance]:
+        """All instances of an account, oldest first."""
+        return [found for found in self._by_id.values() if found.account_id == account_id]
+
+    async def websocket_config(self, instance: Instance) -> WebsocketConfig | None:
+        """What the database says; None if it was never set.
+
+        Raises:
+            StoreError: the database cannot be read.
+        """
+        return await self._database.read(select_websocket_config, instance.id)
+
+    # Changes. Cancelled while it writes, each still finishes: what was written is then known.
+
+    async def create_instance(
+        self,
+        account_id: int,
+        name: str,
+        token: str,
+        settings: InstanceSettings,
+        websocket: WebsocketConfig | None,
+    ) -> Instance:
+        """Add an instance.
+
+        Raises:
+            AlreadyExists: the name or the token is taken.
+            QuotaExceeded: the account may have no more.
+            StoreError: the database cannot be written.
+        """
+        async with self._writing:
+            instance = await self._database.write(
+                insert_instance, self._cipher, account_id, name, token, settings, websocket
+            )
+            self._keep(instance)
+        return instance
+
+    async def configure_websocket(self, instance: Instance, config: WebsocketConfig) -> bool:
+        """Set the WebSocket of an instance; its open connections follow from the next event on.
+
+        Returns:
+            False if the instance has been deleted meanwhile.
+
+        Raises:
+            StoreError: the database cannot be written.
+        """
+        async with self._writing:
+            if not await self._database.write(upsert_websocket_config, instance.id, config):
+                return False
+            self._keep(replace(self._by_id[instance.id], websocket=config))
+            self._hub.configure(instance.id, config)
+        return True
+
+    async def delete_instance(self, instance: Instance) -> bool:
+        """Remove an instance and everything of it; its open connections end.
+
+        Returns:
+            False if it has been deleted meanwhile.
+
+        Raises:
+            StoreError: the database cannot be written.
+        """
+        async with self._writing:
+            deleted = await self._database.write(delete_instance, instance.id)
+            if deleted:
+                self._forget(instance)
+                self._hub.disconnect(instance.id, INSTANCE_DELETED)
+        return deleted
+
+    # Changes by others
+
+    async def watch(self) -> None:
+        """Follow changes of accounts by other processes, for ever."""
+        version = await self._version()
+        while True:
+            await trio.sleep(_WATCH_SECONDS)
+            seen, version = version, await self._version()
+            if version != seen:
+                try:
+                    await self._load_accounts()
+                except StoreError as error:
+                    _log.warning("accounts not reloaded", error=str(error))
+                    version = seen
+
+    async def _version(self) -> int | None:
+        try:
+            return await self._database.data_version()
+        except StoreError as error:
+            _log.warning("database not watched", error=str(error))
+            return None
+
+    async def _load_accounts(self) -> None:
+        accounts: Sequence[Account] = await self._database.read(select_accounts)
+        self._accounts = {account.token_hash: account for account in accounts}
+
+    def _keep(self, instance: Instance) -> None:
+        self._by_id[instance.id] = instance
+        self._by_name[instance.account_id, instance.name] = instance
+        self._by_token[instance.token_hash] = instance
+
+    def _forget(self, instance: Instance) -> None:
+        del self._by_id[instance.id]
+        del self._by_name[instance.account_id, instance.name]
+        del self._by_token[instance.token_hash]

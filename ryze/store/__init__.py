@@ -1,0 +1,53 @@
+"""What outlives a restart: accounts, instances and their settings, in one SQLite file.
+
+    tokens      making, hashing and sealing tokens
+    key_file    where the key comes from that seals them
+    records     what the rest of the program sees
+    models      the tables; migrations/ makes them
+    queries     plain synchronous functions, one for each question
+    database    opens the file and runs the queries in threads
+
+The store knows nobody: of our own code it imports only ``ryze.errors``.
+"""
+
+from ryze.store.database import Database, open_database
+from ryze.store.key_file import LoadedKey, load_key
+from ryze.store.queries import (
+    QuotaExceeded,
+    delete_instance,
+    insert_account,
+    insert_instance,
+    ping,
+    select_accounts,
+    select_instances,
+    select_websocket_config,
+    update_account_token,
+    upsert_websocket_config,
+)
+from ryze.store.records import DISABLED, Account, Instance, InstanceSettings, WebsocketConfig
+from ryze.store.tokens import TokenCipher, hash_token, new_token
+
+__all__ = [
+    "DISABLED",
+    "Account",
+    "Database",
+    "Instance",
+    "InstanceSettings",
+    "LoadedKey",
+    "QuotaExceeded",
+    "TokenCipher",
+    "WebsocketConfig",
+    "delete_instance",
+    "hash_token",
+    "insert_account",
+    "insert_instance",
+    "load_key",
+    "new_token",
+    "open_database",
+    "ping",
+    "select_accounts",
+    "select_instances",
+    "select_websocket_config",
+    "update_account_token",
+    "upsert_websocket_config",
+]

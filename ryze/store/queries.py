@@ -1,0 +1,269 @@
+"""The questions the program asks its database, as plain synchronous functions.
+
+Each takes the peewee database first and opens its connection itself, because peewee keeps
+the connection per thread and we run in any thread of a pool. ``Database.read`` and
+``Database.write`` call them. A function that writes does so in one transaction, which takes
+the write lock at its beginning (``lock_type`` in ``database.py``): what it checks stays
+true until it commits.
+
+A token is unique among accounts and instances together: it must say whose it is.
+"""
+
+from dataclasses import asdict, fields
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+from peewee import JOIN, SQL, Database, Expression, Model
+
+from ryze.errors import AlreadyExists, KeyFileError, StoreError
+from ryze.store.models import AccountRow, InstanceRow, WebsocketConfigRow, unix_now
+from ryze.store.records import Account, Instance, InstanceSettings, WebsocketConfig
+from ryze.store.tokens import TokenCipher, hash_token
+
+__all__ = [
+    "QuotaExceeded",
+    "delete_instance",
+    "insert_account",
+    "insert_instance",
+    "ping",
+    "select_accounts",
+    "select_instances",
+    "select_websocket_config",
+    "update_account_token",
+    "upsert_websocket_config",
+]
+
+
+class QuotaExceeded(StoreError):
+    """The account has as many instances as it may have.
+
+    Args:
+        max_instances: how many that is.
+    """
+
+    def __init__(self, max_instances: int) -> None:
+        super().__init__(f"the account has its {max_instances} instances already")
+        self.max_instances = max_instances
+
+
+def ping(database: Database) -> None:
+    """Read from a table; a mere ``SELECT 1`` would not even look at the file."""
+    with database.connection_context():
+        AccountRow.select(SQL("1")).limit(1).tuples().execute(database)
+
+
+def select_accounts(database: Database) -> list[Account]:
+    """Return all accounts, oldest first."""
+    row = AccountRow
+    columns = (row.id, row.name, row.token_hash, row.max_instances)
+    with database.connection_context():
+        return [Account(*found) for found in _rows(database, row.select(*columns).order_by(row.id))]
+
+
+def insert_account(
+    database: Database, name: str, token_hash: str, max_instances: int | None = None
+) -> Account:
+    """Create an account.
+
+    Raises:
+        AlreadyExists: the name or the token is taken.
+    """
+    with database.connection_context(), database.atomic():
+        if _exists(database, AccountRow, AccountRow.name == name):
+            raise AlreadyExists("name")
+        _refuse_taken_token(database, token_hash)
+        insert = AccountRow.insert(name=name, token_hash=token_hash, max_instances=max_instances)
+        return Account(insert.execute(database), name, token_hash, max_instances)
+
+
+def update_account_token(database: Database, account_id: int, token_hash: str) -> bool:
+    """Give an account another token; False when there is no such account.
+
+    Raises:
+        AlreadyExists: the token is taken, be it by this account itself.
+    """
+    with database.connection_context(), database.atomic():
+        _refuse_taken_token(database, token_hash)
+        update = AccountRow.update(token_hash=token_hash).where(AccountRow.id == account_id)
+        return bool(update.execute(database))
+
+
+_SETTINGS = tuple(getattr(InstanceRow, setting.name) for setting in fields(InstanceSettings))
+_WEBSOCKET = (
+    WebsocketConfigRow.enabled,
+    WebsocketConfigRow.events,
+    WebsocketConfigRow.media_base64,
+)
+_INSTANCE = (
+    InstanceRow.id,
+    InstanceRow.account,
+    InstanceRow.name,
+    InstanceRow.token_hash,
+    InstanceRow.token_sealed,
+    *_WEBSOCKET,
+    *_SETTINGS,
+)
+
+
+def select_instances(database: Database, cipher: TokenCipher) -> list[Instance]:
+    """Return all instances with their configurations, oldest first.
+
+    Raises:
+        KeyFileError: a token does not open with this key; the message names the instance.
+    """
+    joined = InstanceRow.select(*_INSTANCE).join(WebsocketConfigRow, JOIN.LEFT_OUTER)
+    with database.connection_context():
+        rows = _rows(database, joined.order_by(InstanceRow.id))
+    return [_instance(cipher, *row) for row in rows]
+
+
+def insert_instance(
+    database: Database,
+    cipher: TokenCipher,
+    account_id: int,
+    name: str,
+    token: str,
+    settings: InstanceSettings,
+    websocket: WebsocketConfig | None,
+) -> Instance:
+    """Create an instance of an account, with its WebSocket configuration if there is one.
+
+    Raises:
+        AlreadyExists: the account has an instance of this name, or the token is taken.
+        QuotaExceeded: the account may have no more instances. Looked at last: who repeats
+            a request that has succeeded hears that the instance exists.
+    """
+    token_hash = hash_token(token)
+    insert = InstanceRow.insert(
+        account=account_id,
+        name=name,
+        token_hash=token_hash,
+        token_sealed=cipher.seal(token, token_hash),
+        **asdict(settings),
+    )
+    with database.connection_context(), database.atomic():
+        _refuse_taken_name(database, account_id, name)
+        _refuse_taken_token(database, token_hash)
+        _refuse_beyond_quota(database, account_id)
+        instance_id = insert.execute(database)
+        if websocket is not None:
+            _upsert_websocket_config(database, instance_id, websocket)
+    return Instance(instance_id, account_id, name, token, token_hash, settings, websocket)
+
+
+def delete_instance(database: Database, instance_id: int) -> bool:
+    """Delete an instance and everything of it; False when there is no such instance."""
+    with database.connection_context(), database.atomic():
+        delete = InstanceRow.delete().where(InstanceRow.id == instance_id)
+        return bool(delete.execute(database))
+
+
+def select_websocket_config(database: Database, instance_id: int) -> WebsocketConfig | None:
+    """Return the configuration of an instance; None when it was never set."""
+    query = WebsocketConfigRow.select(*_WEBSOCKET)
+    with database.connection_context():
+        rows = _rows(database, query.where(WebsocketConfigRow.instance == instance_id))
+    return _websocket_config(*rows[0]) if rows else None
+
+
+def upsert_websocket_config(database: Database, instance_id: int, config: WebsocketConfig) -> bool:
+    """Set the configuration of an instance; False when there is no such instance."""
+    with database.connection_context(), database.atomic():
+        if not _exists(database, InstanceRow, InstanceRow.id == instance_id):
+            return False
+        _upsert_websocket_config(database, instance_id, config)
+        return True
+
+
+def _upsert_websocket_config(database: Database, instance_id: int, config: WebsocketConfig) -> None:
+    values = {
+        "enabled": config.enabled,
+        "events": msgspec.json.encode(config.events).decode(),
+        "media_base64": config.media_base64,
+        "updated_at": unix_now(),
+    }
+    insert = WebsocketConfigRow.insert(instance=instance_id, **values)
+    insert.on_conflict(conflict_target=[WebsocketConfigRow.instance], update=values).execute(
+        database
+    )
+
+
+def _rows(database: Database, query: Any) -> list[tuple[Any, ...]]:
+    # The driver's own rows: when 100,000 instances are loaded, peewee's conversion of each
+    # column is felt, and all it would do here is bool().
+    rows: list[tuple[Any, ...]] = query.execute(database).cursor.fetchall()
+    return rows
+
+
+def _exists(database: Database, model: type[Model], condition: Expression | bool) -> bool:
+    return bool(model.select().where(condition).exists(database))
+
+
+def _refuse_taken_name(database: Database, account_id: int, name: str) -> None:
+    same = (InstanceRow.account == account_id) & (InstanceRow.name == name)
+    if _exists(database, InstanceRow, same):
+        raise AlreadyExists("name")
+
+
+def _refuse_taken_token(database: Database, token_hash: str) -> None:
+    for row in (AccountRow, InstanceRow):
+        if _exists(database, row, row.token_hash == token_hash):
+            raise AlreadyExists("token")
+
+
+def _refuse_beyond_quota(database: Database, account_id: int) -> None:
+    account = AccountRow.select(AccountRow.max_instances).where(AccountRow.id == account_id)
+    found = _rows(database, account)
+    if not found:
+        raise StoreError(f"there is no account {account_id}")
+    limit = found[0][0]
+    instances = InstanceRow.select().where(InstanceRow.account == account_id)
+    if limit is not None and instances.count(database) >= limit:
+        raise QuotaExceeded(limit)
+
+
+def _instance(
+    cipher: TokenCipher,
+    instance_id: int,
+    account_id: int,
+    name: str,
+    token_hash: str,
+    token_sealed: bytes,
+    enabled: int | None,
+    events: str,
+    media_base64: int,
+    *settings: Any,
+) -> Instance:
+    try:
+        token = cipher.open(token_sealed, token_hash)
+    except KeyFileError as error:
+        raise KeyFileError(f"instance {name} (id {instance_id}): {error}") from error
+    websocket = None if enabled is None else _websocket_config(enabled, events, media_base64)
+    return Instance(
+        instance_id, account_id, name, token, token_hash, _instance_settings(*settings), websocket
+    )
+
+
+# Most instances have one of a few settings and configurations: these frozen values are shared,
+# so 100,000 instances load faster and hold less memory.
+_shared = lru_cache(maxsize=1024)
+
+
+@_shared
+def _instance_settings(
+    auto_reject_calls: int, call_reject_message: str, *switches: int
+) -> InstanceSettings:
+    return InstanceSettings(bool(auto_reject_calls), call_reject_message, *map(bool, switches))
+
+
+_decode_events = msgspec.json.Decoder(tuple[str, ...]).decode
+
+
+@_shared
+def _websocket_config(enabled: int, events: str, media_base64: int) -> WebsocketConfig:
+    try:
+        names = _decode_events(events)
+    except msgspec.DecodeError as error:
+        raise StoreError(f"the events of a WebSocket configuration are damaged: {error}") from error
+    return WebsocketConfig(bool(enabled), names, bool(media_base64))

@@ -1,0 +1,67 @@
+"""The first minutes with a server: its first account, and what to type next."""
+
+from ryze.settings import Settings
+from ryze.store import (
+    Database,
+    hash_token,
+    insert_account,
+    new_token,
+    select_accounts,
+    update_account_token,
+)
+
+__all__ = ["ensure_account", "first_steps"]
+
+# The account that a server makes for itself.
+_ACCOUNT = "default"
+
+
+async def ensure_account(database: Database, configured_token: str) -> str | None:
+    """See to it that somebody can use the server.
+
+    With a configured token, the account "default" has that token afterwards, unless another
+    account has it already. Without one, a first account is made if there is none.
+
+    Returns:
+        The token that was made up here, to be shown once; None if there was no need.
+    """
+    accounts = {account.name: account for account in await database.read(select_accounts)}
+    if configured_token:
+        token_hash = hash_token(configured_token)
+        if token_hash in {account.token_hash for account in accounts.values()}:
+            return None
+        if existing := accounts.get(_ACCOUNT):
+            await database.write(update_account_token, existing.id, token_hash)
+        else:
+            await database.write(insert_account, _ACCOUNT, token_hash)
+        return None
+    if accounts:
+        return None
+    token = new_token()
+    await database.write(insert_account, _ACCOUNT, hash_token(token))
+    return token
+
+
+def first_steps(settings: Settings, token: str | None) -> str:
+    """What a person reads when the server is up; with a new token, commands to paste."""
+    url = settings.base_url
+    listening = f"Ryze listens on {url}"
+    if token is None:
+        return listening
+    return f"""{listening}
+
+The TokenAccount of your new account, shown this once:
+
+  {token}
+
+Try it, in another terminal:
+
+  export RYZE_URL={url} RYZE_TOKEN={token}
+  curl -X POST $RYZE_URL/api/instance/new -H "token: $RYZE_TOKEN" -H "Content-Type: application/json" -d '{{"name": "demo"}}'
+  curl -X POST $RYZE_URL/api/events/websocket/demo -H "token: $RYZE_TOKEN" -H "Content-Type: application/json" -d '{{"enabled": true}}'
+  ryze listen demo
+
+and in a third one, with the same export:
+
+  echo '{{"text": "hello"}}' | ryze publish demo message.exchange
+"""  # noqa: E501 - commands to paste

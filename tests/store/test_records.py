@@ -1,0 +1,33 @@
+import dataclasses
+
+import pytest
+
+from ryze.store import DISABLED, Account, Instance, InstanceSettings, WebsocketConfig
+
+INSTANCE = Instance(1, 2, "shop", "the-token", "the-hash", InstanceSettings(), None)
+
+
+def test_no_repr_shows_a_token_or_its_hash() -> None:
+    assert "shop" in repr(INSTANCE)
+    assert "the-token" not in repr(INSTANCE)
+    assert "the-hash" not in repr(INSTANCE)
+    assert "the-hash" not in repr(Account(1, "main", "the-hash", None))
+
+
+def test_disabled_is_what_the_contract_answers() -> None:
+    assert dataclasses.astuple(DISABLED) == (False, (), False)
+
+
+def test_the_default_settings_are_those_of_the_contract() -> None:
+    defaults = dataclasses.asdict(InstanceSettings())
+    assert defaults.pop("disable_history_sync") is True
+    assert defaults.pop("call_reject_message") == ""
+    assert list(defaults.values()) == [False] * 5
+
+
+@pytest.mark.parametrize("record", [INSTANCE, DISABLED, InstanceSettings()])
+def test_records_cannot_be_changed(record: Instance | WebsocketConfig | InstanceSettings) -> None:
+    name = dataclasses.fields(record)[0].name
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        setattr(record, name, None)
+    assert not hasattr(record, "__dict__")

@@ -1,0 +1,206 @@
+"""Logging: one form for structlog and logging, and never a token."""
+
+import io
+import json
+import logging
+import string
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+import structlog
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ryze.log import configure_logging, redact_query
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_it_was() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.reset_defaults()
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def lines(stream: io.StringIO) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in stream.getvalue().splitlines()]
+
+
+def test_both_kinds_of_loggers_come_out_alike() -> None:
+    stream = io.StringIO()
+    configure_logging("info", "auto", stream)
+    structlog.get_logger("ours").info("hello", port=8080)
+    logging.getLogger("theirs").info("hello %s", "you")
+    ours, theirs = lines(stream)
+    assert ours.keys() - {"port"} == theirs.keys() == {"event", "level", "logger", "timestamp"}
+    assert (ours["event"], ours["port"], ours["logger"]) == ("hello", 8080, "ours")
+    assert (theirs["event"], theirs["level"], theirs["logger"]) == ("hello you", "info", "theirs")
+    assert ours["timestamp"].endswith("Z")
+
+
+def test_positional_arguments_and_context_work_in_ours() -> None:
+    stream = io.StringIO()
+    configure_logging("info", "json", stream)
+    with structlog.contextvars.bound_contextvars(connection=7):
+        structlog.get_logger().info("hello %s", "you")
+    [line] = lines(stream)
+    assert (line["event"], line["connection"]) == ("hello you", 7)
+
+
+def test_the_level_counts_for_both() -> None:
+    stream = io.StringIO()
+    configure_logging("warning", "json", stream)
+    structlog.get_logger("ours").info("no")
+    logging.getLogger("theirs").info("no")
+    structlog.get_logger("ours").warning("yes")
+    logging.getLogger("theirs").warning("yes")
+    assert [line["event"] for line in lines(stream)] == ["yes", "yes"]
+
+
+def test_the_last_call_counts() -> None:
+    first, second = io.StringIO(), io.StringIO()
+    configure_logging("info", "json", first)
+    logger = structlog.get_logger("ours")
+    logger.info("one")
+    configure_logging("info", "json", second)
+    logger.info("two")
+    assert [line["event"] for line in lines(first)] == ["one"]
+    assert [line["event"] for line in lines(second)] == ["two"]
+
+
+def test_standard_error_is_the_default(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging("info", "json")
+    structlog.get_logger().info("hello")
+    assert '"hello"' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("format", "stream", "is_json", "is_coloured"),
+    [
+        ("auto", io.StringIO, True, False),
+        ("auto", Terminal, False, True),
+        ("json", Terminal, True, False),
+        ("console", io.StringIO, False, False),
+    ],
+)
+def test_the_form_follows_format_and_stream(
+    format: str, stream: type[io.StringIO], is_json: bool, is_coloured: bool
+) -> None:
+    output = stream()
+    configure_logging("info", format, output)
+    structlog.get_logger().info("hello")
+    assert output.getvalue().startswith("{") is is_json
+    assert ("\x1b[" in output.getvalue()) is is_coloured
+
+
+@pytest.mark.parametrize("format", ["json", "console"])
+def test_exceptions_come_with_their_traceback(format: str) -> None:
+    stream = io.StringIO()
+    configure_logging("info", format, stream)
+    try:
+        raise ValueError("GET /ws/a?token=verysecret failed")
+    except ValueError:
+        structlog.get_logger().exception("ours")
+        logging.getLogger().exception("theirs")
+    output = stream.getvalue()
+    assert output.count("ValueError: GET /ws/a?token=*** failed") == 2
+    assert "verysecret" not in output
+
+
+@pytest.mark.parametrize(
+    ("target", "logged"),
+    [
+        ("/ws/a", "/ws/a"),
+        ("/ws/a?", "/ws/a?"),
+        ("/ws/a?token", "/ws/a?token"),
+        ("/ws/a?token=s", "/ws/a?token=***"),
+        ("/ws/a?b=1&token=s&c=2&token=t", "/ws/a?b=1&token=***&c=2&token=***"),
+        ("/ws/a?Token=s", "/ws/a?Token=***"),
+        ("/ws/a?%74oken=s", "/ws/a?%74oken=***"),
+        ("/ws/a?token=s?token=t#f", "/ws/a?token=***"),
+        ("/ws/a?next=%2Fws%3Ftoken%3Ds", "/ws/a?next=***"),
+    ],
+)
+def test_request_targets_are_logged_without_tokens(target: str, logged: str) -> None:
+    assert redact_query(target) == logged
+
+
+# What can be in a header, and so in a token. Long, so that it is in no output by chance.
+PRINTABLE = "".join(sorted(set(string.printable) - set(string.whitespace)))
+tokens = st.text(PRINTABLE, min_size=12, max_size=40).filter(lambda token: set(token) - {"*"})
+# As clients send them in a query: encoded, or raw where that leaves the query in one piece.
+queries = tokens.filter(lambda token: "&" not in token) | tokens.map(lambda t: quote(t, safe=""))
+formats = st.sampled_from(["json", "console"])
+
+
+def logged(format: str, event: str, **values: object) -> str:
+    stream = io.StringIO()
+    configure_logging("info", format, stream)
+    structlog.get_logger().info(event, **values)
+    logging.getLogger("theirs").info("%s", event)
+    return stream.getvalue()
+
+
+def assert_hidden(token: str, output: str) -> None:
+    assert output
+    assert token not in output
+    assert json.dumps(token)[1:-1] not in output
+    assert repr(token)[1:-1] not in output
+
+
+@given(token=queries, format=formats, after=st.sampled_from(["", "&a=1", " HTTP/1.1", "\n"]))
+def test_no_token_in_a_query_is_ever_logged(token: str, format: str, after: str) -> None:
+    target = f"/ws/a?b=1&token={token}{after}"
+    nested = {"list": [target, {"deep": (target.encode(), ValueError(target))}]}
+    assert_hidden(token, logged(format, f"GET {target}", target=target, **nested))
+    assert_hidden(token, redact_query(target))
+
+
+@given(
+    token=tokens,
+    format=formats,
+    key=st.sampled_from(["token", "Token", "authorization", "Authorization", "instance_token"]),
+)
+def test_no_token_under_a_key_is_ever_logged(token: str, format: str, key: str) -> None:
+    output = logged(format, "hello", **{key: token}, deep=[{key: {"value": token}}])
+    assert_hidden(token, output)
+
+
+@given(
+    token=tokens,
+    format=formats,
+    text=st.sampled_from(
+        [
+            "token: {}",
+            "Token:{}",
+            "Authorization: Bearer {}",
+            "Authorization: Basic {}\r\nHost: x",
+            "authorization={}",
+            "sent bearer {}",
+            '{{"token":"{}"}}',
+            '{{"instanceData": {{"token": "{}"}}}}',
+            "{{'token': '{}'}}",
+            "[(b'token', b'{}')]",
+            "[('authorization', 'Bearer {}')]",
+            '"{{\\"token\\": \\"{}\\"}}"',
+        ]
+    ),
+)
+def test_no_token_of_a_head_or_a_frame_is_ever_logged(token: str, format: str, text: str) -> None:
+    assert_hidden(token, logged(format, text.format(token)))
+
+
+def test_what_is_no_secret_stays() -> None:
+    output = logged("json", "GET /api?instanceName=a,b 200", size=3, ok=True, none=None, ms=0.5)
+    [ours, _theirs] = [json.loads(line) for line in output.splitlines()]
+    assert ours["event"] == "GET /api?instanceName=a,b 200"
+    assert (ours["size"], ours["ok"], ours["none"], ours["ms"]) == (3, True, None, 0.5)
