@@ -16,6 +16,7 @@ import signal
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import structlog
 import trio
@@ -146,14 +147,16 @@ def _assemble(
 
 
 def _gateway_limits(settings: Settings) -> GatewayLimits:
+    subscriber = ConnectionLimits(
+        OutboxLimits(settings.client_buffer_messages, settings.client_buffer_bytes),
+        settings.ping_interval_seconds,
+        settings.pong_timeout_seconds,
+        settings.close_grace_seconds,
+        settings.max_client_message_bytes,
+    )
     return GatewayLimits(
-        ConnectionLimits(
-            OutboxLimits(settings.client_buffer_messages, settings.client_buffer_bytes),
-            settings.ping_interval_seconds,
-            settings.pong_timeout_seconds,
-            settings.close_grace_seconds,
-            settings.max_client_message_bytes,
-        ),
+        subscriber,
+        replace(subscriber, message_bytes=settings.max_body_bytes),
         settings.max_connections,
         settings.max_connections_per_instance,
     )

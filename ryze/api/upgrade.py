@@ -34,22 +34,25 @@ class UpgradeDesk:
     def admit(self, request: h11.Request, address: str) -> Admission:
         """See `ryze.gateway.Admit`: every attempt is counted, whatever comes of it."""
         path, _, query = request.target.decode("latin-1").partition("?")
-        raw_name = path.removeprefix(GATEWAY_PATH.decode())
-        name = unquote(raw_name)
+        raw_name, slash, role = path.removeprefix(GATEWAY_PATH.decode()).partition("/")
+        name, publishes = unquote(raw_name), role == "publish"
         principal = self._principal(request, query, name)
-        window = self._rate_limits.hit("global", principal.key if principal else address)
+        who = principal.key if principal else address
+        window = self._rate_limits.hit("publish" if publishes else "global", who)
         headers = window.headers() if window else {}
         try:
-            if not raw_name or "/" in raw_name:
+            if not raw_name or (slash and not publishes):
                 raise ApiError(404, "Not found")
             check_upgrade(request)
             self._check_origin(request)
             instance = self._instance(check_pass(principal, window), name)
+            if not publishes:
+                _check_enabled(instance)
         except ApiError as refusal:
             raise ApiError(
                 refusal.status, refusal.message, {**headers, **refusal.headers}
             ) from refusal
-        return Admission(instance, headers)
+        return Admission(instance, headers, publishes)
 
     def _principal(self, request: h11.Request, query: str, name: str) -> Principal | None:
         headers = {key: header(request, key.encode()) for key in ("token", "authorization")}
@@ -68,10 +71,13 @@ class UpgradeDesk:
         instance = self._registry.find(principal.account_id, name)
         if instance is None:
             raise ApiError(404, "Instance not found")
-        if instance.websocket is None or not instance.websocket.enabled:
-            raise ApiError(
-                400,
-                "WebSocket is not enabled for this instance. "
-                f"Configure it first using POST /api/events/websocket/{name}",
-            )
         return instance
+
+
+def _check_enabled(instance: Instance) -> None:
+    if instance.websocket is None or not instance.websocket.enabled:
+        raise ApiError(
+            400,
+            "WebSocket is not enabled for this instance. "
+            f"Configure it first using POST /api/events/websocket/{instance.name}",
+        )

@@ -14,6 +14,7 @@ socket closed. The heartbeat has no task of its own: it is the reader's deadline
 
 import random
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import trio
@@ -123,9 +124,10 @@ class Connection:
         """
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
-            with hub.subscribed(instance, self.outbox):
+            with self._attached(hub, instance):
                 self.outbox.send_handshake(response)
                 self._feed(trailing)
+                await self._digest()
                 await self._read()
             await self._part(nursery.cancel_scope)
 
@@ -142,6 +144,15 @@ class Connection:
         else:
             self._transport.abort()
 
+    # What a subscriber is; a publisher is something else
+
+    def _attached(self, hub: Hub, instance: Instance) -> AbstractContextManager[None]:
+        """While inside, the hub knows this connection."""
+        return hub.subscribed(instance, self.outbox)
+
+    async def _digest(self) -> None:
+        """Deal with what `_feed` has taken in; a subscriber's messages are of no interest."""
+
     # Reader and heartbeat
 
     async def _read(self) -> None:
@@ -153,6 +164,7 @@ class Connection:
             if data is not None:
                 self._last_byte = trio.current_time()
                 self._feed(data)
+                await self._digest()
             self._beat(trio.current_time())
 
     async def _receive_until(self, deadline: float) -> bytes | None:
@@ -217,12 +229,15 @@ class Connection:
             scope.cancel()
             return
         scope.deadline = trio.current_time() + self._grace_seconds
-        while self._protocol.state is not ConnectionState.REMOTE_CLOSING:
+        while not self._peer_has_closed():
             data = await self._receive_quietly()
             if not data:
                 return
             if not self._protocol_failed:
                 self._feed(data)
+
+    def _peer_has_closed(self) -> bool:
+        return self._protocol.state is ConnectionState.REMOTE_CLOSING
 
     async def _receive_quietly(self) -> bytes:
         try:

@@ -21,7 +21,11 @@ __all__ = [
     "SLOW_CONSUMER",
     "TOKEN_REVOKED",
     "Disconnect",
+    "bad_frame",
 ]
+
+# A control frame has at most 125 bytes, and the code takes two (RFC 6455, section 5.5).
+_MAX_REASON_BYTES = 123
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +55,13 @@ SLOW_CONSUMER = Disconnect(4008, "slow consumer")
 NO_HEARTBEAT = Disconnect(4009, "no heartbeat")
 TOKEN_REVOKED = Disconnect(4501, "token revoked")
 INSTANCE_DELETED = Disconnect(4504, "instance deleted")
+
+
+def bad_frame(number: int, fault: str) -> Disconnect:
+    """A publisher's frame that is no event: which one, and why (contract, section 6)."""
+    reason = f"frame {number}: {fault}".encode()[:_MAX_REASON_BYTES]
+    return Disconnect(1008, reason.decode(errors="ignore"))
+
 
 ALL = (
     CLIENT_CLOSED,

@@ -12,12 +12,14 @@ from dataclasses import dataclass
 import h11
 import structlog
 import trio
+from wsproto.extensions import Extension
 
 from ryze.errors import ApiError
 from ryze.gateway.connection import Connection, ConnectionLimits
 from ryze.gateway.disconnects import RESTARTING
 from ryze.gateway.handshake import accept_response, negotiate, refusal_response
 from ryze.gateway.hub import Hub
+from ryze.gateway.publisher import Publisher
 from ryze.gateway.transport import Transport
 from ryze.store import Instance
 
@@ -34,12 +36,14 @@ class Admission:
     """The permission to connect.
 
     Args:
-        instance: whose events the client gets.
+        instance: whose events the client gets, or publishes.
         headers: more headers for the 101, e.g. those of the rate limit.
+        publishes: the client is a producer.
     """
 
     instance: Instance
     headers: Mapping[str, str]
+    publishes: bool = False
 
 
 # Decides on an upgrade request from a client address; raises ApiError to refuse it.
@@ -52,11 +56,13 @@ class GatewayLimits:
 
     Args:
         connection: the limits of each one.
+        publisher: likewise, where a producer sends.
         connections: open at the same time.
         connections_per_instance: likewise, for one instance.
     """
 
     connection: ConnectionLimits = ConnectionLimits()  # noqa: RUF009 - frozen
+    publisher: ConnectionLimits = ConnectionLimits(message_bytes=32 * 1024 * 1024)  # noqa: RUF009 - frozen
     connections: int = 0
     connections_per_instance: int = 0
 
@@ -122,11 +128,11 @@ class Gateway:
             await self.refuse(transport, refusal)
             return
         log = log.bind(instance=admission.instance.name)
-        extension = negotiate(request) if self._compression else None
+        extension = None
+        if self._compression and not admission.publishes:
+            extension = negotiate(request)
         response = accept_response(request, extension, admission.headers)
-        connection = Connection(
-            transport, self._limits.connection, extensions=[extension] if extension else []
-        )
+        connection = self._connection(transport, admission, extension)
         await self._live(connection, admission.instance, response, trailing, log)
 
     async def refuse(self, transport: Transport, refusal: ApiError) -> None:
@@ -180,6 +186,14 @@ class Gateway:
         ):
             raise ApiError(503, "Too many connections", admission.headers)
         return admission
+
+    def _connection(
+        self, transport: Transport, admission: Admission, extension: Extension | None
+    ) -> Connection:
+        if admission.publishes:
+            return Publisher(transport, self._limits.publisher)
+        extensions = [extension] if extension else []
+        return Connection(transport, self._limits.connection, extensions=extensions)
 
     async def _live(
         self,

@@ -133,6 +133,8 @@ class Hub:
         self._base_url = base_url
         # Instances with clients, by id; subscribe() and its end change it.
         self._channels: dict[int, _Channel] = {}
+        # Instances with publishers, by id; publishing() and its end change it.
+        self._publishers: dict[int, set[Outbox]] = {}
         # Channels that have a batch; publish() adds, the flush takes them all.
         self._dirty: list[_Channel] = []
         # Set when there is something to flush; the flush replaces it.
@@ -174,6 +176,18 @@ class Hub:
         finally:
             self._leave(instance.id, channel, outbox)
 
+    @contextmanager
+    def publishing(self, instance: Instance, outbox: Outbox) -> Iterator[None]:
+        """While inside, the peer of `outbox` publishes events of `instance`."""
+        publishers = self._publishers.setdefault(instance.id, set())
+        publishers.add(outbox)
+        try:
+            yield
+        finally:
+            publishers.discard(outbox)
+            if not publishers and self._publishers.get(instance.id) is publishers:
+                del self._publishers[instance.id]
+
     def has_clients(self, instance_id: int) -> bool:
         """Is anybody there to receive an event of this instance?"""
         return instance_id in self._channels
@@ -193,7 +207,9 @@ class Hub:
             channel.config = config
 
     def disconnect(self, instance_id: int, disconnect: Disconnect) -> None:
-        """End every connection of one instance."""
+        """End every connection of one instance, publishers included."""
+        for outbox in list(self._publishers.get(instance_id, ())):
+            outbox.close(disconnect)
         if channel := self._channels.get(instance_id):
             for outbox in list(channel.outboxes):
                 self._leave(instance_id, channel, outbox)

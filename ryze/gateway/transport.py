@@ -20,11 +20,17 @@ __all__ = ["SocketTransport", "StreamTransport", "Transport"]
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
+_RECEIVE_BYTES = 4096
+
+
 class Transport(Protocol):
     """What a connection needs of its peer's end of the wire."""
 
     # Bytes of the last offer that are on their way already, though not yet reported as taken.
     committed: int
+    # How many bytes to ask for at once. A subscriber sends little but pongs: a small buffer
+    # keeps a thousand talkers cheap.
+    receive_bytes: int
 
     def send_nowait(self, data: bytes | memoryview) -> int:
         """Offer `data`; how many of its first bytes have been taken, without ever blocking.
@@ -68,15 +74,13 @@ class SocketTransport:
         stream: the stream whose socket is taken over; it is unusable afterwards.
     """
 
-    __slots__ = ("_socket", "committed")
-
-    # A client sends little but pongs: a small buffer keeps a thousand talkers cheap.
-    _RECEIVE_BYTES = 4096
+    __slots__ = ("_socket", "committed", "receive_bytes")
 
     def __init__(self, stream: trio.SocketStream) -> None:
         self._socket = socket.socket(fileno=stream.socket.detach())
         self._socket.setblocking(False)
         self.committed = 0
+        self.receive_bytes = _RECEIVE_BYTES
 
     def send_nowait(self, data: bytes | memoryview) -> int:
         """See `Transport`."""
@@ -94,7 +98,7 @@ class SocketTransport:
         while True:
             await trio.lowlevel.wait_readable(self._socket)
             try:
-                return self._socket.recv(self._RECEIVE_BYTES)
+                return self._socket.recv(self.receive_bytes)
             except BlockingIOError:
                 continue
 
@@ -122,11 +126,10 @@ class StreamTransport:
     is reported as taken by the offer after that. So nothing counts as delivered too early.
     """
 
-    __slots__ = ("_done", "_piece", "_stream", "committed")
+    __slots__ = ("_done", "_piece", "_stream", "committed", "receive_bytes")
 
     # The most that fits one TLS record (RFC 8446, section 5.1).
     _PIECE_BYTES = 16384
-    _RECEIVE_BYTES = 4096
 
     def __init__(self, stream: trio.SSLStream[trio.SocketStream]) -> None:
         self._stream = stream
@@ -134,6 +137,7 @@ class StreamTransport:
         self._piece = b""
         self._done = False
         self.committed = 0
+        self.receive_bytes = _RECEIVE_BYTES
 
     def send_nowait(self, data: bytes | memoryview) -> int:
         """See `Transport`."""
@@ -159,7 +163,7 @@ class StreamTransport:
     async def receive_some(self) -> bytes:
         """See `Transport`."""
         with _as_os_errors():
-            return bytes(await self._stream.receive_some(self._RECEIVE_BYTES))
+            return bytes(await self._stream.receive_some(self.receive_bytes))
 
     def send_eof(self) -> None:
         """See `Transport`; TLS cannot."""

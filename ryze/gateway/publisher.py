@@ -1,0 +1,93 @@
+"""A producer's WebSocket: every text frame is an event (contract, section 6).
+
+The same life as any connection's, with another reader: what comes in is published, in order.
+While the hub has no room for more of this instance, nothing is read, so the producer's own
+socket fills and it waits; memory stays flat whatever it sends.
+"""
+
+import random
+from collections import deque
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
+from ryze.errors import InvalidEvent
+from ryze.events import Event, decode_event
+from ryze.gateway import disconnects
+from ryze.gateway.connection import Connection, ConnectionLimits
+from ryze.gateway.hub import Hub
+from ryze.gateway.incoming import BINARY, CLOSE, PING, TEXT, FrameError, FrameReader, check_close
+from ryze.gateway.transport import Transport
+from ryze.store import Instance
+
+__all__ = ["Publisher"]
+
+# A producer sends much: few system calls, and whole chunks for the frame reader.
+_RECEIVE_BYTES = 65536
+
+
+class Publisher(Connection):
+    """One producer of one instance, after its handshake was accepted.
+
+    Args:
+        transport: takes and gives the bytes; the caller closes it.
+        limits: see there; `message_bytes` is what one frame may have.
+        draw: a random number from 0 to 1, for the moment of the first ping.
+    """
+
+    __slots__ = ("_events", "_frames", "_hub", "_instance", "_peer_closed", "_reader")
+
+    def __init__(
+        self,
+        transport: Transport,
+        limits: ConnectionLimits,
+        *,
+        draw: Callable[[], float] = random.random,
+    ) -> None:
+        super().__init__(transport, limits, extensions=[], draw=draw)
+        transport.receive_bytes = _RECEIVE_BYTES
+        self._reader = FrameReader(limits.message_bytes)
+        # Data frames so far: the number that names a bad one.
+        self._frames = 0
+        # Events that have come in and are not yet published: at most those of one chunk.
+        self._events: deque[Event] = deque()
+        # The peer has sent its close frame.
+        self._peer_closed = False
+
+    def _attached(self, hub: Hub, instance: Instance) -> AbstractContextManager[None]:
+        self._hub, self._instance = hub, instance
+        return hub.publishing(instance, self.outbox)
+
+    async def _digest(self) -> None:
+        """Publish what has come in; a cancelled publisher has published a first part of it."""
+        while self._events:
+            await self._hub.wait_for_room(self._instance.id)
+            self._hub.publish(self._instance.id, self._events.popleft())
+
+    def _feed(self, data: bytes) -> None:
+        try:
+            for opcode, payload in self._reader.receive_data(data):
+                self._take(opcode, payload)
+        except FrameError as error:
+            self._protocol_failed = True
+            self.outbox.close(error.disconnect)
+        except InvalidEvent as error:
+            # What came before it stands, what comes behind it is thrown away.
+            self._protocol_failed = True
+            self.outbox.close(disconnects.bad_frame(self._frames, str(error)))
+
+    def _take(self, opcode: int, payload: bytes) -> None:
+        if opcode == TEXT:
+            self._frames += 1
+            self._events.append(decode_event(payload))
+        elif opcode == PING:
+            self.outbox.pong(payload)
+        elif opcode == CLOSE:
+            check_close(payload)
+            self._peer_closed = True
+            self.outbox.close(disconnects.CLIENT_CLOSED)
+        elif opcode == BINARY:
+            self._frames += 1
+            raise InvalidEvent("expected a text frame")
+
+    def _peer_has_closed(self) -> bool:
+        return self._peer_closed
