@@ -1,5 +1,10 @@
 """The first minutes with a server: its first account, and what to type next."""
 
+import shlex
+import shutil
+import sys
+from pathlib import Path
+
 from ryze.settings import Settings
 from ryze.store import (
     Database,
@@ -59,9 +64,19 @@ Try it, in another terminal:
   export RYZE_URL={url} RYZE_TOKEN={token}
   curl -X POST $RYZE_URL/api/instance/new -H "token: $RYZE_TOKEN" -H "Content-Type: application/json" -d '{{"name": "demo"}}'
   curl -X POST $RYZE_URL/api/events/websocket/demo -H "token: $RYZE_TOKEN" -H "Content-Type: application/json" -d '{{"enabled": true}}'
-  ryze listen demo
+  {_command()} listen demo
 
 and in a third one, with the same export:
 
-  echo '{{"text": "hello"}}' | ryze publish demo message.exchange
+  echo '{{"text": "hello"}}' | {_command()} publish demo message.exchange
 """  # noqa: E501 - commands to paste
+
+
+def _command() -> str:
+    """How this program is called from any directory; not everybody has it on the PATH."""
+    if shutil.which("ryze"):
+        return "ryze"
+    script = Path(sys.argv[0]).resolve()
+    if script.name == "ryze":
+        return shlex.quote(str(script))
+    return f"{shlex.quote(sys.executable)} -m ryze"
