@@ -128,9 +128,9 @@ def serve(**flags: str | None) -> None:
     setproctitle("ryze serve")
     settings = _settings_from(flags)
     # Only here, as this is the one command that needs the whole server.
-    from ryze import app
+    from ryze.app import run
 
-    app.run(settings)
+    run(settings)
 
 
 # --- ryze account ---

@@ -430,14 +430,18 @@ async def _open_tls_stream(server: Server) -> trio.abc.Stream:
     try:
         await stream.do_handshake()
     except trio.BrokenResourceError as error:
-        cause = error.__cause__ or error
-        distrusted = isinstance(cause, ssl.SSLCertVerificationError)
-        code = _UNTRUSTED if distrusted else _ABNORMAL
-        raise _ConnectionFailed(_cannot_reach(server, cause), code) from error
+        await trio.aclose_forcefully(stream)
+        raise _tls_failed(server, error.__cause__ or error) from error
     except BaseException:
         await trio.aclose_forcefully(stream)
         raise
     return stream
+
+
+def _tls_failed(server: Server, cause: BaseException) -> _ConnectionFailed:
+    distrusted = isinstance(cause, ssl.SSLCertVerificationError)
+    code = _UNTRUSTED if distrusted else _ABNORMAL
+    return _ConnectionFailed(_cannot_reach(server, cause), code)
 
 
 async def _shake_hands(

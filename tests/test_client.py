@@ -519,6 +519,28 @@ async def test_a_server_without_tls_is_told() -> None:
     assert listening.status[0].startswith("cannot reach https://127.0.0.1:")
 
 
+async def test_cancelled_in_the_tls_handshake_it_closes_the_connection() -> None:
+    hung_up = trio.Event()
+
+    async def stay_silent(stream: trio.SocketStream) -> None:
+        async with stream:
+            assert await stream.receive_some()
+            scope.cancel()
+            with contextlib.suppress(trio.BrokenResourceError):
+                while await stream.receive_some():
+                    pass
+            hung_up.set()
+
+    async with trio.open_nursery() as nursery:
+        listeners = await nursery.start(partial(trio.serve_tcp, stay_silent, 0, host="127.0.0.1"))
+        port = listeners[0].socket.getsockname()[1]
+        with trio.CancelScope() as scope:
+            await Listening().run(f"https://127.0.0.1:{port}")
+        with trio.fail_after(20):
+            await hung_up.wait()
+        nursery.cancel_scope.cancel()
+
+
 # --- Waiting, on a virtual clock ---
 
 
@@ -571,6 +593,17 @@ async def test_any_byte_keeps_a_connection(autojump_clock: trio.testing.MockCloc
     slow: Any = Slow()
     await client._keep_alive(slow, stream)
     assert trio.current_time() > 600
+
+
+async def test_the_watched_stream_is_a_stream_like_others() -> None:
+    async def pair() -> tuple[client._WatchedStream, client._WatchedStream]:
+        await trio.lowlevel.checkpoint()
+        streams = [client._WatchedStream(each) for each in memory_stream_pair()]
+        for stream in streams:
+            stream._status_line = b"HTTP/1.1 101"
+        return streams[0], streams[1]
+
+    await trio.testing.check_two_way_stream(pair, None)
 
 
 # --- Plain requests ---

@@ -1,0 +1,411 @@
+"""The ``ryze`` command: usage, exit codes, and never a traceback for what a user can cause."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import trio
+from click.testing import CliRunner, Result
+
+import ryze
+from ryze import cli, client, store
+from ryze.errors import StartError
+from ryze.events import EVENT_TYPES
+from ryze.settings import Settings, all_settings
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs a command in an empty directory and with none of our variables but those given."""
+    monkeypatch.chdir(tmp_path)
+    for name in [name for name in os.environ if name.startswith("RYZE_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setattr(cli, "setproctitle", lambda _title: None)
+
+    def invoke(*arguments: str, input: str | bytes | None = None, **variables: str) -> Result:
+        result = CliRunner().invoke(cli.cli, arguments, input=input, env=variables)
+        assert result.exception is None or isinstance(result.exception, SystemExit)
+        return result
+
+    return invoke
+
+
+def assert_failed(result: Result, code: int, *words: str) -> None:
+    assert result.exit_code == code
+    assert result.stdout == ""
+    for word in words:
+        assert word in result.stderr
+    if code == 1:
+        assert result.stderr.startswith("Error: ")
+        assert result.stderr.count("\n") == 1
+
+
+# --- The group ---
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "",
+        "serve",
+        "account",
+        "account create",
+        "account list",
+        "account rotate",
+        "listen",
+        "publish",
+    ],
+)
+@pytest.mark.parametrize("flag", ["-h", "--help"])
+def test_help_is_everywhere(run: Run, command: str, flag: str) -> None:
+    result = run(*command.split(), flag)
+    assert result.exit_code == 0
+    assert result.stdout.startswith("Usage: ")
+
+
+def test_the_version_is_told(run: Run) -> None:
+    assert run("--version").stdout == f"ryze {ryze.__version__}\n"
+
+
+@pytest.mark.parametrize("arguments", [["dance"], ["--dance"], ["listen"], ["serve", "extra"]])
+def test_wrong_usage_is_exit_code_2(run: Run, arguments: list[str]) -> None:
+    assert_failed(run(*arguments), 2, "Usage: ")
+
+
+# --- ryze serve ---
+
+
+@pytest.fixture
+def served(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
+    """Puts a server in place that only notes the settings it was started with."""
+    started: list[Settings] = []
+    app: Any = ModuleType("ryze.app")
+    app.run = started.append
+    monkeypatch.setitem(sys.modules, "ryze.app", app)
+    return started
+
+
+def fail_with(error: BaseException) -> Callable[..., None]:
+    def fail(*_arguments: object, **_options: object) -> None:
+        raise error
+
+    return fail
+
+
+def test_every_setting_is_a_flag_with_help_variable_and_default(run: Run) -> None:
+    text = " ".join(run("serve", "--help").stdout.split())
+    for row in all_settings():
+        default = f"; default: {row.default}" if row.default else ""
+        assert f"{row.flag} {row.metavar} {row.help} [env: {row.variable}{default}]" in text
+
+
+def test_flags_win_over_variables(run: Run, served: list[Settings]) -> None:
+    result = run("serve", "--port", "0", RYZE_PORT="9000", RYZE_HOST="::1")
+    assert (result.exit_code, result.output) == (0, "")
+    assert served == [Settings(host="::1", port=0)]
+
+
+@pytest.mark.parametrize("arguments", [[], ["--global-rate-limit", ""]])
+def test_an_empty_limit_is_off(run: Run, served: list[Settings], arguments: list[str]) -> None:
+    assert run("serve", *arguments, RYZE_GLOBAL_RATE_LIMIT="").exit_code == 0
+    assert served[0].global_rate_limit is None
+
+
+def test_a_wrong_setting_is_told_in_one_line(run: Run, served: list[Settings]) -> None:
+    result = run("serve", RYZE_PORT="http")
+    assert_failed(result, 2)
+    assert result.stderr == (
+        "Error: RYZE_PORT='http': expected a port, 0 to 65535 (0 = any free one)\n"
+    )
+    assert served == []
+
+
+def test_a_secret_flag_is_not_repeated(run: Run) -> None:
+    result = run("serve", "--account-token", "my secret")
+    assert_failed(result, 2, "RYZE_ACCOUNT_TOKEN='***'")
+    assert "my secret" not in result.output
+
+
+def test_a_server_that_cannot_start_says_why(run: Run, served: list[Settings]) -> None:
+    sys.modules["ryze.app"].run = fail_with(StartError("port 8080 is taken"))  # type: ignore[attr-defined]
+    assert_failed(run("serve"), 1, "Error: port 8080 is taken\n")
+
+
+def test_the_process_title_is_set_before_anything_can_fail(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    titles: list[str] = []
+    monkeypatch.setattr(cli, "setproctitle", titles.append)
+    run("serve", "--account-token", "secret", "--port", "wrong")
+    assert titles == ["ryze serve"]
+
+
+# --- ryze account ---
+
+
+def accounts_in(directory: Path) -> dict[str, store.Account]:
+    async def read() -> list[store.Account]:
+        async with store.open_database(f"sqlite:///{directory}/ryze.db") as database:
+            return await database.read(store.select_accounts)
+
+    return {account.name: account for account in trio.run(read)}
+
+
+def test_an_account_is_created_and_its_token_shown_once(run: Run, tmp_path: Path) -> None:
+    result = run("account", "create", RYZE_DATA_DIR=str(tmp_path))
+    assert result.exit_code == 0
+    token = result.stdout.removesuffix("\n")
+    assert token not in result.stderr
+    assert accounts_in(tmp_path)["default"].token_hash == store.hash_token(token)
+    assert accounts_in(tmp_path)["default"].max_instances is None
+
+
+def test_accounts_have_names_and_limits(run: Run, tmp_path: Path) -> None:
+    where = ["--data-dir", str(tmp_path)]
+    run("account", "create", *where)
+    run("account", "create", "shop", "--max-instances", "3", *where)
+    result = run("account", "list", *where)
+    assert (result.exit_code, result.stdout) == (0, "1\tdefault\tno limit\n2\tshop\t3\n")
+
+
+def test_a_taken_name_is_told(run: Run) -> None:
+    run("account", "create", "shop")
+    assert_failed(run("account", "create", "shop"), 1, "there is an account 'shop' already")
+
+
+@pytest.mark.parametrize("name", ["", " ", "two\nlines"])
+def test_a_name_is_printable(run: Run, name: str) -> None:
+    assert_failed(run("account", "create", name), 2, "printable characters")
+
+
+def test_a_new_token_replaces_the_old_one(run: Run, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/ryze.db"
+    old = run("account", "create", "shop", RYZE_DATABASE_URL=url).stdout.strip()
+    new = run("account", "rotate", "shop", "--database-url", url).stdout.strip()
+    assert new != old
+    assert accounts_in(tmp_path)["shop"].token_hash == store.hash_token(new)
+
+
+def test_an_unknown_account_cannot_be_rotated(run: Run) -> None:
+    assert_failed(run("account", "rotate", "shop"), 1, "there is no account 'shop'")
+
+
+def test_a_database_that_cannot_be_opened_is_told(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert_failed(run("account", "list", "--data-dir", f"{tmp_path}/file"), 1, "cannot open")
+
+
+def test_a_wrong_database_is_wrong_usage(run: Run) -> None:
+    result = run("account", "list", RYZE_DATABASE_URL="mysql://user:secret@host/name")
+    assert_failed(result, 2, "RYZE_DATABASE_URL='mysql://user:***@host/name'")
+
+
+def test_settings_of_the_server_do_not_matter_to_accounts(run: Run) -> None:
+    assert run("account", "list", RYZE_PORT="wrong").exit_code == 0
+
+
+# --- ryze listen ---
+
+
+@pytest.fixture
+def heard(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Puts a listener in place that prints two frames, and notes what it was asked."""
+    asked: list[Any] = []
+
+    async def listen(*arguments: Any, on_frame: Any, on_status: Any, count: Any) -> None:
+        await trio.lowlevel.checkpoint()
+        asked.extend([*arguments, count])
+        on_status("connected")
+        on_frame('{"data":{"price":1.10,\r\n"text":"é"}}')
+        on_frame("not JSON")
+
+    monkeypatch.setattr(client, "listen", listen)
+    return asked
+
+
+def test_events_are_printed_one_a_line(run: Run, heard: list[Any]) -> None:
+    result = run("listen", "orders", "--count", "2", RYZE_TOKEN="secret")
+    assert result.exit_code == 0
+    assert result.stdout == '{"data":{"price":1.10,  "text":"é"}}\nnot JSON\n'
+    assert result.stderr == "connected\n"
+    assert heard == ["http://127.0.0.1:8080", "orders", "secret", 2]
+
+
+def test_events_can_be_indented(run: Run, heard: list[Any]) -> None:
+    result = run("listen", "orders", "--pretty", RYZE_TOKEN="secret")
+    assert result.stdout == (
+        '{\n  "data": {\n    "price": 1.10,\n    "text": "é"\n  }\n}\nnot JSON\n'
+    )
+
+
+def test_the_token_may_stand_in_a_file(run: Run, heard: list[Any], tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("from file\n")
+    url = "https://events.example"
+    run("listen", "orders", "--token-file", "token", RYZE_TOKEN="secret", RYZE_URL=url)
+    run("listen", "orders", "--token-file", "-", "--url", "ws://a", input="from stdin\n")
+    assert heard == [url, "orders", "from file\n", None, "ws://a", "orders", "from stdin\n", None]
+
+
+def test_there_is_no_token_flag(run: Run, heard: list[Any]) -> None:
+    assert_failed(run("listen", "orders", "--token", "secret"), 2, "No such option")
+    assert "process list" in run("listen", "--help").stdout
+
+
+@pytest.mark.parametrize("command", [["listen", "orders"], ["publish", "orders", "call.update"]])
+def test_without_a_token_nothing_can_be_done(run: Run, command: list[str]) -> None:
+    assert_failed(run(*command, input="{}"), 2, "set RYZE_TOKEN, or give a --token-file")
+
+
+def test_a_token_file_that_cannot_be_read_is_told(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "token").write_bytes(b"\xff\xfe")
+    arguments = ["listen", "orders", "--token-file"]
+    assert_failed(run(*arguments, "token"), 1, "cannot read the token file")
+    assert_failed(run(*arguments, "missing"), 2, "No such file")
+
+
+@pytest.mark.parametrize("url", ["ftp://a", "a", "http://a:port"])
+def test_a_bad_address_is_wrong_usage(run: Run, url: str) -> None:
+    result = run("listen", "orders", "--url", url, RYZE_TOKEN="secret")
+    assert_failed(result, 2, "is not an http:// or https:// URL")
+
+
+def test_a_refusal_is_told_in_one_line(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    refused = client.ListenRefused(client.Ended(401, "Invalid token"))
+    monkeypatch.setattr(client, "listen", fail_with(refused))
+    result = run("listen", "orders", RYZE_TOKEN="secret")
+    assert_failed(result, 1, "Error: Invalid token (HTTP 401)\n")
+
+
+def test_a_token_that_cannot_be_sent_is_told(run: Run) -> None:
+    result = run("listen", "orders", RYZE_TOKEN="two words")
+    assert_failed(result, 1, "the token is not one")
+    assert "two words" not in result.stderr
+
+
+def test_ctrl_c_ends_quietly(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "listen", fail_with(KeyboardInterrupt()))
+    result = run("listen", "orders", RYZE_TOKEN="secret")
+    assert (result.exit_code, result.output) == (130, "")
+
+
+# --- ryze publish ---
+
+
+@pytest.fixture
+def published(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    asked: list[Any] = []
+
+    def publish(*arguments: Any) -> dict[str, Any]:
+        asked.append(arguments)
+        return {"success": True, "published": 1}
+
+    monkeypatch.setattr(client, "publish", publish)
+    return asked
+
+
+@pytest.mark.parametrize("file", [["data.json"], ["-"], []])
+def test_data_is_published_byte_for_byte(
+    run: Run, published: list[Any], file: list[str], tmp_path: Path
+) -> None:
+    data = '{ "price": 1.10 }\n'
+    (tmp_path / "data.json").write_text(data)
+    result = run("publish", "orders", "call.update", *file, input=data, RYZE_TOKEN="secret")
+    assert (result.exit_code, result.output) == (0, '{"success":true,"published":1}\n')
+    url = "http://127.0.0.1:8080"
+    assert published == [(url, "orders", "secret", "call.update", data.encode())]
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"[]", b"{", b'"x"', b"{} {}", b'{"a":"\xff"}', b'{"a":' * 10_000, b"\xff\xfe{}"]
+)
+def test_data_must_be_an_object(run: Run, published: list[Any], data: bytes) -> None:
+    result = run("publish", "orders", "call.update", input=data, RYZE_TOKEN="secret")
+    assert_failed(result, 1, "Error: the data is not a JSON object: ")
+    assert published == []
+
+
+def test_a_file_that_cannot_be_read_is_told(
+    run: Run, published: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = ["publish", "orders", "call.update"]
+    assert_failed(run(*arguments, "missing", RYZE_TOKEN="secret"), 2, "No such file")
+    # Opens well, and fails at the first byte: address 0 of the process.
+    if Path("/proc/self/mem").exists():
+        result = run(*arguments, "/proc/self/mem", RYZE_TOKEN="secret")
+        assert_failed(result, 1, "cannot read /proc/self/mem")
+
+
+def test_the_event_is_one_of_six(run: Run, published: list[Any]) -> None:
+    result = run("publish", "orders", "message.sent", input="{}", RYZE_TOKEN="secret")
+    assert_failed(result, 2, *EVENT_TYPES)
+    text = run("publish", "--help").stdout
+    assert all(event in text for event in EVENT_TYPES)
+
+
+def test_a_failure_is_told_in_one_line(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "publish", fail_with(client.RequestFailed("No", 404)))
+    result = run("publish", "orders", "call.update", input="{}", RYZE_TOKEN="secret")
+    assert_failed(result, 1, "Error: No (HTTP 404)\n")
+
+
+# --- The real process ---
+
+FRAMES_WITHOUT_END = """
+import trio
+from ryze import cli, client
+
+async def listen(*_arguments, on_frame, on_status, count):
+    on_status("ready")
+    while True:
+        on_frame("{}")
+        await trio.sleep(0)
+
+client.listen = listen
+cli.main()
+"""
+
+
+@contextlib.contextmanager
+def process(*arguments: str, stdout: int) -> Iterator[subprocess.Popen[bytes]]:
+    """``ryze``, with a listener in place that prints frames without end."""
+    command = [sys.executable, "-c", FRAMES_WITHOUT_END, *arguments]
+    environ = {**os.environ, "RYZE_TOKEN": "secret", "PYTHONWARNINGS": "error"}
+    with subprocess.Popen(command, stdout=stdout, stderr=subprocess.PIPE, env=environ) as started:
+        try:
+            yield started
+        finally:
+            started.kill()
+
+
+def test_head_ends_it_quietly() -> None:
+    with process("listen", "orders", stdout=subprocess.PIPE) as started:
+        assert started.stdout is not None
+        assert started.stderr is not None
+        assert started.stdout.readline() == b"{}\n"
+        started.stdout.close()
+        assert started.wait(20) == 0
+        assert started.stderr.read() == b"ready\n"
+
+
+def test_an_interrupt_ends_it_quietly() -> None:
+    with process("listen", "orders", stdout=subprocess.DEVNULL) as started:
+        assert started.stderr is not None
+        assert started.stderr.readline() == b"ready\n"
+        started.send_signal(signal.SIGINT)
+        assert started.wait(20) == 130
+        assert started.stderr.read() == b""
+
+
+def test_the_module_is_the_command() -> None:
+    command = [sys.executable, "-m", "ryze", "--version"]
+    result = subprocess.run(command, capture_output=True, check=True, timeout=20)
+    assert result.stdout.startswith(b"ryze ")
