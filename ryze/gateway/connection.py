@@ -14,7 +14,7 @@ socket closed. The heartbeat has no task of its own: it is the reader's deadline
 
 import random
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 
 import trio
@@ -96,7 +96,7 @@ class Connection:
             on_close=self._stop_waiting,
             compressed=bool(extensions),
         )
-        # How long the farewell may take; a drain gives more.
+        # How long it may take to send what must still go out; a drain gives more.
         self._grace_seconds = limits.close_grace_seconds
         # Owns the writer; there from run() on.
         self._nursery: trio.Nursery | None = None
@@ -214,8 +214,6 @@ class Connection:
         self._protocol_failed = True
         if event.code == CloseReason.INVALID_FRAME_PAYLOAD_DATA:
             return disconnects.INVALID_TEXT
-        if event.code == CloseReason.MESSAGE_TOO_BIG:
-            return disconnects.MESSAGE_TOO_BIG
         return disconnects.PROTOCOL_ERROR
 
     # The end
@@ -228,7 +226,12 @@ class Connection:
         if self.outbox.disconnect is disconnects.GONE:
             scope.cancel()
             return
-        scope.deadline = trio.current_time() + self._grace_seconds
+        is_said = self.outbox.is_empty
+        grace = self._limits.close_grace_seconds if is_said else self._grace_seconds
+        scope.deadline = trio.current_time() + grace
+        if is_said and self._protocol_failed:
+            # Its answer could not be read any more: let it see the end and hang up.
+            self._send_eof()
         while not self._peer_has_closed():
             data = await self._receive_quietly()
             if not data:
@@ -239,6 +242,10 @@ class Connection:
     def _peer_has_closed(self) -> bool:
         return self._protocol.state is ConnectionState.REMOTE_CLOSING
 
+    def _send_eof(self) -> None:
+        with suppress(OSError):
+            self._transport.send_eof()
+
     async def _receive_quietly(self) -> bytes:
         try:
             return await self._transport.receive_some()
@@ -247,7 +254,9 @@ class Connection:
 
     def _start_writer(self) -> None:
         assert self._nursery is not None, "the outbox is used inside run() only"
-        self._nursery.start_soon(self.outbox.write)
+        # A cancelled nursery may be closed already, and nothing waits for a writer any more.
+        if not self._nursery.cancel_scope.cancel_called:
+            self._nursery.start_soon(self.outbox.write)
 
     def _stop_waiting(self) -> None:
         if self._wait is not None:

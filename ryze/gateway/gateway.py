@@ -127,6 +127,11 @@ class Gateway:
             log.info("refused", status=refusal.status, reason=refusal.message)
             await self.refuse(transport, refusal)
             return
+        except Exception:
+            # The one place for what is not a WebSocket yet.
+            log.exception("request failed")
+            await self.refuse(transport, ApiError(500, "Internal server error"))
+            return
         log = log.bind(instance=admission.instance.name)
         extension = None
         if self._compression and not admission.publishes:

@@ -105,9 +105,10 @@ class Batch:
 class _Channel:
     """One instance in the hub: there as long as it has clients."""
 
-    __slots__ = ("batch", "config", "instance_data", "outboxes")
+    __slots__ = ("batch", "config", "instance_data", "instance_id", "outboxes")
 
-    def __init__(self, config: WebsocketConfig, instance_data: bytes) -> None:
+    def __init__(self, instance_id: int, config: WebsocketConfig, instance_data: bytes) -> None:
+        self.instance_id = instance_id
         # What its clients get from the next event on.
         self.config = config
         # The end of every envelope, encoded once.
@@ -139,8 +140,9 @@ class Hub:
         self._dirty: list[_Channel] = []
         # Set when there is something to flush; the flush replaces it.
         self._wakeup = trio.Event()
-        # From taking the dirty channels until all of them are handed out.
+        # From taking the dirty channels until all of them are handed out; and how often so far.
         self._flushing = False
+        self._flushes = 0
         # Those who wait for the end of a flush.
         self._waiting = trio.lowlevel.ParkingLot()
 
@@ -167,6 +169,7 @@ class Hub:
         channel = self._channels.get(instance.id)
         if channel is None:
             channel = self._channels[instance.id] = _Channel(
+                instance.id,
                 instance.websocket or DISABLED,
                 instance_data(self._base_url, instance.name, instance.token),
             )
@@ -174,7 +177,7 @@ class Hub:
         try:
             yield
         finally:
-            self._leave(instance.id, channel, outbox)
+            self._leave(channel, outbox)
 
     @contextmanager
     def publishing(self, instance: Instance, outbox: Outbox) -> Iterator[None]:
@@ -212,13 +215,13 @@ class Hub:
             outbox.close(disconnect)
         if channel := self._channels.get(instance_id):
             for outbox in list(channel.outboxes):
-                self._leave(instance_id, channel, outbox)
+                self._leave(channel, outbox)
                 outbox.close(disconnect)
 
-    def _leave(self, instance_id: int, channel: _Channel, outbox: Outbox) -> None:
+    def _leave(self, channel: _Channel, outbox: Outbox) -> None:
         channel.outboxes.pop(outbox, None)
-        if not channel.outboxes and self._channels.get(instance_id) is channel:
-            del self._channels[instance_id]
+        if not channel.outboxes and self._channels.get(channel.instance_id) is channel:
+            del self._channels[channel.instance_id]
 
     # Publishing
 
@@ -273,9 +276,7 @@ class Hub:
 
     # The flush
 
-    async def run(
-        self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
-    ) -> NoReturn:
+    async def run(self) -> NoReturn:
         """Hand out what is published, for ever; cancelling it ends all delivery."""
         while True:
             await self._wakeup.wait()
@@ -285,11 +286,14 @@ class Hub:
             for channel in dirty:
                 await self._flush(channel)
             self._flushing = False
+            self._flushes += 1
             self._waiting.unpark_all()
 
     async def flushed(self) -> None:
-        """Wait until everything that has been published is handed out."""
-        while self._dirty or self._flushing:
+        """Wait until everything that has been published by now is handed out."""
+        # Counted, as publishers that never pause would keep it from ever being all.
+        last = self._flushes + self._flushing + bool(self._dirty)
+        while self._flushes < last:
             await self._waiting.park()
 
     async def _flush(self, channel: _Channel) -> None:
@@ -313,4 +317,4 @@ class Hub:
                 # The one place for this worker: a bug in one client's outbox ends that client.
                 _log.exception("offer failed", outbox=repr(outbox))
                 outbox.close_abruptly()
-            channel.outboxes.pop(outbox, None)
+            self._leave(channel, outbox)

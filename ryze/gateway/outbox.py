@@ -21,6 +21,7 @@ with a transport that takes exactly k bytes the overflowing message can be compu
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -35,6 +36,10 @@ __all__ = ["Outbox", "OutboxLimits"]
 # One write of the writer carries about this much: enough that system calls do not count,
 # little enough that a pong need not wait long behind it.
 _COALESCED_BYTES = 65536
+
+# What is in the hand of a client that keeps up: one for all of them, never changed.
+_NOTHING: deque[tuple[int, bool]] = deque(maxlen=0)
+_NO_BYTES = memoryview(b"")
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +112,8 @@ class Outbox:
         self._writing = False
         # The frames that are being written: (size, is it a message), their bytes from the first
         # one not yet taken, and how many bytes of the first frame have been.
-        self._hand: deque[tuple[int, bool]] = deque()
-        self._hand_bytes = memoryview(b"")
+        self._hand = _NOTHING
+        self._hand_bytes = _NO_BYTES
         self._hand_offset = 0
         # The control frames that wait, at most one of each kind; the farewell is the close frame.
         self._pong: bytes | None = None
@@ -170,23 +175,28 @@ class Outbox:
         if not disconnect.drains:
             self._discard()
         if disconnect.code is not None:
-            self._farewell = close_frame(disconnect)
-            self._wake_writer()
+            frame = close_frame(disconnect)
+            if not self._send_control(frame):
+                self._farewell = frame
         self._on_close()
 
     def close_abruptly(self) -> None:
-        """After a bug: a close frame if that is possible without waiting, and no more."""
+        """After a bug: a close frame if that is possible without waiting, and no more.
+
+        Never raises: the bug may show again, and must not end the caller as well.
+        """
         if self.disconnect is None:
             half_way_out = self._half_way_out()
             self.close(GONE)
             if not half_way_out:
-                self._send_nowait(close_frame(INTERNAL_ERROR))
+                with suppress(Exception):
+                    self._send_nowait(close_frame(INTERNAL_ERROR))
 
     async def write(self) -> None:
         """The writer: give the transport what waits, until nothing does.
 
         Cancelling it leaves the count true, but a frame may be half-way out: the connection
-        must end then.
+        must end then, and nobody else may send.
         """
         try:
             while self._take_in_hand():
@@ -194,8 +204,8 @@ class Outbox:
                     await self._transport.wait_writable()
         except OSError:
             self._lost()
-        finally:
-            self._writing = False
+        # Not in a `finally`: who sends after a cancelled writer sends into a frame.
+        self._writing = False
 
     # Sending without waiting
 
@@ -227,7 +237,7 @@ class Outbox:
         """The peer is gone: nothing can be sent any more, not even what is half-way out."""
         self.close(GONE)
         self._farewell = None
-        self._hand.clear()
+        self._hand = _NOTHING
         self._discard()
 
     # What waits
@@ -243,15 +253,20 @@ class Outbox:
         while reach > 0:
             reach -= len(parts[begun])
             begun += 1
-        self._hold(parts[first:begun], taken, are_messages=True)
+        held = parts[first:begun]
+        self._hold(held, taken, are_messages=True)
         self._wake_writer()
+        # More than one can be committed: the last of them too counts as if it came alone.
+        if self._is_full(len(held) - 1, sum(map(len, held[:-1]))):
+            self.close(SLOW_CONSUMER)
+            return False
         return self._queue(parts[begun:])
 
     def _queue(self, parts: Sequence[bytes]) -> bool:
         if self._channel is None:
             self._channel = _Channel(*trio.open_memory_channel[bytes](self._limits.messages))
         for frame in parts:
-            if self.pending >= self._limits.messages or self.pending_bytes >= self._limits.bytes:
+            if self._is_full(self.pending, self.pending_bytes):
                 self.close(SLOW_CONSUMER)
                 return False
             # Never full: what the channel holds is a part of what is pending.
@@ -259,6 +274,10 @@ class Outbox:
             self.pending += 1
             self.pending_bytes += len(frame)
         return True
+
+    def _is_full(self, pending: int, pending_bytes: int) -> bool:
+        """Is an offer that finds so much pending an overflow?"""
+        return pending >= self._limits.messages or pending_bytes >= self._limits.bytes
 
     def _waiting(self) -> Iterator[bytes]:
         """Take the messages out of the channel, one after the other."""

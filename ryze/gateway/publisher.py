@@ -70,24 +70,28 @@ class Publisher(Connection):
         except FrameError as error:
             self._protocol_failed = True
             self.outbox.close(error.disconnect)
-        except InvalidEvent as error:
-            # What came before it stands, what comes behind it is thrown away.
-            self._protocol_failed = True
-            self.outbox.close(disconnects.bad_frame(self._frames, str(error)))
 
     def _take(self, opcode: int, payload: bytes) -> None:
-        if opcode == TEXT:
+        if opcode in (TEXT, BINARY):
             self._frames += 1
-            self._events.append(decode_event(payload))
+            self._take_event(opcode, payload)
         elif opcode == PING:
             self.outbox.pong(payload)
         elif opcode == CLOSE:
             check_close(payload)
             self._peer_closed = True
             self.outbox.close(disconnects.CLIENT_CLOSED)
-        elif opcode == BINARY:
-            self._frames += 1
-            raise InvalidEvent("expected a text frame")
+
+    def _take_event(self, opcode: int, payload: bytes) -> None:
+        """What came before a bad frame stands, what comes behind it is thrown away."""
+        if self.outbox.disconnect is not None:
+            return
+        try:
+            if opcode == BINARY:
+                raise InvalidEvent("expected a text frame")
+            self._events.append(decode_event(payload))
+        except InvalidEvent as error:
+            self.outbox.close(disconnects.bad_frame(self._frames, str(error)))
 
     def _peer_has_closed(self) -> bool:
         return self._peer_closed

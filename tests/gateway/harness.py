@@ -1,0 +1,131 @@
+"""A wsproto client at the other end of a fake wire, and a gateway to connect it to."""
+
+from collections.abc import Sequence
+
+import h11
+import trio
+from trio.testing import wait_all_tasks_blocked
+from wsproto.connection import Connection as Protocol
+from wsproto.connection import ConnectionType
+from wsproto.events import CloseConnection, Event, Ping, TextMessage
+from wsproto.extensions import Extension
+
+from ryze.gateway import Admission, ConnectionLimits, Gateway, GatewayLimits, Hub, HubStatistics
+from ryze.gateway.connection import Connection
+from ryze.store import Instance
+from tests.fakes import FakeTransport, make_instance
+
+__all__ = ["HEAD", "KEY", "NOBODY", "Peer", "open_connection", "open_gateway", "upgrade"]
+
+NOBODY = HubStatistics(0, 0, 0, 0, 0, 0)
+
+# Of RFC 6455, section 1.3.
+KEY = b"dGhlIHNhbXBsZSBub25jZQ=="
+HEAD = b"HTTP/1.1 101 Switching Protocols\r\n\r\n"
+
+
+def upgrade(**headers: str) -> h11.Request:
+    """A well-formed upgrade request; headers by name, an empty one is left out."""
+    all_headers = {
+        "host": "ryze.test",
+        "upgrade": "websocket",
+        "connection": "Upgrade",
+        "sec-websocket-version": "13",
+        "sec-websocket-key": KEY.decode(),
+    }
+    all_headers |= {name.replace("_", "-"): value for name, value in headers.items()}
+    return h11.Request(
+        method="GET", target="/ws/shop", headers=[(k, v) for k, v in all_headers.items() if v]
+    )
+
+
+class Peer:
+    """The client's end."""
+
+    def __init__(
+        self, transport: FakeTransport, extensions: Sequence[Extension] | None = None
+    ) -> None:
+        self.transport = transport
+        self.ended = trio.Event()
+        self._protocol = Protocol(ConnectionType.CLIENT, list(extensions or []))
+        self._seen = 0
+
+    @property
+    def head(self) -> bytes:
+        return bytes(self.transport.taken).partition(b"\r\n\r\n")[0]
+
+    @property
+    def wire(self) -> bytes:
+        """What has come behind the 101."""
+        return bytes(self.transport.taken).partition(b"\r\n\r\n")[2]
+
+    def receive(self) -> list[Event]:
+        """What has come since the last time."""
+        data = self.wire[self._seen :]
+        self._seen += len(data)
+        if not data:
+            return []
+        self._protocol.receive_data(data)
+        return list(self._protocol.events())
+
+    def send(self, event: Event) -> None:
+        self.transport.feed(self._protocol.send(event))
+
+    async def settled(self) -> list[Event]:
+        await wait_all_tasks_blocked()
+        return self.receive()
+
+    async def answer_pings(self, every_seconds: float = 0.25) -> None:
+        while True:
+            for event in self.receive():
+                if isinstance(event, Ping):
+                    self.send(event.response())
+            await trio.sleep(every_seconds)
+
+    async def texts(self) -> list[str]:
+        return [event.data for event in await self.settled() if isinstance(event, TextMessage)]
+
+    async def close_code(self) -> int:
+        """The code of the close frame that must have come by now."""
+        (event,) = [e for e in await self.settled() if isinstance(e, CloseConnection)]
+        return event.code
+
+
+async def open_connection(
+    nursery: trio.Nursery,
+    hub: Hub,
+    limits: ConnectionLimits | None = None,
+    *,
+    transport: FakeTransport | None = None,
+    draw: float = 0.5,
+    trailing: bytes = b"",
+    instance: Instance | None = None,
+) -> tuple[Connection, Peer]:
+    """A connection that lives in `nursery`."""
+    peer = Peer(transport or FakeTransport())
+    connection = Connection(
+        peer.transport, limits or ConnectionLimits(), extensions=[], draw=lambda: draw
+    )
+
+    async def live() -> None:
+        try:
+            await connection.run(hub, instance or make_instance(), HEAD, trailing)
+        finally:
+            connection.close()
+            peer.ended.set()
+
+    nursery.start_soon(live)
+    await wait_all_tasks_blocked()
+    return connection, peer
+
+
+def open_gateway(
+    hub: Hub, limits: GatewayLimits | None = None, *, compression: bool = False
+) -> Gateway:
+    """Lets everybody in, for the instance with id 1."""
+
+    def admit(request: h11.Request, address: str) -> Admission:
+        publishes = request.target.endswith(b"/publish")
+        return Admission(make_instance(), {"X-Seen": address}, publishes)
+
+    return Gateway(hub, admit, limits or GatewayLimits(), compression=compression)

@@ -1,0 +1,671 @@
+"""One WebSocket's life: heartbeat, protocol, farewell, and every way to be cut off."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+import trio
+from structlog.testing import capture_logs
+from trio.testing import MockClock, wait_all_tasks_blocked
+from wsproto.events import (
+    BytesMessage,
+    CloseConnection,
+    Ping,
+    Pong,
+    TextMessage,
+)
+
+from ryze.events import Event
+from ryze.gateway import ConnectionLimits, Hub, HubStatistics, OutboxLimits
+from ryze.gateway.connection import Connection
+from ryze.gateway.disconnects import (
+    CLIENT_CLOSED,
+    GONE,
+    INSTANCE_DELETED,
+    MESSAGE_TOO_BIG,
+    NO_HEARTBEAT,
+    RESTARTING,
+    SLOW_CONSUMER,
+)
+from ryze.gateway.frames import Frames
+from tests.fakes import FakeTransport, PieceTransport, client_frame, make_instance, server_frames
+from tests.gateway.harness import HEAD, NOBODY, Peer, open_connection, open_gateway, upgrade
+
+CONTINUATION, TEXT, BINARY, CLOSE, PING = 0, 1, 2, 8, 9
+
+EVENT = Event("call.update", b'{"id":1}')
+
+
+@pytest.fixture
+def hub(nursery: trio.Nursery) -> Hub:
+    hub = Hub("http://ryze.test")
+    nursery.start_soon(hub.run)
+    return hub
+
+
+# --- Heartbeat ---
+
+
+@pytest.mark.parametrize("draw", [0.0, 0.25, 0.999])
+async def test_the_first_ping_comes_at_a_random_point_then_one_each_interval(
+    hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock, draw: float
+) -> None:
+    start = trio.current_time()
+    _, peer = await open_connection(nursery, hub, draw=draw)
+    for n in range(4):
+        await trio.sleep_until(start + 30 * (draw + n) - 0.001)
+        assert draw == n == 0 or await peer.settled() == []
+        await trio.sleep_until(start + 30 * (draw + n))
+        (ping,) = await peer.settled()
+        assert isinstance(ping, Ping)
+        peer.send(ping.response())
+
+
+async def test_a_silent_client_ends_after_exactly_60_seconds(
+    hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    start = trio.current_time()
+    connection, peer = await open_connection(nursery, hub)
+    await trio.sleep_until(start + 59.999)
+    assert connection.outbox.disconnect is None
+    await trio.sleep_until(start + 60)
+    assert await peer.close_code() == 4009
+    assert connection.outbox.disconnect is NO_HEARTBEAT
+    assert hub.statistics() == NOBODY
+    await peer.ended.wait()
+    assert trio.current_time() == start + 62
+
+
+async def test_any_byte_is_a_sign_of_life(
+    hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    start = trio.current_time()
+    connection, peer = await open_connection(nursery, hub)
+    frame = client_frame(TEXT, b"hi")
+    for byte in frame:
+        await trio.sleep(59.9)
+        peer.transport.feed(bytes([byte]))
+    await trio.sleep(59.9)
+    assert connection.outbox.disconnect is None
+    await trio.sleep(0.1)
+    await peer.ended.wait()
+    assert trio.current_time() == pytest.approx(start + 59.9 * len(frame) + 60 + 2)
+
+
+async def test_ten_idle_minutes_are_survived_by_a_client_that_pongs(
+    hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    connection, peer = await open_connection(nursery, hub)
+    nursery.start_soon(peer.answer_pings)
+    await trio.sleep(600)
+    assert connection.outbox.disconnect is None
+    assert await hub.publish_all(1, [EVENT]) == 1
+
+
+async def test_events_to_the_client_are_no_sign_of_life(
+    hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    connection, _ = await open_connection(nursery, hub)
+    for _ in range(61):
+        await hub.publish_all(1, [EVENT])
+        await trio.sleep(1)
+    assert connection.outbox.disconnect is NO_HEARTBEAT
+
+
+async def test_a_ping_is_answered_at_once(
+    hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    _, peer = await open_connection(nursery, hub)
+    now = trio.current_time()
+    peer.send(Ping(b"are you there?"))
+    assert await peer.settled() == [Pong(bytearray(b"are you there?"))]
+    assert trio.current_time() == now
+
+
+async def test_what_came_behind_the_handshake_is_read(
+    hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    _, peer = await open_connection(nursery, hub, trailing=client_frame(PING, b"early"))
+    assert await peer.settled() == [Pong(bytearray(b"early"))]
+
+
+# --- What clients send ---
+
+
+async def test_messages_are_read_and_ignored(
+    hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    connection, peer = await open_connection(nursery, hub)
+    peer.send(TextMessage("Grüße" * 1000))
+    peer.send(BytesMessage(bytes(65536)))
+    peer.send(BytesMessage(bytes(65536)))
+    assert await peer.settled() == []
+    assert connection.outbox.disconnect is None
+
+
+@pytest.mark.parametrize("opcode", [TEXT, BINARY])
+@pytest.mark.parametrize("parts", [[65536], [65535, 1], [1, 65535], [0, 30000, 30000, 5536]])
+async def test_65536_bytes_are_fine_and_one_more_is_too_big(
+    hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock, opcode: int, parts: list[int]
+) -> None:
+    connection, peer = await open_connection(nursery, hub)
+    for _ in range(2):
+        for index, size in enumerate(parts):
+            fin = index == len(parts) - 1
+            peer.transport.feed(
+                client_frame(CONTINUATION if index else opcode, b"x" * size, fin=fin)
+            )
+    assert await peer.settled() == []
+    assert connection.outbox.disconnect is None
+    for index, size in enumerate(parts):
+        peer.transport.feed(client_frame(CONTINUATION if index else opcode, b"x" * size, fin=False))
+    peer.transport.feed(client_frame(CONTINUATION, b"x"))
+    assert await peer.close_code() == 1009
+
+
+async def test_the_size_of_a_text_is_its_bytes(
+    hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    _, peer = await open_connection(nursery, hub)
+    peer.send(TextMessage("é" * 32768))
+    assert await peer.settled() == []
+    peer.send(TextMessage("é" * 32768 + "x"))
+    assert await peer.close_code() == 1009
+
+
+async def test_a_ping_between_two_fragments_is_answered(
+    hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    connection, peer = await open_connection(nursery, hub)
+    peer.transport.feed(client_frame(TEXT, b"\xc3", fin=False))
+    peer.transport.feed(client_frame(PING, b"1"))
+    peer.transport.feed(client_frame(CONTINUATION, b"\xa9"))
+    assert await peer.settled() == [Pong(bytearray(b"1"))]
+    assert connection.outbox.disconnect is None
+
+
+BROKEN = {
+    "not masked": (b"\x81\x02hi", 1002),
+    "reserved bit": (client_frame(TEXT, b"x", rsv=4), 1002),
+    "reserved opcode": (client_frame(3), 1002),
+    "reserved control opcode": (client_frame(11), 1002),
+    "continuation of nothing": (client_frame(CONTINUATION, b"x"), 1002),
+    "text inside a text": (client_frame(TEXT, b"x", fin=False) + client_frame(TEXT, b"y"), 1002),
+    "ping in fragments": (client_frame(PING, fin=False), 1002),
+    "long ping": (client_frame(PING, bytes(126)), 1002),
+    "length not minimal": (b"\x81\xfe\x00\x05\0\0\0\0hello", 1002),
+    "length negative": (b"\x82\xff" + b"\xff" * 8, 1002),
+    "close with half a code": (client_frame(CLOSE, b"\x03"), 1002),
+    "close with 1005": (client_frame(CLOSE, b"\x03\xed"), 1002),
+    "close with 0": (client_frame(CLOSE, b"\0\0"), 1002),
+    "close with bad text": (client_frame(CLOSE, b"\x03\xe8\xff"), 1007),
+    "bad text": (client_frame(TEXT, b"\xff"), 1007),
+    "half a character": (client_frame(TEXT, b"\xc3"), 1007),
+    "a surrogate": (client_frame(TEXT, b"\xed\xa0\x80"), 1007),
+    "HTTP": (b"GET / HTTP/1.1\r\n\r\n", 1002),
+}
+
+
+@pytest.mark.parametrize("what", BROKEN)
+async def test_who_breaks_the_protocol_is_told_how_and_goes(
+    hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock, what: str
+) -> None:
+    data, code = BROKEN[what]
+    _, peer = await open_connection(nursery, hub)
+    start = trio.current_time()
+    for byte in data:
+        peer.transport.feed(bytes([byte]))
+        await wait_all_tasks_blocked()
+    assert await peer.close_code() == code
+    assert hub.statistics() == NOBODY
+    # More of it harms nobody.
+    for _ in range(10):
+        peer.transport.feed(data)
+        await wait_all_tasks_blocked()
+    await peer.ended.wait()
+    assert trio.current_time() == start + 2
+    assert peer.transport.closed
+    assert not peer.transport.aborted
+
+
+# --- Farewell ---
+
+
+@pytest.mark.parametrize("code", [1000, 1001, 3000, 4999])
+async def test_a_client_that_closes_is_answered_and_nobody_waits(
+    hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock, code: int
+) -> None:
+    connection, peer = await open_connection(nursery, hub)
+    start = trio.current_time()
+    peer.send(CloseConnection(code, "bye"))
+    assert await peer.close_code() == 1000
+    assert peer.ended.is_set()
+    assert trio.current_time() == start
+    assert connection.outbox.disconnect is CLIENT_CLOSED
+    assert peer.transport.closed
+    assert not peer.transport.aborted
+
+
+async def test_a_close_without_a_code_is_fine(
+    hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    _, peer = await open_connection(nursery, hub)
+    peer.transport.feed(client_frame(CLOSE))
+    assert await peer.close_code() == 1000
+    assert peer.ended.is_set()
+
+
+async def test_after_our_close_the_answer_is_awaited(
+    hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    connection, peer = await open_connection(nursery, hub)
+    connection.disconnect(INSTANCE_DELETED)
+    (close,) = await peer.settled()
+    assert isinstance(close, CloseConnection)
+    assert (close.code, close.reason) == (4504, "instance deleted")
+    await trio.sleep(1)
+    assert not peer.ended.is_set()
+    peer.transport.feed(client_frame(TEXT, b"something that was on its way"))
+    await wait_all_tasks_blocked()
+    peer.send(close.response())
+    await wait_all_tasks_blocked()
+    assert peer.ended.is_set()
+    assert peer.transport.closed
+
+
+async def test_who_reads_but_never_answers_is_closed_after_the_grace(
+    hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    connection, peer = await open_connection(nursery, hub)
+    start = trio.current_time()
+    connection.disconnect(INSTANCE_DELETED)
+    await peer.ended.wait()
+    assert trio.current_time() == start + 2
+    assert not peer.transport.aborted
+
+
+async def test_who_does_not_read_is_aborted_after_the_grace(
+    hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    for transport in (FakeTransport(len(HEAD)), PieceTransport(len(HEAD))):
+        connection, peer = await open_connection(nursery, hub, transport=transport)
+        start = trio.current_time()
+        connection.disconnect(INSTANCE_DELETED)
+        await trio.sleep(1.999)
+        assert not peer.ended.is_set()
+        await peer.ended.wait()
+        assert trio.current_time() == start + 2
+        assert transport.aborted
+        assert bytes(transport.taken) == HEAD
+
+
+@pytest.mark.parametrize("make", [FakeTransport, PieceTransport])
+async def test_a_slow_consumer_that_wakes_up_gets_the_rest_of_its_frame_and_4008(
+    hub: Hub,
+    nursery: trio.Nursery,
+    autojump_clock: MockClock,
+    make: Callable[[float], FakeTransport],
+) -> None:
+    limits = ConnectionLimits(OutboxLimits(messages=1))
+    connection, peer = await open_connection(nursery, hub, limits, transport=make(len(HEAD) + 5))
+    assert await hub.publish_all(1, [EVENT]) == 1
+    assert await hub.publish_all(1, [EVENT]) == 0
+    assert hub.statistics() == NOBODY
+    await trio.sleep(1.9)
+    peer.transport.read()
+    await wait_all_tasks_blocked()
+    frames, rest = server_frames(peer.wire)
+    assert [frame.opcode for frame in frames] == [TEXT, CLOSE]
+    assert frames[1].close_code == 4008
+    assert rest == b""
+    assert connection.outbox.disconnect is SLOW_CONSUMER
+
+
+async def test_a_slow_consumer_that_sleeps_on_is_aborted_in_the_middle(
+    hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    limits = ConnectionLimits(OutboxLimits(messages=1))
+    _, peer = await open_connection(nursery, hub, limits, transport=FakeTransport(len(HEAD) + 5))
+    start = trio.current_time()
+    await hub.publish_all(1, [EVENT, EVENT])
+    await peer.ended.wait()
+    assert trio.current_time() == start + 2
+    assert peer.transport.aborted
+    assert len(peer.wire) == 5
+
+
+async def test_a_drain_gives_more_time(
+    hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    connection, peer = await open_connection(nursery, hub, transport=FakeTransport(len(HEAD)))
+    await hub.publish_all(1, [EVENT])
+    connection.disconnect(RESTARTING, grace_seconds=9)
+    connection.disconnect(RESTARTING, grace_seconds=99)
+    await trio.sleep(8.9)
+    peer.transport.read()
+    assert len(await peer.texts()) == 1
+    await peer.ended.wait()
+    assert not peer.transport.aborted
+
+
+async def test_a_close_that_crosses_ours_ends_it(
+    hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    connection, peer = await open_connection(nursery, hub, transport=FakeTransport(len(HEAD)))
+    connection.disconnect(INSTANCE_DELETED)
+    peer.transport.feed(client_frame(CLOSE, b"\x03\xe8"))
+    await wait_all_tasks_blocked()
+    assert not peer.ended.is_set()
+    peer.transport.read()
+    assert await peer.close_code() == 4504
+    assert peer.ended.is_set()
+
+
+@pytest.mark.parametrize("end", [FakeTransport.feed_eof, FakeTransport.fail])
+async def test_a_peer_that_is_gone_needs_no_farewell(
+    hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock, end: Callable[[FakeTransport], None]
+) -> None:
+    connection, peer = await open_connection(nursery, hub, transport=FakeTransport(len(HEAD)))
+    await hub.publish_all(1, [EVENT])
+    start = trio.current_time()
+    end(peer.transport)
+    await wait_all_tasks_blocked()
+    assert peer.ended.is_set()
+    assert trio.current_time() == start
+    assert connection.outbox.disconnect is GONE
+    assert peer.wire == b""
+    assert hub.statistics() == NOBODY
+
+
+@pytest.mark.parametrize("end", [FakeTransport.feed_eof, FakeTransport.fail])
+async def test_a_peer_that_goes_during_the_farewell_is_not_waited_for(
+    hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock, end: Callable[[FakeTransport], None]
+) -> None:
+    connection, peer = await open_connection(nursery, hub)
+    connection.disconnect(INSTANCE_DELETED)
+    await wait_all_tasks_blocked()
+    end(peer.transport)
+    await wait_all_tasks_blocked()
+    assert peer.ended.is_set()
+
+
+async def test_a_peer_that_is_gone_before_the_101(
+    hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    transport = FakeTransport()
+    transport.fail()
+    connection, peer = await open_connection(nursery, hub, transport=transport)
+    assert peer.ended.is_set()
+    assert connection.outbox.disconnect is GONE
+    assert hub.statistics() == NOBODY
+
+
+async def test_a_101_that_has_to_wait_goes_first(
+    hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    _, peer = await open_connection(nursery, hub, transport=FakeTransport(3))
+    await hub.publish_all(1, [EVENT])
+    peer.send(Ping(b"1"))
+    await wait_all_tasks_blocked()
+    peer.transport.read()
+    pong, text = await peer.settled()
+    assert isinstance(pong, Pong)
+    assert isinstance(text, TextMessage)
+
+
+async def test_events_after_the_first_too_big_message_change_nothing(
+    hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    connection, peer = await open_connection(nursery, hub)
+    peer.transport.feed(client_frame(BINARY, bytes(65537)))
+    peer.transport.feed(client_frame(CLOSE, b"\x03\xe8"))
+    assert await peer.close_code() == 1009
+    assert connection.outbox.disconnect is MESSAGE_TOO_BIG
+    assert peer.ended.is_set()
+
+
+# --- Bugs ---
+
+
+async def _connect(nursery: trio.Nursery, hub: Hub, transport: FakeTransport | None = None) -> Peer:
+    """Through a gateway, which is where bugs are caught."""
+    gateway = open_gateway(hub)
+    peer = Peer(transport or FakeTransport())
+
+    async def serve() -> None:
+        await gateway.serve(peer.transport, upgrade(), b"", "192.0.2.1")
+        assert gateway.connections == 0
+        peer.ended.set()
+
+    nursery.start_soon(serve)
+    await wait_all_tasks_blocked()
+    return peer
+
+
+async def test_a_bug_in_the_reader_ends_that_connection_only(
+    hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    witness = await _connect(nursery, hub)
+    peer = await _connect(nursery, hub)
+
+    def crash(self: Connection, message: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(Connection, "_measure", crash)
+    with capture_logs() as logs:
+        peer.send(TextMessage("boom"))
+        assert await peer.close_code() == 1011
+    assert peer.ended.is_set()
+    failed, ended = logs
+    assert failed["event"] == "connection failed"
+    assert failed["log_level"] == "error"
+    assert failed["connection"] == ended["connection"] == "ws-1"
+    assert await hub.publish_all(1, [EVENT]) == 1
+    assert len(await witness.texts()) == 1
+
+
+async def test_a_bug_in_the_writer_ends_that_connection_only(
+    hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    class Broken(FakeTransport):
+        async def wait_writable(self) -> None:
+            await super().wait_writable()
+            raise ZeroDivisionError
+
+    witness = await _connect(nursery, hub)
+    peer = await _connect(nursery, hub, Broken(4))
+    with capture_logs() as logs:
+        await hub.publish_all(1, [EVENT])
+        peer.transport.read(1000)
+        await wait_all_tasks_blocked()
+    assert [log["event"] for log in logs] == ["connection failed", "disconnected"]
+    assert peer.ended.is_set()
+    # The 101 was half-way out: nothing may follow.
+    assert peer.transport.aborted
+    assert len(peer.transport.taken) == 4
+    assert hub.clients(1) == 1
+    assert len(await witness.texts()) == 1
+
+
+async def test_a_bug_that_shows_again_at_the_farewell_harms_nobody(
+    hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    witness, peer = await _connect(nursery, hub), await _connect(nursery, hub)
+
+    def crash(data: object) -> int:
+        raise ZeroDivisionError
+
+    peer.transport.send_nowait = crash  # type: ignore[method-assign]
+    with capture_logs():
+        assert await hub.publish_all(1, [EVENT]) == 1
+        await wait_all_tasks_blocked()
+        assert peer.ended.is_set()
+        assert await hub.publish_all(1, [EVENT]) == 1
+    assert len(await witness.texts()) == 2
+
+
+async def test_a_cancelled_connection_can_still_be_offered_to_and_told_to_go(
+    hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """A flush or a drain that has it in its list comes a moment too late: it must not fall."""
+    connection, peer = await open_connection(nursery, hub, transport=FakeTransport(len(HEAD)))
+    assert connection._nursery is not None
+    connection._nursery.cancel_scope.cancel()
+    await wait_all_tasks_blocked()
+    peer.transport._error = None
+    connection.outbox.offer(Frames([b"x"]))
+    connection.disconnect(RESTARTING, grace_seconds=1)
+    assert hub.statistics() == NOBODY
+
+
+# --- Cancelled at each await ---
+
+
+class CancelAt(trio.abc.Instrument):
+    """Cancels a scope when the tasks of a run have made their n-th step, where they then are."""
+
+    def __init__(self, step: int) -> None:
+        self._left = step
+        self.scope: trio.CancelScope | None = None
+        self.done = False
+
+    def after_task_step(self, task: trio.lowlevel.Task) -> None:
+        if self.scope is None or "answer_pings" in task.name:
+            return
+        self._left -= 1
+        if self._left == 0:
+            self.done = True
+            self.scope.cancel()
+
+
+Scenario = Callable[[Peer, Hub], Awaitable[object]]
+
+
+async def a_quick_client(peer: Peer, hub: Hub) -> None:
+    await hub.publish_all(1, [EVENT, EVENT])
+    peer.send(Ping(b"1"))
+    await trio.sleep(31)
+    peer.send(CloseConnection(1000))
+
+
+async def a_slow_client(peer: Peer, hub: Hub) -> None:
+    peer.transport.stop_reading()
+    await hub.publish_all(1, [EVENT] * 3)
+    for _ in range(8):
+        peer.transport.read(40)
+        peer.send(Ping(b"1"))
+        await trio.lowlevel.checkpoint()
+    await hub.publish_all(1, [EVENT] * 5)
+    await trio.sleep(3)
+
+
+async def a_client_that_does_not_read_its_farewell(peer: Peer, hub: Hub) -> None:
+    peer.transport.stop_reading()
+    peer.transport.read(5)
+    await hub.publish_all(1, [EVENT])
+    for outbox in hub.outboxes()[1:]:
+        outbox.close(INSTANCE_DELETED)
+    await trio.sleep(1)
+    peer.transport.read(20)
+
+
+async def a_client_that_is_dropped(peer: Peer, hub: Hub) -> None:
+    peer.transport.stop_reading()
+    await hub.publish_all(1, [EVENT] * 300)
+    await trio.sleep(1)
+    peer.transport.read()
+    await trio.sleep(2)
+
+
+async def a_broken_client(peer: Peer, hub: Hub) -> None:
+    peer.transport.feed(b"\x81\x02hi")
+    await trio.sleep(1)
+    peer.transport.feed_eof()
+
+
+async def a_silent_client(peer: Peer, hub: Hub) -> None:
+    await trio.sleep(60)
+
+
+@pytest.mark.parametrize("make", [FakeTransport, PieceTransport])
+@pytest.mark.parametrize(
+    "scenario",
+    [
+        a_quick_client,
+        a_slow_client,
+        a_client_that_does_not_read_its_farewell,
+        a_client_that_is_dropped,
+        a_broken_client,
+        a_silent_client,
+    ],
+)
+def test_cancelled_wherever_it_is_a_connection_leaves_nothing_behind(
+    scenario: Scenario, make: Callable[[float], FakeTransport]
+) -> None:
+    step = 1
+    with capture_logs():
+        while _run_until(step, scenario, make):
+            step += 1
+    assert step > 15
+
+
+def _run_until(step: int, scenario: Scenario, make: Callable[[float], FakeTransport]) -> bool:
+    """Was the connection still there to be cancelled at this step?"""
+    canceller = CancelAt(step)
+
+    async def main() -> None:
+        hub = Hub("http://ryze.test")
+        gateway = open_gateway(hub)
+        peer, witness = Peer(make(10**6)), Peer(FakeTransport())
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(hub.run)
+            nursery.start_soon(gateway.serve, witness.transport, upgrade(), b"", "192.0.2.2")
+            nursery.start_soon(witness.answer_pings, 10)
+            await wait_all_tasks_blocked()
+            living = trio.lowlevel.current_statistics().tasks_living
+            peer.transport.room = 100
+            acting = trio.CancelScope()
+            with trio.CancelScope() as canceller.scope:
+                nursery.start_soon(_act, scenario, peer, hub, acting)
+                await gateway.serve(peer.transport, upgrade(), b"", "192.0.2.1")
+            canceller.scope = None
+            acting.cancel()
+            await wait_all_tasks_blocked()
+            assert peer.transport.closed
+            _check_wire(peer)
+            await trio.sleep(5)
+            assert trio.lowlevel.current_statistics().tasks_living == living
+            # The witness is still served.
+            assert await hub.publish_all(1, [EVENT]) == 1
+            assert hub.statistics() == HubStatistics(1, 1, 0, 0, 0, 0)
+            assert gateway.connections == 1
+            nursery.cancel_scope.cancel()
+        assert hub.statistics() == NOBODY
+        assert gateway.connections == 0
+
+    trio.run(main, clock=MockClock(autojump_threshold=0), instruments=[canceller])
+    return canceller.done
+
+
+async def _act(scenario: Scenario, peer: Peer, hub: Hub, scope: trio.CancelScope) -> None:
+    with scope:
+        while b"\r\n\r\n" not in peer.transport.taken:
+            peer.transport.read(30)
+            await trio.sleep(0.01)
+        await scenario(peer, hub)
+
+
+def _check_wire(peer: Peer) -> None:
+    """Whole frames, and perhaps the beginning of one more that is none of another kind."""
+    frames, rest = server_frames(peer.wire)
+    documents = {frame.raw for frame in frames if frame.opcode == TEXT}
+    assert len(documents) <= 1
+    for document in documents:
+        assert document.endswith(b'"token":"token-1"}}')
+        assert not rest or rest[0] != document[0] or document.startswith(rest)
+
+
+def test_an_instance_for_these_tests_lets_every_event_pass() -> None:
+    config: Any = make_instance().websocket
+    assert config.enabled
+    assert not config.events

@@ -1,0 +1,690 @@
+"""The hub: who gets what, in which order, and what nobody has to wait for."""
+
+import zlib
+from collections import deque
+from contextlib import ExitStack
+from typing import Any
+
+import msgspec
+import pytest
+import trio
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from structlog.testing import capture_logs
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from ryze.events import EVENT_TYPES, Event
+from ryze.gateway.disconnects import GONE, INSTANCE_DELETED, SLOW_CONSUMER
+from ryze.gateway.frames import text_frame
+from ryze.gateway.hub import Batch, Hub, HubStatistics
+from ryze.gateway.outbox import Outbox, OutboxLimits
+from ryze.store import WebsocketConfig
+from tests.fakes import EVERYTHING, FakeTransport, make_instance, server_frames
+from tests.strategies import event_types
+
+NOBODY = HubStatistics(0, 0, 0, 0, 0, 0)
+MEDIA = b'{"message":{"media":{"mimeType":"image/png","base64":"QUJD"}}}'
+WITHOUT_MEDIA = b'{"message":{"media":{"mimeType":"image/png"}}}'
+
+
+class Client:
+    """A subscriber: a real outbox on a fake wire."""
+
+    def __init__(
+        self,
+        nursery: trio.Nursery,
+        *,
+        room: float = float("inf"),
+        limits: OutboxLimits | None = None,
+        compressed: bool = False,
+    ) -> None:
+        self.transport = FakeTransport(room)
+        self.outbox = Outbox(
+            self.transport,
+            limits or OutboxLimits(),
+            start_writer=lambda: nursery.start_soon(self.outbox.write),
+            on_close=lambda: None,
+            compressed=compressed,
+        )
+
+    @property
+    def documents(self) -> list[bytes]:
+        """The whole text messages that have arrived."""
+        return [f.payload for f in server_frames(self.transport.taken)[0] if f.opcode == 1]
+
+    @property
+    def data(self) -> list[Any]:
+        return [msgspec.json.decode(document)["data"] for document in self.documents]
+
+
+def number(n: int, *, type: Any = "call.update", padding: int = 0) -> Event:
+    return Event(type, b'{"n":%d,"p":"%b"}' % (n, b"x" * padding))
+
+
+def numbers(client: Client) -> list[int]:
+    return [data["n"] for data in client.data]
+
+
+@pytest.fixture
+def hub() -> Hub:
+    return Hub("http://ryze.test")
+
+
+@pytest.fixture
+async def flushing(hub: Hub, nursery: trio.Nursery) -> trio.Nursery:
+    """The hub hands out what is published."""
+    nursery.start_soon(hub.run)
+    return nursery
+
+
+# --- What a client gets ---
+
+
+async def test_a_frame_has_the_three_keys_in_their_order(hub: Hub, flushing: trio.Nursery) -> None:
+    client = Client(flushing)
+    with hub.subscribed(make_instance(7), client.outbox):
+        assert await hub.publish_all(7, [Event("label.update", b'{"id" : "\xc3\xa9"}')]) == 1
+    assert client.documents == [
+        b'{"event":"label.update","data":{"id" : "\xc3\xa9"},"instanceData":'
+        b'{"baseUrl":"http://ryze.test","instance":"shop","token":"token-7"}}'
+    ]
+
+
+async def test_nobody_connected_means_nothing_is_encoded(hub: Hub) -> None:
+    class Untouchable(Event):
+        def envelope(self, instance_data: bytes) -> bytes:
+            raise AssertionError("encoded for nobody")
+
+    event = Untouchable("call.update", b"{}")
+    assert not hub.has_clients(1)
+    assert hub.publish(1, event) is None
+    assert await hub.publish_all(1, [event] * 1000) == 0
+    assert hub.statistics() == NOBODY
+
+
+async def test_filtered_events_are_not_encoded_either(hub: Hub, nursery: trio.Nursery) -> None:
+    config = WebsocketConfig(True, ("call.update",))
+    with hub.subscribed(make_instance(1, config), Client(nursery).outbox):
+        assert hub.has_clients(1)
+        assert hub.publish(1, number(0, type="group.flow")) is None
+        assert hub.publish(1, number(0)) is not None
+
+
+@pytest.mark.parametrize("type", EVENT_TYPES)
+async def test_an_empty_filter_means_all_events(
+    hub: Hub, flushing: trio.Nursery, type: Any
+) -> None:
+    client = Client(flushing)
+    with hub.subscribed(make_instance(1), client.outbox):
+        await hub.publish_all(1, [number(1, type=type)])
+    assert numbers(client) == [1]
+
+
+async def test_an_instance_without_configuration_gets_nothing(
+    hub: Hub, nursery: trio.Nursery
+) -> None:
+    with hub.subscribed(make_instance(1, None), Client(nursery).outbox):
+        assert hub.publish(1, number(0)) is None
+
+
+async def test_the_configuration_at_the_moment_of_publish_counts(
+    hub: Hub, flushing: trio.Nursery
+) -> None:
+    client = Client(flushing)
+    with hub.subscribed(make_instance(1), client.outbox):
+        hub.publish(1, Event("message.exchange", MEDIA))
+        hub.configure(1, WebsocketConfig(True, ("call.update", "message.exchange")))
+        hub.publish(1, Event("message.exchange", MEDIA))
+        hub.publish(1, number(3))
+        hub.publish(1, number(4, type="group.flow"))
+        hub.configure(1, WebsocketConfig(False))
+        hub.publish(1, number(5))
+        await hub.flushed()
+        hub.configure(1, EVERYTHING)
+        await hub.publish_all(1, [number(6)])
+    with_media, without_media, *others = client.documents
+    assert MEDIA in with_media
+    assert WITHOUT_MEDIA in without_media
+    assert numbers_of(others) == [3, 6]
+
+
+def numbers_of(documents: list[bytes]) -> list[int]:
+    return [msgspec.json.decode(document)["data"]["n"] for document in documents]
+
+
+async def test_a_configuration_for_nobody_is_forgotten(hub: Hub) -> None:
+    hub.configure(1, EVERYTHING)
+    hub.disconnect(1, INSTANCE_DELETED)
+    assert hub.statistics() == NOBODY
+
+
+async def test_instances_do_not_hear_each_other(hub: Hub, flushing: trio.Nursery) -> None:
+    one, other = Client(flushing), Client(flushing)
+    with (
+        hub.subscribed(make_instance(1), one.outbox),
+        hub.subscribed(make_instance(2), other.outbox),
+    ):
+        hub.publish(1, number(1))
+        hub.publish(2, number(2))
+        await hub.flushed()
+    assert (numbers(one), numbers(other)) == ([1], [2])
+
+
+async def test_all_clients_share_one_encoding(hub: Hub, nursery: trio.Nursery) -> None:
+    """The very same objects, for each of the two variants."""
+    seen: list[Any] = []
+
+    class Noting(Outbox):
+        def offer(self, frames: Any) -> bool:
+            seen.append(frames)
+            return super().offer(frames)
+
+    with ExitStack() as stack:
+        for compressed in (False, True, False, True):
+            outbox = Noting(
+                FakeTransport(),
+                OutboxLimits(),
+                start_writer=lambda: None,
+                on_close=lambda: None,
+                compressed=compressed,
+            )
+            stack.enter_context(hub.subscribed(make_instance(), outbox))
+        hub.publish(1, number(1))
+        nursery.start_soon(hub.run)
+        await hub.flushed()
+    plain, deflated, again, deflated_again = seen
+    assert plain is again
+    assert deflated is deflated_again
+    assert plain.joined is plain.parts[0]
+    assert plain is not deflated
+
+
+async def test_compressed_clients_get_the_same_documents(hub: Hub, flushing: trio.Nursery) -> None:
+    plain, compressed = Client(flushing), Client(flushing, compressed=True)
+    with (
+        hub.subscribed(make_instance(), plain.outbox),
+        hub.subscribed(make_instance(), compressed.outbox),
+    ):
+        await hub.publish_all(1, [number(1), number(2)])
+    inflated = [
+        zlib.decompressobj(wbits=-15).decompress(document + b"\x00\x00\xff\xff")
+        for document in compressed.documents
+    ]
+    assert inflated == plain.documents
+
+
+# --- Order, back-pressure, counts ---
+
+
+async def test_what_is_published_in_one_tick_goes_out_in_one_piece(
+    hub: Hub, flushing: trio.Nursery
+) -> None:
+    calls: list[int] = []
+
+    class Counting(Client):
+        def __init__(self) -> None:
+            super().__init__(flushing)
+            send = self.transport.send_nowait
+            self.transport.send_nowait = lambda data: (calls.append(len(data)), send(data))[1]  # type: ignore[method-assign]
+
+    client = Counting()
+    with hub.subscribed(make_instance(), client.outbox):
+        for n in range(10):
+            hub.publish(1, number(n))
+        await hub.flushed()
+    assert len(calls) == 1
+    assert numbers(client) == list(range(10))
+
+
+async def test_order_is_kept_across_batches_and_slices(hub: Hub, flushing: trio.Nursery) -> None:
+    """600 clients: a flush yields twice, and publishers go on meanwhile."""
+    clients = [Client(flushing) for _ in range(600)]
+    with ExitStack() as stack:
+        for client in clients:
+            stack.enter_context(hub.subscribed(make_instance(), client.outbox))
+        async with trio.open_nursery() as publishers:
+            for first in (0, 1000, 2000):
+                events = [number(n) for n in range(first, first + 200)]
+                publishers.start_soon(hub.publish_all, 1, events)
+    everybody = numbers(clients[0])
+    assert sorted(everybody) == [*range(200), *range(1000, 1200), *range(2000, 2200)]
+    for publisher in range(3):
+        own = [n for n in everybody if n // 1000 == publisher]
+        assert own == sorted(own)
+    for client in clients:
+        assert client.transport.taken == clients[0].transport.taken
+
+
+async def test_a_flush_over_many_clients_lets_others_run(hub: Hub, flushing: trio.Nursery) -> None:
+    progress: list[int] = []
+    clients = [Client(flushing) for _ in range(600)]
+
+    async def watch() -> None:
+        while not progress or progress[-1] < 600:
+            progress.append(sum(bool(client.transport.taken) for client in clients))
+            await trio.lowlevel.checkpoint()
+
+    with ExitStack() as stack:
+        for client in clients:
+            stack.enter_context(hub.subscribed(make_instance(), client.outbox))
+        flushing.start_soon(watch)
+        hub.publish(1, number(1))
+        while not progress or progress[-1] < 600:
+            await trio.lowlevel.checkpoint()
+    assert {256, 512} & set(progress)
+
+
+async def test_64_events_wait_and_the_next_publisher_waits_for_room(
+    hub: Hub, nursery: trio.Nursery
+) -> None:
+    with hub.subscribed(make_instance(), Client(nursery).outbox):
+        for n in range(63):
+            hub.publish(1, number(n))
+        await hub.wait_for_room(1)
+        hub.publish(1, number(63))
+        assert hub.statistics().waiting == 64
+        with trio.move_on_after(0) as scope:
+            await hub.wait_for_room(1)
+        assert scope.cancelled_caught
+        nursery.start_soon(hub.run)
+        await hub.wait_for_room(1)
+        assert hub.statistics().waiting == 0
+
+
+async def test_a_mebibyte_waits_and_the_next_publisher_waits_for_room(
+    hub: Hub, nursery: trio.Nursery
+) -> None:
+    config = len(
+        number(1).envelope(b'{"baseUrl":"http://ryze.test","instance":"shop","token":"token-1"}')
+    )
+    with hub.subscribed(make_instance(), Client(nursery).outbox):
+        batch = hub.publish(1, number(1, padding=1024 * 1024 - config - 1))
+        assert batch is not None
+        assert not batch.is_full
+        await hub.wait_for_room(1)
+        hub.publish(1, number(2))
+        with trio.move_on_after(0) as scope:
+            await hub.wait_for_room(1)
+        assert scope.cancelled_caught
+    batch = Batch()
+    batch.add(bytes(1024 * 1024 - 1))
+    assert not batch.is_full
+    batch.add(b"x")
+    assert batch.is_full
+
+
+async def test_many_publishers_never_get_past_64(hub: Hub, nursery: trio.Nursery) -> None:
+    most = 0
+    publish = hub.publish
+
+    def noting(instance_id: int, event: Event) -> Batch | None:
+        nonlocal most
+        batch = publish(instance_id, event)
+        most = max(most, hub.statistics().waiting)
+        return batch
+
+    hub.publish = noting  # type: ignore[method-assign]
+    client = Client(nursery)
+    with hub.subscribed(make_instance(), client.outbox):
+        async with trio.open_nursery() as publishers:
+            for _ in range(20):
+                publishers.start_soon(hub.publish_all, 1, [number(n) for n in range(50)])
+            await wait_all_tasks_blocked()
+            nursery.start_soon(hub.run)
+    assert most == 64
+    assert len(numbers(client)) == 1000
+
+
+async def test_a_full_instance_makes_no_other_wait(hub: Hub, nursery: trio.Nursery) -> None:
+    with (
+        hub.subscribed(make_instance(1), Client(nursery).outbox),
+        hub.subscribed(make_instance(2), Client(nursery).outbox),
+    ):
+        for n in range(64):
+            hub.publish(1, number(n))
+        await hub.wait_for_room(2)
+        await hub.wait_for_room(3)
+
+
+async def test_a_publisher_is_not_stuck_when_the_last_client_leaves(
+    hub: Hub, nursery: trio.Nursery
+) -> None:
+    with hub.subscribed(make_instance(), Client(nursery).outbox):
+        for n in range(64):
+            hub.publish(1, number(n))
+        nursery.start_soon(hub.wait_for_room, 1)
+        await wait_all_tasks_blocked()
+    nursery.start_soon(hub.run)
+    await hub.flushed()
+    await hub.wait_for_room(1)
+    assert hub.statistics() == NOBODY
+
+
+async def test_publish_all_counts_whom_the_last_event_was_handed_to(
+    hub: Hub, flushing: trio.Nursery
+) -> None:
+    slow = Client(flushing, room=0, limits=OutboxLimits(2))
+    with (
+        hub.subscribed(make_instance(), slow.outbox),
+        hub.subscribed(make_instance(), Client(flushing).outbox),
+    ):
+        assert await hub.publish_all(1, [number(1), number(2)]) == 2
+        assert await hub.publish_all(1, [number(3)]) == 1
+        assert slow.outbox.disconnect is SLOW_CONSUMER
+        assert await hub.publish_all(1, []) == 0
+        hub.configure(1, WebsocketConfig(True, ("call.update",)))
+        assert await hub.publish_all(1, [number(4), number(5, type="group.flow")]) == 0
+        assert await hub.publish_all(1, [number(6, type="group.flow"), number(7)]) == 1
+
+
+async def test_a_cancelled_publish_all_has_published_a_first_part(
+    hub: Hub, nursery: trio.Nursery
+) -> None:
+    client = Client(nursery)
+    with hub.subscribed(make_instance(), client.outbox):
+        with trio.move_on_after(0):
+            await hub.publish_all(1, [number(n) for n in range(100)])
+        nursery.start_soon(hub.run)
+        await hub.flushed()
+    assert numbers(client) == list(range(64))
+
+
+async def test_flushed_ends_although_publishers_never_pause(
+    hub: Hub, flushing: trio.Nursery
+) -> None:
+    """Else a shutdown would wait for them."""
+    client = Client(flushing)
+    with hub.subscribed(make_instance(), client.outbox):
+        hub.publish(1, number(1))
+
+        async def publish_for_ever() -> None:
+            while True:
+                hub.publish(1, number(2))
+                await trio.lowlevel.checkpoint()
+                await hub.wait_for_room(1)
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(30):
+                nursery.start_soon(publish_for_ever)
+            await trio.lowlevel.checkpoint()
+            for _ in range(20):
+                before = hub._flushes
+                await hub.flushed()
+                assert hub._flushes <= before + 2
+            nursery.cancel_scope.cancel()
+    assert numbers(client)[0] == 1
+
+
+async def test_flushed_waits_for_what_is_published_during_a_flush(
+    hub: Hub, flushing: trio.Nursery
+) -> None:
+    clients = [Client(flushing) for _ in range(600)]
+    with ExitStack() as stack:
+        for client in clients:
+            stack.enter_context(hub.subscribed(make_instance(), client.outbox))
+        hub.publish(1, number(1))
+        while not clients[0].transport.taken:
+            await trio.lowlevel.checkpoint()
+        assert not clients[-1].transport.taken
+        hub.publish(1, number(2))
+        await hub.flushed()
+        assert numbers(clients[-1]) == [1, 2]
+    await hub.flushed()
+
+
+# --- Who leaves ---
+
+
+async def test_after_a_drop_the_hub_is_as_before(hub: Hub, flushing: trio.Nursery) -> None:
+    """At once, and not only when the connection has noticed."""
+    slow = Client(flushing, room=0, limits=OutboxLimits(1))
+    with hub.subscribed(make_instance(), slow.outbox):
+        assert await hub.publish_all(1, [number(1), number(2)]) == 0
+        assert hub.statistics() == NOBODY
+        assert not hub.has_clients(1)
+        newcomer = Client(flushing)
+        with hub.subscribed(make_instance(), newcomer.outbox):
+            await hub.publish_all(1, [number(3)])
+            assert numbers(newcomer) == [3]
+    assert hub.statistics() == NOBODY
+
+
+async def test_statistics_count_what_is_pending(hub: Hub, flushing: trio.Nursery) -> None:
+    slow, quick = Client(flushing, room=10), Client(flushing)
+    with (
+        hub.subscribed(make_instance(), slow.outbox),
+        hub.subscribed(make_instance(), quick.outbox),
+    ):
+        await hub.publish_all(1, [number(1), number(2)])
+        size = len(quick.transport.taken)
+        assert hub.statistics() == HubStatistics(1, 2, 1, 2, size, 0)
+        assert repr(hub) == f"<Hub {hub.statistics()}>"
+        hub.publish(1, number(3))
+        assert hub.statistics().waiting == 1
+
+
+async def test_a_crash_in_one_outbox_ends_that_client_only(
+    hub: Hub, flushing: trio.Nursery
+) -> None:
+    first, broken, last = (Client(flushing) for _ in range(3))
+
+    def crash(data: object) -> int:
+        raise ZeroDivisionError
+
+    broken.transport.send_nowait = crash  # type: ignore[method-assign]
+    with ExitStack() as stack, capture_logs() as logs:
+        for client in (first, broken, last):
+            stack.enter_context(hub.subscribed(make_instance(), client.outbox))
+        assert await hub.publish_all(1, [number(1)]) == 2
+        assert await hub.publish_all(1, [number(2)]) == 2
+        assert hub.clients(1) == 2
+    assert numbers(first) == numbers(last) == [1, 2]
+    assert broken.outbox.disconnect is GONE
+    assert [(log["event"], log["log_level"]) for log in logs] == [("offer failed", "error")]
+
+
+async def test_a_lost_client_is_not_counted(hub: Hub, flushing: trio.Nursery) -> None:
+    lost = Client(flushing)
+    lost.transport.fail()
+    with hub.subscribed(make_instance(), lost.outbox):
+        assert await hub.publish_all(1, [number(1)]) == 0
+        assert hub.statistics() == NOBODY
+
+
+async def test_disconnect_ends_every_connection_of_one_instance(
+    hub: Hub, flushing: trio.Nursery
+) -> None:
+    one, two, other, publisher = (Client(flushing) for _ in range(4))
+    with (
+        hub.subscribed(make_instance(1), one.outbox),
+        hub.subscribed(make_instance(1), two.outbox),
+        hub.subscribed(make_instance(2), other.outbox),
+        hub.publishing(make_instance(1), publisher.outbox),
+    ):
+        hub.disconnect(1, INSTANCE_DELETED)
+        for client in (one, two, publisher):
+            assert client.outbox.disconnect is INSTANCE_DELETED
+        assert hub.outboxes() == [other.outbox]
+        assert hub.clients(1) == 0
+        assert hub.clients(2) == 1
+        await wait_all_tasks_blocked()
+        assert server_frames(one.transport.taken)[0][0].close_code == 4504
+    assert hub.statistics() == NOBODY
+
+
+async def test_two_publishers_of_one_instance_leave_one_after_the_other(
+    hub: Hub, nursery: trio.Nursery
+) -> None:
+    one, two = Client(nursery), Client(nursery)
+    with hub.publishing(make_instance(), one.outbox):
+        with hub.publishing(make_instance(), two.outbox):
+            pass
+        hub.disconnect(1, INSTANCE_DELETED)
+    assert one.outbox.disconnect is INSTANCE_DELETED
+    assert two.outbox.disconnect is None
+
+
+async def test_who_comes_back_during_a_flush_is_not_lost(hub: Hub, flushing: trio.Nursery) -> None:
+    """The instance leaves the hub with a batch under way, and is back before that is out."""
+    gone, back = Client(flushing), Client(flushing)
+    with hub.subscribed(make_instance(), gone.outbox):
+        batch = hub.publish(1, number(1))
+    assert batch is not None
+    with hub.subscribed(make_instance(), back.outbox):
+        hub.publish(1, number(2))
+        await batch.flushed.wait()
+        await hub.flushed()
+    assert numbers(gone) == []
+    assert numbers(back) == [2]
+
+
+# --- Any history, against sets and lists ---
+
+
+class Model:
+    """What one client should have: messages pending, and those that have arrived."""
+
+    def __init__(self, instance: int, limit: int, room: int) -> None:
+        self.instance, self.limit, self.room = instance, limit, room
+        self.pending: deque[int] = deque()
+        self.arrived: list[int] = []
+        self.connected = True
+
+    def offer(self, n: int) -> None:
+        self.connected = self.connected and len(self.pending) < self.limit
+        if self.connected:
+            self.pending.append(n)
+            self.move()
+
+    def move(self) -> None:
+        while self.pending and self.room:
+            self.room -= 1
+            self.arrived.append(self.pending.popleft())
+
+
+class World:
+    """A hub and its model. All messages have one size here, so room is counted in messages."""
+
+    def __init__(self, nursery: trio.Nursery) -> None:
+        self.hub = Hub("http://ryze.test")
+        self.nursery = nursery
+        self.pairs: list[tuple[Client, Model, ExitStack]] = []
+        self.configs = dict.fromkeys((1, 2), EVERYTHING)
+        self.published = 10_000
+        tail = b'{"baseUrl":"http://ryze.test","instance":"shop","token":"token-1"}'
+        self.size = len(text_frame(self._event("call.update").envelope(tail)))
+
+    def _event(self, type: Any) -> Event:
+        self.published += 1
+        return number(self.published, type=type, padding=20 - len(type))
+
+    async def subscribe(self, instance: int, limit: int, room: int) -> None:
+        client = Client(self.nursery, room=room * self.size, limits=OutboxLimits(limit))
+        stack = ExitStack()
+        described = make_instance(instance, self.configs[instance])
+        stack.enter_context(self.hub.subscribed(described, client.outbox))
+        self.pairs.append((client, Model(instance, limit, room), stack))
+
+    async def publish(self, instance: int, types: list[str]) -> None:
+        config = self.configs[instance]
+        models = [m for _, m, _ in self.pairs if m.instance == instance and m.connected]
+        events = [self._event(type) for type in types]
+        wanted = [
+            event
+            for event in events
+            if config.enabled and (not config.events or event.type in config.events)
+        ]
+        for event in wanted:
+            for model in models:
+                model.offer(msgspec.json.decode(event.data)["n"])
+        count = sum(model.connected for model in models) if wanted[-1:] == events[-1:] else 0
+        assert await self.hub.publish_all(instance, events) == count
+
+    async def read(self, index: int, count: int) -> None:
+        for client, model, _ in self.pairs[index : index + 1]:
+            if model.connected:
+                model.room += count
+                model.move()
+                client.transport.read(count * self.size)
+                await wait_all_tasks_blocked()
+
+    async def stall(self, index: int) -> None:
+        for client, model, _ in self.pairs[index : index + 1]:
+            model.room = 0
+            client.transport.stop_reading()
+
+    async def leave(self, index: int) -> None:
+        for _, _, stack in self.pairs[index : index + 1]:
+            stack.close()
+        del self.pairs[index : index + 1]
+
+    async def configure(self, instance: int, enabled: bool, events: list[str]) -> None:
+        self.configs[instance] = WebsocketConfig(enabled, tuple(events), media_base64=True)
+        self.hub.configure(instance, self.configs[instance])
+
+    async def disconnect(self, instance: int) -> None:
+        self.hub.disconnect(instance, INSTANCE_DELETED)
+        for _, model, _ in self.pairs:
+            model.connected = model.connected and model.instance != instance
+
+    def check(self) -> None:
+        connected = [(client, model) for client, model, _ in self.pairs if model.connected]
+        assert set(self.hub.outboxes()) == {client.outbox for client, _ in connected}
+        for instance in (1, 2):
+            count = sum(model.instance == instance for _, model in connected)
+            assert self.hub.clients(instance) == count
+            assert self.hub.has_clients(instance) == (count > 0)
+        for client, model in connected:
+            assert numbers(client) == model.arrived
+            assert client.outbox.pending == len(model.pending)
+        pending = sum(len(model.pending) for _, model in connected)
+        assert self.hub.statistics() == HubStatistics(
+            instances=len({model.instance for _, model in connected}),
+            clients=len(connected),
+            lagging=sum(bool(model.pending) for _, model in connected),
+            pending=pending,
+            pending_bytes=self.size * pending,
+            waiting=0,
+        )
+
+
+instances = st.sampled_from([1, 2])
+indexes = st.integers(0, 5)
+histories = st.lists(
+    st.one_of(
+        st.tuples(st.just(World.subscribe), instances, st.integers(1, 5), st.integers(0, 10)),
+        st.tuples(
+            st.just(World.publish), instances, st.lists(event_types, min_size=1, max_size=80)
+        ),
+        st.tuples(st.just(World.publish), instances, st.lists(event_types, min_size=1, max_size=6)),
+        st.tuples(st.just(World.read), indexes, st.integers(1, 8)),
+        st.tuples(st.just(World.stall), indexes),
+        st.tuples(st.just(World.leave), indexes),
+        st.tuples(
+            st.just(World.configure),
+            instances,
+            st.booleans(),
+            st.lists(event_types, unique=True, max_size=3),
+        ),
+        st.tuples(st.just(World.disconnect), instances),
+    ),
+    max_size=40,
+)
+
+
+@given(histories)
+@settings(deadline=None, max_examples=200)
+def test_any_history_agrees_with_the_model(history: list[tuple[Any, ...]]) -> None:
+    async def main() -> None:
+        async with trio.open_nursery() as nursery:
+            world = World(nursery)
+            nursery.start_soon(world.hub.run)
+            for step, *arguments in history:
+                await step(world, *arguments)
+                world.check()
+            while world.pairs:
+                await world.leave(0)
+            assert world.hub.statistics() == NOBODY
+            nursery.cancel_scope.cancel()
+
+    trio.run(main, clock=MockClock(autojump_threshold=0))

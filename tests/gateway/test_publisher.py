@@ -1,0 +1,192 @@
+"""A producer's WebSocket: a frame an event, in order, and never more in memory than a chunk."""
+
+from typing import Any
+
+import msgspec
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+from wsproto.events import CloseConnection, Ping, Pong
+
+from ryze.gateway import GatewayLimits, Hub
+from ryze.gateway.disconnects import INSTANCE_DELETED, RESTARTING
+from ryze.gateway.publisher import Publisher
+from tests.fakes import FakeTransport, client_frame, make_instance, server_frames
+from tests.gateway.harness import HEAD, NOBODY, Peer, open_gateway, upgrade
+
+CONTINUATION, TEXT, BINARY, CLOSE, PING = 0, 1, 2, 8, 9
+
+
+@pytest.fixture
+def hub(nursery: trio.Nursery) -> Hub:
+    hub = Hub("http://ryze.test")
+    nursery.start_soon(hub.run)
+    return hub
+
+
+def event(n: int) -> bytes:
+    return client_frame(TEXT, b'{"event":"call.update","data":{"n":%d}}' % n)
+
+
+async def open_publisher(
+    nursery: trio.Nursery, hub: Hub, trailing: bytes = b""
+) -> tuple[Publisher, Peer]:
+    peer = Peer(FakeTransport())
+    publisher = Publisher(peer.transport, GatewayLimits().publisher, draw=lambda: 0.5)
+
+    async def live() -> None:
+        try:
+            await publisher.run(hub, make_instance(), HEAD, trailing)
+        finally:
+            publisher.close()
+            peer.ended.set()
+
+    nursery.start_soon(live)
+    await wait_all_tasks_blocked()
+    return publisher, peer
+
+
+async def open_listener(nursery: trio.Nursery, hub: Hub) -> Peer:
+    peer = Peer(FakeTransport())
+    nursery.start_soon(open_gateway(hub).serve, peer.transport, upgrade(), b"", "192.0.2.1")
+    await wait_all_tasks_blocked()
+    return peer
+
+
+async def numbers(listener: Peer) -> list[Any]:
+    return [msgspec.json.decode(text)["data"]["n"] for text in await listener.texts()]
+
+
+async def test_every_frame_is_published_in_order(
+    hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    listener = await open_listener(nursery, hub)
+    _, peer = await open_publisher(nursery, hub, trailing=event(0) + event(1))
+    whole = event(2)
+    peer.transport.feed(whole[:10])
+    await wait_all_tasks_blocked()
+    peer.transport.feed(whole[10:] + b"".join(event(n) for n in range(3, 500)))
+    assert await numbers(listener) == list(range(500))
+
+
+async def test_more_than_a_batch_waits_for_room(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    hub = Hub("http://ryze.test")
+    listener = await open_listener(nursery, hub)
+    _, peer = await open_publisher(nursery, hub)
+    peer.transport.feed(b"".join(event(n) for n in range(5000)))
+    await wait_all_tasks_blocked()
+    assert hub.statistics().waiting == 64
+    assert len(peer.transport._inbound) > 100_000
+    nursery.start_soon(hub.run)
+    assert await numbers(listener) == list(range(5000))
+
+
+async def test_a_bad_frame_ends_it_with_the_number_and_the_fault(
+    hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    listener = await open_listener(nursery, hub)
+    for bad, fault in (
+        (client_frame(TEXT, b'{"event":"x","data":{}}'), "Invalid enum value"),
+        (client_frame(TEXT, b'{"event":"call.update","data":"\xff"}'), "utf-8"),
+        (client_frame(TEXT), "frame 3: "),
+        (client_frame(BINARY, b"{}"), "expected a text frame"),
+    ):
+        _, peer = await open_publisher(nursery, hub)
+        peer.transport.feed(event(1) + event(2) + bad + event(4))
+        assert await numbers(listener) == [1, 2]
+        (close,) = await peer.settled()
+        assert isinstance(close, CloseConnection)
+        assert close.code == 1008
+        assert (close.reason or "").startswith("frame 3: ")
+        assert fault in (close.reason or "")
+        peer.transport.feed(event(5))
+        await peer.ended.wait()
+    assert hub.clients(1) == 1
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        (b"\x81\x02hi", 1002),
+        (client_frame(CONTINUATION, b"x"), 1002),
+        (client_frame(CLOSE, b"\x03"), 1002),
+        (client_frame(CLOSE, b"\x03\xe8\xff"), 1007),
+        (b"\x81\xff" + (32 * 1024 * 1024 + 1).to_bytes(8, "big"), 1009),
+    ],
+)
+async def test_a_broken_protocol_ends_it(
+    hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock, data: bytes, code: int
+) -> None:
+    _, peer = await open_publisher(nursery, hub)
+    peer.transport.feed(event(1) + data)
+    assert await peer.close_code() == code
+    await peer.ended.wait()
+    assert hub.statistics() == NOBODY
+
+
+async def test_pings_and_closes_are_answered(
+    hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    listener = await open_listener(nursery, hub)
+    _, peer = await open_publisher(nursery, hub)
+    peer.send(Ping(b"1"))
+    assert await peer.settled() == [Pong(bytearray(b"1"))]
+    start = trio.current_time()
+    peer.transport.feed(event(1) + client_frame(CLOSE, b"\x03\xe8") + event(2))
+    assert await peer.close_code() == 1000
+    assert peer.ended.is_set()
+    assert trio.current_time() == start
+    assert await numbers(listener) == [1]
+
+
+async def test_a_silent_publisher_is_pinged_and_then_ended(
+    hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    start = trio.current_time()
+    _, peer = await open_publisher(nursery, hub)
+    await trio.sleep_until(start + 15)
+    assert [frame.opcode for frame in server_frames(peer.wire)[0]] == [PING]
+    await peer.ended.wait()
+    assert server_frames(peer.wire)[0][-1].close_code == 4009
+
+
+async def test_what_comes_after_our_close_is_thrown_away(
+    hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """It could be a hundred thousand events a second, for as long as a drain."""
+    listener = await open_listener(nursery, hub)
+    publisher, peer = await open_publisher(nursery, hub)
+    publisher.disconnect(RESTARTING, grace_seconds=9)
+    for n in range(1000):
+        peer.transport.feed(event(n))
+    await wait_all_tasks_blocked()
+    assert len(publisher._events) == 0
+    assert await numbers(listener) == []
+    peer.transport.feed(client_frame(CLOSE, b"\x03\xf4"))
+    await wait_all_tasks_blocked()
+    assert peer.ended.is_set()
+
+
+async def test_a_deleted_instance_ends_its_publishers(
+    hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    _, peer = await open_publisher(nursery, hub)
+    hub.disconnect(1, INSTANCE_DELETED)
+    assert await peer.close_code() == 4504
+
+
+async def test_a_publisher_is_admitted_by_the_gateway_and_has_no_compression(
+    hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    request = upgrade(sec_websocket_extensions="permessage-deflate")
+    request = type(request)(method="GET", target="/ws/shop/publish", headers=list(request.headers))
+    peer = Peer(FakeTransport())
+    gateway = open_gateway(hub, compression=True)
+    nursery.start_soon(gateway.serve, peer.transport, request, b"", "192.0.2.1")
+    await wait_all_tasks_blocked()
+    assert b" 101 " in peer.head
+    assert b"permessage-deflate" not in peer.head
+    assert hub.clients(1) == 0
+    assert gateway.connections == 1

@@ -1,0 +1,149 @@
+"""media.base64: cut out where it is not wanted, and nothing else is touched."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+
+from ryze.events import decode_event
+from ryze.media import without_base64
+from tests.strategies import json_objects, json_texts, media_objects
+
+FIXTURES = sorted((Path(__file__).parent / "fixtures/events").glob("*.json"))
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        ("{}", "{}"),
+        ('{"media":{"base64":"x"}}', '{"media":{}}'),
+        ('{"media":{"a":1,"base64":"x"}}', '{"media":{"a":1}}'),
+        ('{"media":{"base64":"x","a":1}}', '{"media":{"a":1}}'),
+        ('{"media":{"a":1,"base64":"x","b":2}}', '{"media":{"a":1,"b":2}}'),
+        ('{"message":{"media":{"base64":"x"}}}', '{"message":{"media":{}}}'),
+        (
+            '{"message":{"media":{"base64":"x"}},"media":{"base64":"y"}}',
+            '{"message":{"media":{}},"media":{}}',
+        ),
+        ('{ "media" : { "base64" : "x" , "a" : 1 } }', '{ "media" : { "a" : 1 } }'),
+        ('{ "media" : { "a" : 1 , "base64" : "x" } }', '{ "media" : { "a" : 1 } }'),
+        ('{"media":{"base64":null}}', '{"media":{}}'),
+        ('{"media":{"base64":{"base64":["]}",{}]}}}', '{"media":{}}'),
+        ('{"media":{"base64":1,"base64":2}}', '{"media":{}}'),
+        ('{"media":{"a":1,"base64":1,"base64":2}}', '{"media":{"a":1}}'),
+        ('{"media":{"base64":1,"a":1,"base64":2}}', '{"media":{"a":1}}'),
+        ('{"media":{"base64":1},"media":{"base64":2}}', '{"media":{},"media":{}}'),
+        (r'{"media":{"b\u0061se64":"x"}}', '{"media":{}}'),
+        (r'{"m\u0065dia":{"\u0062\u0061\u0073\u0065\u0036\u0034":1}}', r'{"m\u0065dia":{}}'),
+        (r'{"media":{"a":"\"\\","base64":"\\"}}', r'{"media":{"a":"\"\\"}}'),
+    ],
+)
+def test_the_member_goes_with_its_comma(data: str, expected: str) -> None:
+    assert without_base64(data.encode()).decode() == expected
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        '{"base64":"x"}',
+        '{"message":{"base64":"x"}}',
+        '{"media":"base64"}',
+        '{"media":["base64"]}',
+        '{"media":[{"base64":"x"}]}',
+        '{"media":{"Base64":"x","base64 ":1}}',
+        '{"media":{"thumbnail":{"base64":"x"}}}',
+        '{"message":{"media":null},"x":{"media":{"base64":"x"}}}',
+        r'{"media":{"text":"{\"base64\":1}"}}',
+        '{"message":{"message":{"media":{"base64":"x"}}}}',
+    ],
+)
+def test_the_same_name_elsewhere_stays(data: str) -> None:
+    assert without_base64(data.encode()) == data.encode()
+
+
+def _pairs(value: Any) -> Any:
+    """Parsed, with repeated names and their order kept."""
+    return json.loads(value, object_pairs_hook=_Members)
+
+
+class _Members(list[tuple[str, Any]]):
+    pass
+
+
+def _expected(data: _Members) -> _Members:
+    def without(media: Any) -> Any:
+        if not isinstance(media, _Members):
+            return media
+        return _Members(pair for pair in media if pair[0] != "base64")
+
+    def in_message(message: Any) -> Any:
+        if not isinstance(message, _Members):
+            return message
+        return _Members((k, without(v) if k == "media" else v) for k, v in message)
+
+    return _Members(
+        (k, without(v) if k == "media" else in_message(v) if k == "message" else v) for k, v in data
+    )
+
+
+@given(json_texts(media_objects))
+@settings(deadline=None, max_examples=500)
+def test_any_object_is_left_without_the_member_and_otherwise_the_same(data: bytes) -> None:
+    result = without_base64(data)
+    assert _pairs(result) == _expected(_pairs(data))
+    assert without_base64(result) == result
+    _check_bytes(data, result)
+
+
+@given(json_texts(json_objects))
+def test_objects_of_any_other_shape_pass(data: bytes) -> None:
+    assert _pairs(without_base64(data)) == _expected(_pairs(data))
+
+
+def _check_bytes(data: bytes, result: bytes) -> None:
+    """Nothing is added or moved: what is left is the input with some bytes taken out."""
+    rest = iter(data)
+    assert all(byte in rest for byte in result)
+    if _expected(_pairs(data)) == _pairs(data):
+        assert result == data
+
+
+@pytest.mark.parametrize("brackets", [(b"[", b"]"), (b'{"a":', b"}")])
+def test_deep_nesting_does_no_harm(brackets: tuple[bytes, bytes]) -> None:
+    deep = brackets[0] * 100_000 + b"1" + brackets[1] * 100_000
+    data = b'{"a":%b,"media":{"b":%b,"base64":%b}}' % (deep, deep, deep)
+    assert without_base64(data) == b'{"a":%b,"media":{"b":%b}}' % (deep, deep)
+
+
+def test_large_texts_full_of_escapes_do_no_harm() -> None:
+    """A regular expression that can backtrack would need a hundred times the memory."""
+    text = rb"\/" * 500_000
+    data = b'{"media":{"caption":"%b","base64":"%b"}}' % (text, text)
+    assert without_base64(data) == b'{"media":{"caption":"%b"}}' % text
+
+
+@pytest.mark.parametrize("path", FIXTURES, ids=lambda path: path.stem)
+def test_in_real_events_only_the_member_goes(path: Path) -> None:
+    data = decode_event(path.read_bytes()).data
+    result = without_base64(data)
+    assert b'"base64"' not in result
+    assert _pairs(result) == _expected(_pairs(data))
+    if b'"base64"' not in data:
+        assert result == data
+    else:
+        kept = [line for line in data.splitlines() if b'"base64"' not in line]
+        assert [line.rstrip(b",") for line in result.splitlines()] == [
+            line.rstrip(b",") for line in kept
+        ]
+
+
+def test_some_real_events_have_it() -> None:
+    assert any(b'"base64"' in path.read_bytes() for path in FIXTURES)
+
+
+@pytest.mark.parametrize("data", [b'{"base64"', b'{"media":{"base64":[}', b'{"base64":'])
+def test_what_was_never_checked_ends_in_an_error_and_not_in_a_loop(data: bytes) -> None:
+    with pytest.raises((ValueError, IndexError)):
+        without_base64(data)
