@@ -1,0 +1,35 @@
+"""The client's side of the wire: what ``ryze listen`` and ``ryze publish`` do.
+
+server      where a server is, and what a token may look like
+groups      exception groups, taken apart
+words       what others say and what went wrong, in one line for people
+decisions   what the end of a connection means, and how long to wait: plain code
+connecting  `open_connection`: one WebSocket, opened, kept alive, closed
+listening   `listen`: one connection after the other
+requests    `request` and `publish`: plain HTTP, synchronous
+
+Imports go upwards in this list.
+"""
+
+from ryze.client.connecting import open_connection
+from ryze.client.decisions import ConnectionEnded, Ended, ListenRefused, Next, Pauses, what_next
+from ryze.client.listening import listen
+from ryze.client.requests import RequestFailed, publish, request
+from ryze.client.server import BadToken, BadUrl, Server
+
+__all__ = [
+    "BadToken",
+    "BadUrl",
+    "ConnectionEnded",
+    "Ended",
+    "ListenRefused",
+    "Next",
+    "Pauses",
+    "RequestFailed",
+    "Server",
+    "listen",
+    "open_connection",
+    "publish",
+    "request",
+    "what_next",
+]
