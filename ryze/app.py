@@ -27,7 +27,7 @@ from ryze.api.front_door import FrontDoor
 from ryze.api.http_connection import HttpServer
 from ryze.api.rate_limit import RateLimits
 from ryze.api.upgrade import UpgradeDesk
-from ryze.errors import StartError
+from ryze.errors import RyzeError, StartError
 from ryze.gateway import ConnectionLimits, Gateway, GatewayLimits, Hub, OutboxLimits
 from ryze.log import configure_logging
 from ryze.registry import Registry
@@ -49,21 +49,27 @@ def run(settings: Settings) -> None:
     A second signal ends it at once, with exit code 1.
 
     Raises:
-        StartError: it cannot start; the message says why.
+        RyzeError: it cannot start; the message says why.
     """
     configure_logging(settings.log_level, settings.log_format)
     try:
         trio.run(_run_until_signal, settings)
-    except* StartError as errors:
+    except* RyzeError as errors:
         # A start fails for one reason, however many nurseries it comes through.
         raise _only(errors) from None
+
+
+def _print(text: str) -> None:
+    # Flushed: into a pipe or a file it would stay in the buffer, and the token with it.
+    print(text, flush=True)
 
 
 async def serve(
     settings: Settings,
     stop: trio.Event,
     *,
-    announce: Callable[[str], None] = print,
+    announce: Callable[[str], None] = _print,
+    on_hub: Callable[[Hub], None] | None = None,
     task_status: trio.TaskStatus[Settings] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Run a server until `stop` is set and it has drained.
@@ -74,18 +80,23 @@ async def serve(
         settings: see there.
         stop: tells it to drain.
         announce: is told what a person must know: the address, and a new token once.
+        on_hub: is handed the hub, for who wants to watch it (``ryze demo``).
         task_status: started with the settings as they came out, address included.
 
     Raises:
-        StartError: it cannot start.
+        RyzeError: it cannot start.
     """
     key = load_key(settings.encryption_key, settings.data_dir)
     if key.created:
         announce(f"Made an encryption key: {key.path} (keep a copy: tokens are sealed with it)")
-    async with open_database(settings.database_url, exclusive=True) as database:
-        listeners, settings = await _listen(settings)
+    async with (
+        open_database(settings.database_url, exclusive=True) as database,
+        _listening(settings) as (listeners, settings),
+    ):
         token = await ensure_account(database, settings.account_token)
         hub = Hub(settings.base_url)
+        if on_hub is not None:
+            on_hub(hub)
         registry = await Registry.load(database, TokenCipher(key.key), hub)
         gateway, door = _assemble(settings, database, hub, registry)
         async with _background(hub, registry), trio.open_nursery() as connections:
@@ -177,8 +188,11 @@ def _tls(settings: Settings) -> ssl.SSLContext | None:
     return context
 
 
-async def _listen(settings: Settings) -> tuple[list[trio.SocketListener], Settings]:
-    """Open the port; the settings with the base URL that it gives."""
+@asynccontextmanager
+async def _listening(
+    settings: Settings,
+) -> AsyncIterator[tuple[list[trio.SocketListener], Settings]]:
+    """The open port, and the settings with the base URL that it gives."""
     try:
         listeners = await trio.open_tcp_listeners(settings.port, host=settings.host)
     except OSError as error:
@@ -187,7 +201,11 @@ async def _listen(settings: Settings) -> tuple[list[trio.SocketListener], Settin
             " (choose another with --port)"
         ) from error
     port = listeners[0].socket.getsockname()[1]
-    return listeners, settings.with_address(settings.host, port)
+    try:
+        yield listeners, settings.with_address(settings.host, port)
+    finally:
+        for listener in listeners:
+            listener.socket.close()
 
 
 @asynccontextmanager

@@ -19,7 +19,8 @@ __all__ = ["without_base64"]
 _PATHS = (("message", "media", "base64"), ("media", "base64"))
 
 _whitespace = re.compile(rb"[ \t\n\r]*")
-_string = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"')
+# Possessive: a string that could be tried again would be remembered escape by escape.
+_string = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"')
 _scalar = re.compile(rb"[^,\]}\s]+")
 _nesting = re.compile(_string.pattern + rb"|[\[{]|[\]}]")
 

@@ -187,23 +187,20 @@ class Registry:
 
     async def watch(self) -> None:
         """Follow changes of accounts by other processes, for ever."""
-        version = await self._version()
+        # Of the accounts that are loaded; unknown at first, as they may have changed since.
+        version = None
+        has_failed = False
         while True:
             await trio.sleep(_WATCH_SECONDS)
-            seen, version = version, await self._version()
-            if version != seen:
-                try:
+            try:
+                current = await self._database.data_version()
+                if current != version:
                     await self._load_accounts()
-                except StoreError as error:
-                    _log.warning("accounts not reloaded", error=str(error))
-                    version = seen
-
-    async def _version(self) -> int | None:
-        try:
-            return await self._database.data_version()
-        except StoreError as error:
-            _log.warning("database not watched", error=str(error))
-            return None
+                version, has_failed = current, False
+            except StoreError as error:
+                if not has_failed:
+                    _log.warning("accounts not watched", error=str(error))
+                has_failed = True
 
     async def _load_accounts(self) -> None:
         accounts: Sequence[Account] = await self._database.read(select_accounts)

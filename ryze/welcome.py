@@ -5,6 +5,7 @@ import shutil
 import sys
 from pathlib import Path
 
+from ryze.errors import AlreadyExists, StartError
 from ryze.settings import Settings
 from ryze.store import (
     Database,
@@ -27,6 +28,9 @@ async def ensure_account(database: Database, configured_token: str) -> str | Non
     With a configured token, the account "default" has that token afterwards, unless another
     account has it already. Without one, a first account is made if there is none.
 
+    Raises:
+        StartError: the configured token is the token of an instance.
+
     Returns:
         The token that was made up here, to be shown once; None if there was no need.
     """
@@ -35,10 +39,15 @@ async def ensure_account(database: Database, configured_token: str) -> str | Non
         token_hash = hash_token(configured_token)
         if token_hash in {account.token_hash for account in accounts.values()}:
             return None
-        if existing := accounts.get(_ACCOUNT):
-            await database.write(update_account_token, existing.id, token_hash)
-        else:
-            await database.write(insert_account, _ACCOUNT, token_hash)
+        try:
+            if existing := accounts.get(_ACCOUNT):
+                await database.write(update_account_token, existing.id, token_hash)
+            else:
+                await database.write(insert_account, _ACCOUNT, token_hash)
+        except AlreadyExists as error:
+            raise StartError(
+                "RYZE_ACCOUNT_TOKEN is the token of an instance: choose another"
+            ) from error
         return None
     if accounts:
         return None

@@ -26,6 +26,8 @@ def create_app(services: Services) -> QuartTrio:
     app.config["MAX_CONTENT_LENGTH"] = services.settings.max_body_bytes
     app.config["BODY_TIMEOUT"] = services.settings.body_timeout_seconds
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
+    # A redirect would be an answer of another shape.
+    app.url_map.merge_slashes = False
     app.before_request(auth.admit)
     app.after_request(auth.add_rate_limit_headers)
     register_error_handlers(app)
@@ -35,7 +37,7 @@ def create_app(services: Services) -> QuartTrio:
     return app
 
 
-_NOT_GET = ["POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+_NOT_GET = ["HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"]
 
 
 async def _not_an_upgrade(name: str) -> Response:

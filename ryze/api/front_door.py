@@ -59,7 +59,7 @@ class FrontDoor:
         """
         try:
             await self._serve(stream)
-        except* OSError:
+        except* (OSError, trio.BrokenResourceError):
             # The peer was gone before it had an answer.
             pass
         except* Exception:
@@ -69,6 +69,8 @@ class FrontDoor:
     async def drain(self) -> None:
         """Close idle HTTP connections, and wait until the others have their answers."""
         await self._http.terminate()
+        for connection in self._answering:
+            connection.finish_if_idle()
         while self._answering:
             await self._departures.park()
 

@@ -13,6 +13,7 @@ This module alone uses Hypercorn's internals (pinned to their minor version). It
 """
 
 import logging
+import re
 import sys
 from contextlib import suppress
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ import h11
 import trio
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
-from hypercorn.events import Closed, Event, RawData
+from hypercorn.events import Closed, Event, RawData, Updated
 from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.trio.task_group import TaskGroup
 from hypercorn.trio.tcp_server import TCPServer
@@ -33,6 +34,7 @@ from hypercorn.typing import ConnectionState
 from hypercorn.utils import parse_socket_addr
 from quart_trio import QuartTrio
 
+from ryze.api.responses import status_message
 from ryze.errors import error_body
 from ryze.gateway.handshake import is_for_gateway
 from ryze.settings import Settings
@@ -47,6 +49,9 @@ _RECEIVE_BYTES = 65536
 # An answer that came before the end of the request's body is lost if we close with bytes
 # unread, as that resets the connection. So those are read for so long.
 _LINGER_SECONDS = 2
+
+# What stands before the path in a target of absolute form (RFC 9112, section 3.2.2).
+_AUTHORITY = re.compile(rb"\A[a-z][a-z0-9+.-]*://[^/?]*", re.I)
 
 _BROKEN = (trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError)
 
@@ -87,7 +92,7 @@ class HttpServer:
         self.send_seconds = settings.body_timeout_seconds
 
     async def terminate(self) -> None:
-        """Close idle connections now, the others after the answer they are at."""
+        """From now on a connection ends with the answer that it is at."""
         await self.context.terminated.set()
 
 
@@ -115,10 +120,17 @@ class HttpConnection(TCPServer):
         self._first = first
         # Until when the request head that has begun must be complete; None between requests.
         self._head_deadline: float | None = head_deadline
+        # Between requests, until when the next one must have begun. All that Hypercorn would do
+        # in a task of its own is done by the reader and this: at the end of an answer we are
+        # called from the request's task, which may be cancelled and can start nothing.
+        self._idle_until = inf
         # Set once nothing more is to be sent: what still comes in is thrown away until then.
         self._linger_until: float | None = None
-        # What the reading waits in.
+        # What the reading waits for bytes in, and what it handles them in. The latter waits for
+        # the end of a request before it takes up the next, and with nothing more to be sent
+        # there may be no such end.
         self._receiving = trio.CancelScope()
+        self._handling = trio.CancelScope()
         # Set when the connection has stopped being HTTP.
         self._upgrade: Upgrade | None = None
 
@@ -145,11 +157,18 @@ class HttpConnection(TCPServer):
                 self.protocol_send,
             )
             await self._read_data()
-            await self.idle_task.stop()
+            if self._upgrade is None:
+                await self.protocol.handle(Closed())
         return self._upgrade
+
+    def finish_if_idle(self) -> None:
+        """Close the connection if it is between two requests."""
+        if self._idle_until < inf:
+            self._finish()
 
     def abort(self) -> None:
         """Close the socket under whatever is going on."""
+        self._stop_reading(0)
         self._socket().close()
 
     async def protocol_send(self, event: Event) -> None:
@@ -157,10 +176,12 @@ class HttpConnection(TCPServer):
         if isinstance(event, RawData):
             await self._send(event.data)
         elif isinstance(event, Closed):
-            await self._finish()
             await self.protocol.handle(event)
-        else:
-            await super().protocol_send(event)
+            self._finish()
+        elif isinstance(event, Updated):
+            keep_alive = self.config.keep_alive_timeout
+            self._idle_until = trio.current_time() + keep_alive if event.idle else inf
+            self._receiving.deadline = self._read_deadline()
 
     async def _send(self, data: bytes) -> None:
         async with self.send_lock:
@@ -170,7 +191,7 @@ class HttpConnection(TCPServer):
                 with trio.CancelScope(shield=True, deadline=deadline) as scope:
                     await self.stream.send_all(data)
             except _BROKEN:
-                await self.protocol.handle(Closed())
+                self._stop_reading(0)
             if scope.cancelled_caught:
                 self.abort()
 
@@ -179,12 +200,12 @@ class HttpConnection(TCPServer):
         while data:
             if self._linger_until is None:
                 try:
-                    await self.protocol.handle(RawData(data))
+                    with trio.CancelScope() as self._handling:
+                        await self.protocol.handle(RawData(data))
                 except Upgrade as upgrade:
                     self._upgrade = upgrade
                     return
             data = await self._receive()
-        await self.protocol.handle(Closed())
 
     async def _receive(self) -> bytes:
         with (
@@ -193,8 +214,9 @@ class HttpConnection(TCPServer):
         ):
             return bytes(await self.stream.receive_some(_RECEIVE_BYTES))
         if self._receiving.cancelled_caught and self._linger_until is None:
-            await self._h11._send_error_response(HTTPStatus.REQUEST_TIMEOUT)
-            await self._finish()
+            if self._head_deadline is not None:
+                await self._h11._send_error_response(HTTPStatus.REQUEST_TIMEOUT)
+            self._finish()
         return b""
 
     def _read_deadline(self) -> float:
@@ -203,25 +225,28 @@ class HttpConnection(TCPServer):
         connection = self._h11.connection
         if connection.their_state is not h11.IDLE or not connection.trailing_data[0]:
             self._head_deadline = None
-            return inf
+            return self._idle_until
         if self._head_deadline is None:
             self._head_deadline = trio.current_time() + self._server.head_seconds
         return self._head_deadline
 
-    async def _finish(self) -> None:
+    def _finish(self) -> None:
         """Nothing more will be sent: say so, and let the reading come to its end."""
         if self._linger_until is None:
-            has_unread_body = self._h11.connection.their_state is h11.SEND_BODY
-            linger = _LINGER_SECONDS if has_unread_body else 0
-            self._linger_until = trio.current_time() + linger
             if isinstance(self.stream, trio.SocketStream):
-                with suppress(*_BROKEN):
-                    await self.stream.send_eof()
-            self._receiving.deadline = self._linger_until
+                with suppress(OSError):
+                    self.stream.socket.shutdown(trio.socket.SHUT_WR)
+            # After an error in what they say, nobody knows where it ends.
+            connection = self._h11.connection
+            is_unread = connection.their_state in (h11.SEND_BODY, h11.ERROR)
+            linger = is_unread or connection.trailing_data[0]
+            self._stop_reading(_LINGER_SECONDS if linger else 0)
 
-    async def _initiate_server_close(self) -> None:
-        await self.protocol.handle(Closed())
-        await self._finish()
+    def _stop_reading(self, linger_seconds: float) -> None:
+        if self._linger_until is None:
+            self._linger_until = trio.current_time() + linger_seconds
+            self._receiving.deadline = self._linger_until
+            self._handling.cancel()
 
     @property
     def _h11(self) -> "_Protocol":
@@ -242,9 +267,24 @@ class _Protocol(H11Protocol):
         if is_for_gateway(event):
             raise Upgrade(event, bytes(self.connection.trailing_data[0]))
 
+    async def _create_stream(self, request: h11.Request) -> None:
+        """Everything here is plain HTTP, and has a path.
+
+        Hypercorn serves an upgrade to WebSocket itself, on whatever path, unless it does not
+        see it; and Quart fails on a target without a path.
+        """
+        path = _AUTHORITY.sub(b"", request.target)
+        plain = h11.Request(
+            method=request.method,
+            target=path if path.startswith(b"/") else b"/" + path,
+            headers=[(name, value) for name, value in request.headers if name != b"connection"],
+            http_version=request.http_version,
+        )
+        await super()._create_stream(plain)
+
     async def _send_error_response(self, status_code: int) -> None:
         """Answer what is not a request."""
-        body = error_body(HTTPStatus(status_code).phrase)
+        body = error_body(status_message(status_code))
         headers = [
             (b"content-type", b"application/json"),
             (b"content-length", str(len(body)).encode()),

@@ -1,10 +1,10 @@
 """Publish: how events come in over HTTP (contract, section 6)."""
 
-from quart import Blueprint, Response, request
+from quart import Blueprint, Response
 
 from ryze.api import auth
 from ryze.api.auth import Scope, access
-from ryze.api.responses import INVALID_BODY, success
+from ryze.api.responses import INVALID_BODY, read_body, success
 from ryze.api.services import services
 from ryze.errors import ApiError, InvalidEvent
 from ryze.events import Event, decode_events
@@ -25,9 +25,8 @@ async def publish(name: str) -> Response:
 
 
 async def _read_events() -> list[Event]:
-    if request.mimetype != "application/json":
-        raise ApiError(400, INVALID_BODY)
+    body = await read_body()
     try:
-        return decode_events(await request.body)
+        return decode_events(body)
     except InvalidEvent as error:
         raise ApiError(400, INVALID_BODY) from error

@@ -11,17 +11,19 @@ from werkzeug.exceptions import HTTPException
 
 from ryze.errors import ApiError, StoreError, error_body
 
-__all__ = ["INVALID_BODY", "read_json", "register_error_handlers", "success"]
+__all__ = [
+    "INVALID_BODY",
+    "read_body",
+    "read_json",
+    "register_error_handlers",
+    "status_message",
+    "success",
+]
 
 INVALID_BODY = "Invalid request body"
 
-# What werkzeug calls otherwise, or not at all as we want to say it.
-_MESSAGES = {
-    404: "Not found",
-    405: "Method not allowed",
-    408: "Request timeout",
-    413: "Request body too large",
-}
+# What the contract calls otherwise than the RFC.
+_MESSAGES = {413: "Request body too large"}
 
 _log = structlog.get_logger("ryze.http")
 
@@ -33,20 +35,37 @@ def success(message: str, status: int = 200, **resource: object) -> Response:
     return _json(msgspec.json.encode({"success": True, "message": message, **resource}), status)
 
 
-async def read_json(kind: type[T]) -> T:
-    """The request's JSON body as a `kind` (a msgspec struct).
+async def read_body() -> bytes:
+    """The request's body, which says that it is JSON.
 
     Raises:
-        ApiError: 400, whatever is wrong with it.
+        ApiError: 400, it says something else.
         RequestEntityTooLarge: it is over the limit; answered with 413.
+        RequestTimeout: it does not come to its end; answered with 408.
     """
     if request.mimetype != "application/json":
         raise ApiError(400, INVALID_BODY)
-    body = await request.get_data(as_text=False)
+    return await request.get_data(cache=True, as_text=False, parse_form_data=False)
+
+
+async def read_json(kind: type[T]) -> T:
+    """The request's body as a `kind` (a msgspec struct).
+
+    Raises:
+        ApiError: 400, whatever is wrong with it; see also `read_body`.
+    """
+    body = await read_body()
     try:
+        # msgspec passes over fields that it does not know without a look at their text.
+        body.decode()
         return msgspec.json.decode(body, type=kind)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise ApiError(400, INVALID_BODY) from error
+
+
+def status_message(status: int) -> str:
+    """The message of an error that has no other than its status."""
+    return _MESSAGES.get(status) or HTTPStatus(status).phrase.capitalize()
 
 
 def register_error_handlers(app: QuartTrio) -> None:
@@ -70,8 +89,7 @@ async def _api_error(error: ApiError) -> Response:
 async def _http_error(error: HTTPException) -> Response:
     status = error.code or 500
     headers = {name: value for name, value in error.get_headers() if name == "Allow"}
-    message = _MESSAGES.get(status) or HTTPStatus(status).phrase
-    return await _api_error(ApiError(status, message, headers))
+    return await _api_error(ApiError(status, status_message(status), headers))
 
 
 async def _store_error(error: StoreError) -> Response:

@@ -1,0 +1,270 @@
+"""Every route, whatever goes wrong: one error shape (contract, section 1)."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from ryze.api import create_app
+from ryze.errors import StoreError
+from ryze.settings import Settings
+from tests.clients import UPGRADE
+from tests.conftest import JSON, Server
+
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
+
+
+def _routes() -> list[Any]:
+    app = create_app(SimpleNamespace(settings=Settings()))  # type: ignore[arg-type]
+    return sorted(app.url_map.iter_rules(), key=lambda rule: rule.endpoint)
+
+
+ROUTES = _routes()
+
+
+def _each(routes: list[Any]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("route", routes, ids=[route.endpoint for route in routes])
+
+
+every_route = _each(ROUTES)
+# The GET of the others is the gateway's; see test_upgrade.py.
+every_route_of_ours = _each([route for route in ROUTES if not route.rule.startswith("/ws/")])
+every_get_route = _each([route for route in ROUTES if "GET" in route.methods])
+
+
+def path_of(route: Any) -> str:
+    path: str = route.rule.replace("<name>", "demo").replace("<path:name>", "demo")
+    return path
+
+
+def methods_of(route: Any) -> list[str]:
+    return sorted(route.methods - {"HEAD"})
+
+
+def break_handler(server: Server, route: Any, error: Exception) -> None:
+    async def broken(**_: str) -> None:
+        raise error
+
+    handler = server.app.view_functions[route.endpoint]
+    broken.__dict__.update(handler.__dict__)
+    server.app.view_functions[route.endpoint] = broken
+
+
+def test_there_are_these_routes_and_no_others() -> None:
+    routes = {f"{','.join(methods_of(route))} {route.rule}" for route in ROUTES}
+    assert routes == {
+        "POST /api/events/websocket/<name>",
+        "GET /api/events/getWebsocket/<name>",
+        "POST /api/instance/new",
+        "GET /api/instance/list",
+        "DELETE /api/instance/delete/<name>",
+        "POST /api/events/publish/<name>",
+        "GET /health",
+        "DELETE,OPTIONS,PATCH,POST,PUT,TRACE /ws/<path:name>",
+    }
+
+
+@every_route
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (RuntimeError("a bug"), "Internal server error"),
+        (ExceptionGroup("in a nursery", [RuntimeError("a bug")]), "Internal server error"),
+        (StoreError("the disk is gone"), "Failed to get instance"),
+    ],
+    ids=["crash", "crash in a nursery", "database"],
+)
+async def test_what_a_handler_raises_is_a_500(
+    server: Server, route: Any, error: Exception, message: str
+) -> None:
+    break_handler(server, route, error)
+    for method in methods_of(route):
+        answer = await server.request(method, path_of(route), json={})
+        assert answer.error == (500, message)
+        assert "x-ratelimit-limit" in answer.headers or route.endpoint in (
+            "health.health",
+            "publish.publish",
+        )
+
+
+@every_route
+async def test_a_crash_before_the_handler_is_a_500(
+    server: Server, route: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def crash(*_: object) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(server.services.rate_limits, "hit", crash)
+    monkeypatch.setattr(server.services.database, "read", crash)
+    answer = await server.request(methods_of(route)[0], path_of(route), json={})
+    assert answer.error == (500, "Internal server error")
+
+
+async def test_a_crash_before_an_upgrade_is_a_500(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def crash(*_: object) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(server.services.rate_limits, "hit", crash)
+    answer = await server.try_to_connect()
+    assert answer.error == (500, "Internal server error")
+
+
+@every_route_of_ours
+async def test_another_method_is_a_405_that_names_the_right_one(server: Server, route: Any) -> None:
+    for method in {*_METHODS, "BREW"} - route.methods:
+        answer = await server.request(method, path_of(route), json={})
+        if method != "HEAD":
+            assert answer.error == (405, "Method not allowed")
+        assert answer.status == 405
+        assert {name.strip() for name in answer.headers["allow"].split(",")} == route.methods
+        assert answer.rate_limit[0] == 100
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/",
+        "/api",
+        "/api/",
+        "/ws",
+        "/health/",
+        "/API/instance/list",
+        "/api/instance/list/",
+        "/api//instance/list",
+        "/api/instance/../instance/list",
+        "/api/events/getwebsocket/demo",
+        "/api/events/getWebsocket/",
+        "/api/events/getWebsocket/a/b",
+        "/api/events/getWebsocket/a%2Fb",
+        "?x",
+        "*",
+        "http://[",
+        "http://test",
+        "x:y",
+        "/%ff%00",
+    ],
+)
+@pytest.mark.parametrize("headers", [{}, UPGRADE], ids=["plain", "upgrade"])
+async def test_an_unknown_route_is_a_404(
+    server: Server, path: str, headers: dict[str, str]
+) -> None:
+    answer = await server.request("GET", path, headers=headers)
+    assert answer.error == (404, "Not found")
+    assert answer.rate_limit == (100, 99)
+
+
+async def test_an_unknown_route_needs_no_token(server: Server) -> None:
+    assert (await server.request("GET", "/nowhere", token=None)).error == (404, "Not found")
+    assert (await server.request("GET", "/nowhere", token="wrong")).error == (404, "Not found")
+
+
+@every_get_route
+async def test_an_upgrade_elsewhere_is_an_ordinary_request(server: Server, route: Any) -> None:
+    """Hypercorn's own WebSockets are out of reach: they have no token, limit or deadline."""
+    await server.create()
+    plain = await server.request("GET", path_of(route))
+    upgrade = await server.request("GET", path_of(route), headers=UPGRADE)
+    assert upgrade.status == plain.status == 200
+    refused = await server.request("GET", path_of(route), headers=UPGRADE, token=None)
+    assert refused.status == (200 if route.rule == "/health" else 401)
+
+
+async def test_a_target_of_absolute_form_is_understood(server: Server) -> None:
+    answer = await server.request("GET", "http://test/api/instance/list?instanceName=a")
+    assert answer.error == (404, "Instance not found")
+    assert (await server.request("GET", "HTTPS://test/health")).status == 200
+
+
+@every_get_route
+async def test_a_head_is_answered_like_a_get_without_its_body(server: Server, route: Any) -> None:
+    await server.create()
+    head = await server.request("HEAD", path_of(route))
+    get = await server.request("GET", path_of(route))
+    assert (head.status, head.body) == (200, b"")
+    assert head.headers["content-type"] == get.headers["content-type"]
+    refused = await server.request("HEAD", "/nowhere")
+    assert (refused.status, refused.body) == (404, b"")
+
+
+@pytest.mark.parametrize(
+    "path", ["/api/instance/new", "/api/events/websocket/demo", "/api/events/publish/demo"]
+)
+class TestBodies:
+    @pytest.mark.parametrize(
+        "body",
+        [
+            b"",
+            b" ",
+            b"{",
+            b"{}",
+            b"[",
+            b"null",
+            b"true",
+            b'"text"',
+            b"1",
+            b"[1]",
+            b"{'enabled': true}",
+            b'{"enabled": true, "name": "a", "event": "call.update", "data": {}} x',
+            b'{"enabled": true, "name": "a", "event": "call.update", "data": {}, "x": NaN}',
+            b'{"enabled": true, "name": "a", "event": "call.update", "data": {"x": "\xff"}}',
+            b'{"enabled": true, "name": "a", "event": "call.update", "data": {}, "\xff": 1}',
+            b'{"enabled": true, "name": "a", "event": "a", "data": {}, "x": "\xed\xa0\x80"}',
+            b'\xef\xbb\xbf{"enabled": true, "name": "a", "event": "call.update", "data": {}}',
+            '{"enabled": true, "name": "a", "event": "call.update", "data": {}}'.encode("utf-16"),
+            b'{"enabled": true, "name": "a", "event": "call.update", "data": '
+            + b'{"a":' * 100_000
+            + b"1"
+            + b"}" * 100_001,
+        ],
+        ids=range(19),
+    )
+    async def test_what_is_no_json_object_of_ours_is_a_400(
+        self, server: Server, demo: str, path: str, body: bytes
+    ) -> None:
+        answer = await server.request("POST", path, body=body)
+        assert answer.error == (400, "Invalid request body")
+
+    @pytest.mark.parametrize(
+        "content_type",
+        [
+            None,
+            "",
+            "text/plain",
+            "application/x-www-form-urlencoded",
+            "application/jsonx",
+            "application/json-seq",
+            "multipart/form-data; boundary=x",
+            "json",
+            ";application/json",
+        ],
+    )
+    async def test_another_content_type_is_a_400(
+        self, server: Server, demo: str, path: str, content_type: str | None
+    ) -> None:
+        json = {"enabled": True, "name": "a", "event": "call.update", "data": {}}
+        headers = {"Content-Type": content_type}
+        answer = await server.request("POST", path, json=json, headers=headers)
+        assert answer.error == (400, "Invalid request body")
+
+    @pytest.mark.parametrize(
+        "content_type", ["application/json; charset=utf-8", "Application/JSON", "application/json;"]
+    )
+    async def test_a_content_type_may_have_parameters_and_any_case(
+        self, server: Server, demo: str, path: str, content_type: str
+    ) -> None:
+        json = {"enabled": True, "name": "a", "event": "call.update", "data": {}}
+        headers = {"Content-Type": content_type}
+        answer = await server.request("POST", path, json=json, headers=headers)
+        assert answer.status in (200, 201, 202)
+
+    async def test_no_body_at_all_is_a_400(self, server: Server, demo: str, path: str) -> None:
+        answer = await server.request("POST", path, headers=JSON)
+        assert answer.error == (400, "Invalid request body")
+
+    async def test_a_crash_in_reading_it_leaves_the_server_well(
+        self, server: Server, demo: str, path: str
+    ) -> None:
+        await server.request("POST", path, body=b"[" * 1_000_000)
+        assert (await server.request("GET", "/health")).status == 200

@@ -1,0 +1,209 @@
+"""Who may do what: every way to send a token, on every route that asks for one."""
+
+from itertools import product
+from typing import Any
+
+import pytest
+
+from ryze.api.auth import sent_token
+from ryze.store import hash_token, insert_account
+from tests.conftest import ACCOUNT_TOKEN, Server
+
+LIST = "/api/instance/list"
+
+# method, path, body of a request that succeeds with the TokenAccount
+ACCOUNT_ROUTES: list[tuple[str, str, Any]] = [
+    ("POST", "/api/instance/new", {"name": "other"}),
+    ("DELETE", "/api/instance/delete/demo", None),
+]
+INSTANCE_ROUTES: list[tuple[str, str, Any]] = [
+    ("POST", "/api/events/websocket/demo", {"enabled": True}),
+    ("GET", "/api/events/getWebsocket/demo", None),
+    ("POST", "/api/events/publish/demo", {"event": "call.update", "data": {}}),
+    ("GET", LIST, None),
+]
+NAMED_ROUTES = [route for route in INSTANCE_ROUTES + ACCOUNT_ROUTES if route[1].endswith("/demo")]
+
+
+def _ids(route: Any) -> str:
+    return str(route[1]) if isinstance(route, tuple) else str(route)
+
+
+async def add_account(server: Server, name: str, token: str, quota: int | None = None) -> None:
+    """Another tenant; the server learns of it as of any change by the command line."""
+    await server.services.database.write(insert_account, name, hash_token(token), quota)
+    await server.services.registry._load_accounts()
+
+
+@pytest.mark.parametrize("route", ACCOUNT_ROUTES + INSTANCE_ROUTES, ids=_ids)
+class TestTokens:
+    @pytest.mark.parametrize(
+        "headers",
+        [
+            {},
+            {"token": ""},
+            {"token": " "},
+            {"token": "wrong"},
+            {"token": ACCOUNT_TOKEN.upper()},
+            {"token": ACCOUNT_TOKEN[:-1]},
+            {"token": "\xe9\xff"},
+            {"Authorization": ACCOUNT_TOKEN},
+            {"Authorization": "Bearer"},
+            {"Authorization": "Bearer "},
+            {"Authorization": "Bearer wrong"},
+            {"Authorization": f"Basic {ACCOUNT_TOKEN}"},
+            {"Authorization": f"Bearer{ACCOUNT_TOKEN}"},
+            {"token": "wrong", "Authorization": f"Bearer {ACCOUNT_TOKEN}"},
+            {"Cookie": f"token={ACCOUNT_TOKEN}"},
+        ],
+        ids=str,
+    )
+    async def test_without_a_valid_one_it_is_a_401(
+        self, server: Server, demo: str, route: Any, headers: dict[str, str]
+    ) -> None:
+        method, path, json = route
+        answer = await server.request(method, path, json=json, token=None, headers=headers)
+        assert answer.error == (401, "Invalid token")
+
+    async def test_the_query_is_for_websockets_only(
+        self, server: Server, demo: str, route: Any
+    ) -> None:
+        method, path, json = route
+        path = f"{path}?token={ACCOUNT_TOKEN}"
+        answer = await server.request(method, path, json=json, token=None)
+        assert answer.error == (401, "Invalid token")
+
+    @pytest.mark.parametrize(
+        "headers",
+        [
+            {"token": ACCOUNT_TOKEN},
+            {"TOKEN": f" \t {ACCOUNT_TOKEN} \t "},
+            {"Authorization": f"Bearer {ACCOUNT_TOKEN}"},
+            {"authorization": f"  bearer   {ACCOUNT_TOKEN}  "},
+            {"token": "  ", "Authorization": f"BEARER {ACCOUNT_TOKEN}"},
+            {"token": ACCOUNT_TOKEN, "Authorization": "Bearer wrong"},
+        ],
+        ids=str,
+    )
+    async def test_the_account_token_works_in_every_way_it_can_be_sent(
+        self, server: Server, demo: str, route: Any, headers: dict[str, str]
+    ) -> None:
+        method, path, json = route
+        answer = await server.request(method, path, json=json, token=None, headers=headers)
+        assert answer.status in (200, 201, 202)
+        assert answer.json["success"] is True
+
+
+@pytest.mark.parametrize("route", INSTANCE_ROUTES, ids=_ids)
+async def test_an_instance_token_reaches_its_instance(
+    server: Server, demo: str, route: Any
+) -> None:
+    method, path, json = route
+    answer = await server.request(method, path, json=json, token=demo)
+    assert answer.status in (200, 202)
+    bearer = {"Authorization": f"Bearer {demo}"}
+    again = await server.request(method, path, json=json, token=None, headers=bearer)
+    assert again.status in (200, 202)
+
+
+@pytest.mark.parametrize("route", ACCOUNT_ROUTES, ids=_ids)
+async def test_an_instance_token_is_no_account_token(server: Server, demo: str, route: Any) -> None:
+    method, path, json = route
+    answer = await server.request(method, path, json=json, token=demo)
+    assert answer.error == (401, "Invalid token")
+
+
+@pytest.mark.parametrize("route", NAMED_ROUTES, ids=_ids)
+class TestNamedInstance:
+    async def test_the_token_of_another_instance_is_a_401(
+        self, server: Server, demo: str, route: Any
+    ) -> None:
+        other = await server.create("other")
+        method, path, json = route
+        answer = await server.request(method, path, json=json, token=other)
+        assert answer.error == (401, "Invalid token")
+
+    async def test_of_an_instance_that_is_not_there_too(
+        self, server: Server, demo: str, route: Any
+    ) -> None:
+        """A TokenInstance cannot find out which names exist."""
+        method, path, json = route
+        path = path.replace("/demo", "/nobody")
+        answer = await server.request(method, path, json=json, token=demo)
+        assert answer.error == (401, "Invalid token")
+
+    async def test_of_another_account_it_is_a_404(
+        self, server: Server, demo: str, route: Any
+    ) -> None:
+        await add_account(server, "tenant", "tenant-token")
+        method, path, json = route
+        answer = await server.request(method, path, json=json, token="tenant-token")
+        assert answer.error == (404, "Instance not found")
+        theirs = await server.request(
+            "POST", "/api/instance/new", json={"name": "demo"}, token="tenant-token"
+        )
+        assert theirs.status == 201
+        their_token = theirs.json["data"]["token"]
+        if method != "DELETE":
+            assert (await server.request(method, path, json=json, token="tenant-token")).status in (
+                200,
+                202,
+                404,
+            )
+        # A name that both accounts have is still two instances.
+        publish = "/api/events/publish/demo"
+        event = {"event": "call.update", "data": {"whose": "theirs"}}
+        ours = await server.connect()
+        answer = await server.request("POST", publish, json=event, token=their_token)
+        assert answer.json["clients"] == 0
+        assert await ours.is_silent()
+
+    @pytest.mark.parametrize(
+        "name",
+        ["nobody", "DEMO", "demo%20", "de%0Amo", "demo%0A", "%0Ademo", "%F0%9F%98%80", "a" * 101],
+    )
+    async def test_an_unknown_name_is_a_404(
+        self, server: Server, demo: str, route: Any, name: str
+    ) -> None:
+        method, path, json = route
+        answer = await server.request(method, path.replace("/demo", f"/{name}"), json=json)
+        assert answer.error == (404, "Instance not found")
+
+    @pytest.mark.parametrize("name", ["demo/x", "demo%2Fx", "demo/", "%2Fdemo"])
+    async def test_a_name_with_a_slash_is_another_route(
+        self, server: Server, demo: str, route: Any, name: str
+    ) -> None:
+        method, path, json = route
+        answer = await server.request(method, path.replace("/demo", f"/{name}"), json=json)
+        assert answer.error == (404, "Not found")
+
+    async def test_an_escaped_name_is_the_name(self, server: Server, demo: str, route: Any) -> None:
+        method, path, json = route
+        answer = await server.request(method, path.replace("/demo", "/d%65mo"), json=json)
+        assert answer.status in (200, 202)
+
+    async def test_the_token_is_looked_at_before_the_instance_and_that_before_the_body(
+        self, server: Server, demo: str, route: Any
+    ) -> None:
+        method, path, _ = route
+        unknown = path.replace("/demo", "/nobody")
+        assert (await server.request(method, unknown, body=b"{", token=None)).status == 401
+        assert (await server.request(method, unknown, body=b"{")).status == 404
+
+
+_HEADER, _BEARER, _QUERY = "header", "bearer", "query"
+
+
+@pytest.mark.parametrize(("header", "bearer", "query"), list(product([True, False], repeat=3)))
+def test_precedence(header: bool, bearer: bool, query: bool) -> None:
+    headers = {
+        "token": f" {_HEADER} " if header else " ",
+        "authorization": f" Bearer  {_BEARER} " if bearer else "Basic x",
+    }
+    sent = sent_token(headers, f" {_QUERY} " if query else "\t")
+    present = [(header, _HEADER), (bearer, _BEARER), (query, _QUERY)]
+    assert sent == next((token for there, token in present if there), "")
+
+
+def test_no_headers_no_token() -> None:
+    assert sent_token({}) == ""

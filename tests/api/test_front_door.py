@@ -1,0 +1,277 @@
+"""The one port: what the first bytes are, how long they may take, and TLS below it all."""
+
+import ssl
+from collections.abc import Callable, MutableMapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+import trustme
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from tests.clients import UPGRADE, RawClient, WebSocketClient, request_bytes
+from tests.conftest import ACCOUNT_TOKEN, Server, StartServer, until
+
+TOKEN = {"token": ACCOUNT_TOKEN}
+CONNECT = request_bytes("GET", "/ws/demo", {**TOKEN, **UPGRADE})
+HEALTH = request_bytes("GET", "/health")
+
+
+class TestFirstBytes:
+    @pytest.mark.parametrize("data", [CONNECT, HEALTH], ids=["upgrade", "http"])
+    async def test_a_byte_at_a_time(self, server: Server, demo: str, data: bytes) -> None:
+        client = await server.open()
+        for byte in data:
+            await client.send(bytes([byte]))
+            await wait_all_tasks_blocked()
+        answer = await client.answer()
+        if data is CONNECT:
+            ws = WebSocketClient(client, answer)
+            await server.publish({"n": 1})
+            assert await ws.data() == {"n": 1}
+        else:
+            assert answer.status == 200
+
+    @pytest.mark.parametrize("at", range(1, 30))
+    async def test_split_in_two(self, server: Server, demo: str, at: int) -> None:
+        client = await server.open()
+        await client.send(CONNECT[:at])
+        await wait_all_tasks_blocked()
+        await client.send(CONNECT[at:])
+        assert (await client.answer()).status == 101
+
+    @pytest.mark.parametrize(
+        ("target", "status"), [("/w", 404), ("/wsx/demo", 404), ("/ws?x", 404), ("/WS/demo", 404)]
+    )
+    async def test_what_only_looks_like_it_is_http(
+        self, server: Server, demo: str, target: str, status: int
+    ) -> None:
+        answer = await server.try_to_connect(target)
+        assert answer.error == (status, "Not found")
+
+    @pytest.mark.parametrize(
+        "wrong",
+        [
+            b"GET /ws/demo\r\n\r\n",
+            b"GET /ws/demo HTTP/1.1\r\n\r\n",
+            b"GET /ws/demo HTTP/1.1\r\nHost: a\r\nno colon\r\n\r\n",
+            b"GET /ws/d\xe9mo HTTP/1.1\r\nHost: a\r\n\r\n",
+            b"GET /ws/demo HTTP/x\r\nHost: a\r\n\r\n",
+            b"GET /ws/\x00\r\n\r\n",
+        ],
+    )
+    async def test_what_is_no_http_is_a_400(
+        self, server: Server, mock_clock: MockClock, wrong: bytes
+    ) -> None:
+        client = await server.open()
+        await client.send(wrong)
+        assert (await client.answer()).error == (400, "Invalid WebSocket handshake")
+        assert await client.rest() == b""
+
+
+class TestTimes:
+    @pytest.mark.parametrize("sent", [b"", b"G", b"GET /ws"])
+    async def test_hardly_a_byte_and_then_silence(
+        self, server: Server, mock_clock: MockClock, sent: bytes
+    ) -> None:
+        client = await server.open()
+        if sent:
+            await client.send(sent)
+        await wait_all_tasks_blocked()
+        mock_clock.jump(10)
+        if sent:
+            assert (await client.answer()).error == (408, "Request timeout")
+        assert await client.rest() == b""
+
+    @pytest.mark.parametrize("data", [CONNECT, HEALTH], ids=["upgrade", "http"])
+    async def test_a_byte_a_second_does_not_put_it_off(
+        self, server: Server, mock_clock: MockClock, data: bytes
+    ) -> None:
+        client = await server.open()
+        for byte in data[:10]:
+            await client.send(bytes([byte]))
+            await wait_all_tasks_blocked()
+            mock_clock.jump(0.99)
+        await wait_all_tasks_blocked()
+        mock_clock.jump(0.1)
+        assert (await client.answer()).error == (408, "Request timeout")
+        assert await client.rest() == b""
+
+    async def test_it_is_a_setting(self, start_server: StartServer) -> None:
+        server = await start_server(handshake_timeout_seconds=0.05)
+        client = await server.open()
+        await client.send(CONNECT[:-2])
+        assert (await client.answer()).error == (408, "Request timeout")
+        assert await client.rest() == b""
+
+    async def test_it_is_over_with_the_handshake(
+        self, server: Server, demo: str, mock_clock: MockClock
+    ) -> None:
+        ws = await server.connect()
+        http = await server.open()
+        await http.request("GET", "/health")
+        await wait_all_tasks_blocked()
+        mock_clock.jump(15)
+        await server.publish({"n": 1})
+        assert await ws.data() == {"n": 1}
+        assert (await http.request("GET", "/health")).status == 200
+
+    async def test_who_does_not_take_its_refusal_is_cut_off(
+        self, server: Server, mock_clock: MockClock
+    ) -> None:
+        client = await server.open()
+        await client.send(CONNECT)
+        await client.answer()
+        await wait_all_tasks_blocked()
+        mock_clock.jump(2)
+        await wait_all_tasks_blocked()
+        assert server.services.gateway.connections == 0
+        # The first byte is answered with a reset, the second hears of it.
+        await client.send(b"x")
+        await wait_all_tasks_blocked()
+        with pytest.raises(trio.BrokenResourceError):
+            await client.send(b"x")
+
+
+async def test_a_crash_ends_one_connection(
+    server: Server, logs: list[MutableMapping[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def crash(*_: object) -> None:
+        raise RuntimeError("a bug")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("ryze.api.front_door.RequestParser", crash)
+        client = await server.open()
+        await client.send(CONNECT)
+        assert await client.rest() == b""
+    assert [line["event"] for line in logs if line["log_level"] == "error"] == ["connection failed"]
+    assert (await server.request("GET", "/health")).status == 200
+
+
+@pytest.fixture(scope="session")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture
+async def tls_server(
+    start_server: StartServer, tmp_path: Path, authority: trustme.CA
+) -> Callable[..., Any]:
+    """Starts a server that speaks TLS, with an instance."""
+    certificate = authority.issue_cert("127.0.0.1")
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    key.write_bytes(certificate.private_key_pem.bytes())
+    cert.write_bytes(b"".join(blob.bytes() for blob in certificate.cert_chain_pems))
+    trust = ssl.create_default_context()
+    authority.configure_trust(trust)
+
+    async def start(**changes: Any) -> Server:
+        server = await start_server(tls=trust, tls_cert=cert, tls_key=key, **changes)
+        await server.create()
+        return server
+
+    return start
+
+
+class TestTls:
+    async def test_https_and_wss(self, tls_server: Callable[..., Any]) -> None:
+        server: Server = await tls_server()
+        assert server.settings.base_url.startswith("https://127.0.0.1:")
+        client = await server.open()
+        assert (await client.request("GET", "/health")).status == 200
+        ws = await server.connect()
+        kept_alive = WebSocketClient(
+            client, await client.request("GET", "/ws/demo", {**TOKEN, **UPGRADE})
+        )
+        assert (await server.publish({"n": 1})).json["clients"] == 2
+        for socket in (ws, kept_alive):
+            document = await socket.document()
+            assert document["data"] == {"n": 1}
+            assert document["instanceData"]["baseUrl"] == server.settings.base_url
+        assert (await server.try_to_connect("/ws/nobody")).error == (404, "Instance not found")
+
+    async def test_large_bodies_both_ways(self, tls_server: Callable[..., Any]) -> None:
+        server: Server = await tls_server()
+        ws = await server.connect()
+        text = "x" * 3_000_000
+        received: list[Any] = []
+        async with trio.open_nursery() as nursery:
+
+            @nursery.start_soon
+            async def _() -> None:
+                received.append(await ws.document())
+
+            assert (await server.publish({"text": text})).status == 202
+        assert received[0]["data"] == {"text": text}
+
+    async def test_http_2_is_not_offered(self, tls_server: Callable[..., Any]) -> None:
+        server: Server = await tls_server()
+        assert server.tls is not None
+        server.tls.set_alpn_protocols(["h2", "http/1.1"])
+        client = await server.open()
+        await client.request("GET", "/health")
+        assert isinstance(client.stream, trio.SSLStream)
+        assert client.stream.selected_alpn_protocol() == "http/1.1"
+
+    @pytest.mark.parametrize("data", [HEALTH, CONNECT, b"\x16\x03\x01"])
+    async def test_without_tls_nothing_is_answered(
+        self,
+        tls_server: Callable[..., Any],
+        logs: list[MutableMapping[str, Any]],
+        data: bytes,
+    ) -> None:
+        server: Server = await tls_server(handshake_timeout_seconds=0.2)
+        server.tls = None
+        client = await server.open()
+        await client.send(data)
+        assert b"HTTP" not in await client.rest()
+        assert not [line for line in logs if line["log_level"] == "error"]
+
+    async def test_silence_is_closed(self, tls_server: Callable[..., Any]) -> None:
+        server: Server = await tls_server(handshake_timeout_seconds=0.05)
+        server.tls = None
+        client = await server.open()
+        assert await client.rest() == b""
+
+    async def test_a_slow_consumer_is_dropped_and_nobody_else_notices(
+        self, tls_server: Callable[..., Any], nursery: trio.Nursery
+    ) -> None:
+        server: Server = await tls_server(client_buffer_messages=8, close_grace_seconds=0.05)
+        await small_window(server, CONNECT)
+        reader = await server.connect()
+        text = "x" * 100_000
+        clients = 2
+        for n in range(1000):
+            with trio.fail_after(60):
+                answer = await server.publish({"n": n, "text": text})
+                assert (await reader.data())["n"] == n
+            clients = answer.json["clients"]
+            if clients == 1:
+                break
+        assert clients == 1
+        await until(lambda: server.services.gateway.connections == 1)
+        assert server.services.hub.statistics().pending == 0
+        await server.publish({"n": "after"})
+        assert await reader.data() == {"n": "after"}
+
+    async def test_peers_that_go(
+        self, tls_server: Callable[..., Any], logs: list[MutableMapping[str, Any]]
+    ) -> None:
+        server: Server = await tls_server()
+        for data in (b"G", HEALTH[:-1], HEALTH, CONNECT):
+            client = await server.open()
+            await client.send(data)
+            await trio.aclose_forcefully(client.stream)
+        await until(lambda: not server.front_door_connections())
+        await until(lambda: not server.services.gateway.connections)
+        assert (await server.request("GET", "/health")).status == 200
+        assert not [line for line in logs if line["log_level"] == "error"]
+
+
+async def small_window(server: Server, data: bytes) -> RawClient:
+    """A client that sends this, reads its 101, and then nothing any more."""
+    client = await server.open()
+    await client.send(data)
+    assert (await client.answer()).status == 101
+    return client

@@ -1,0 +1,421 @@
+"""One HTTP connection: kept alive, pipelined, turned into a WebSocket, and never fooled."""
+
+import random
+import socket
+import struct
+from collections.abc import MutableMapping
+from typing import Any
+
+import pytest
+import trio
+from quart import Response
+from trio.testing import MockClock, wait_all_tasks_blocked
+from wsproto.events import Ping, Pong
+
+from ryze.api.auth import Scope, access
+from tests.clients import UPGRADE, RawClient, WebSocketClient, chunked, request_bytes
+from tests.conftest import ACCOUNT_TOKEN, JSON, Server, StartServer, until
+
+TOKEN = {"token": ACCOUNT_TOKEN}
+LIST = request_bytes("GET", "/api/instance/list", TOKEN)
+CONNECT = request_bytes("GET", "/ws/demo", {**TOKEN, **UPGRADE})
+PUBLISH = "/api/events/publish/demo"
+EVENT = b'{"event":"call.update","data":{"n":1}}'
+
+
+def post(body: bytes, headers: dict[str, str] | None = None, path: str = PUBLISH) -> bytes:
+    return request_bytes("POST", path, {**TOKEN, **JSON, **(headers or {})}, body)
+
+
+class TestUpgrade:
+    async def test_after_several_requests(self, server: Server, demo: str) -> None:
+        client = await server.open()
+        for _ in range(3):
+            assert (await client.request("GET", "/api/instance/list", TOKEN)).status == 200
+            await client.send(post(EVENT))
+            assert (await client.answer()).status == 202
+        await client.send(CONNECT)
+        ws = WebSocketClient(client, await client.answer())
+        assert ws.answer.rate_limit == (100, 96)
+        assert (await server.publish({"n": 2})).json["clients"] == 1
+        assert await ws.data() == {"n": 2}
+        assert server.services.gateway.connections == 1
+
+    async def test_pipelined_behind_requests(self, server: Server, demo: str) -> None:
+        client = await server.open()
+        await client.send(LIST + post(EVENT) + post(chunked(EVENT, 5), CHUNKED) + CONNECT)
+        assert [(await client.answer()).status for _ in range(3)] == [200, 202, 202]
+        ws = WebSocketClient(client, await client.answer())
+        await server.publish({"n": 2})
+        assert await ws.data() == {"n": 2}
+
+    @pytest.mark.parametrize("before", [b"", LIST], ids=["fresh", "pipelined"])
+    async def test_frames_behind_it_are_not_lost(
+        self, server: Server, demo: str, before: bytes
+    ) -> None:
+        client = await server.open()
+        ping = bytes([0x89, 0x82, 0, 0, 0, 0]) + b"hi"
+        await client.send(before + CONNECT + ping)
+        if before:
+            assert (await client.answer()).status == 200
+        ws = WebSocketClient(client, await client.answer())
+        event = await ws.next_event()
+        assert isinstance(event, Pong)
+        assert event.payload == b"hi"
+
+    async def test_a_refusal_ends_the_connection(self, server: Server, demo: str) -> None:
+        client = await server.open()
+        await client.send(LIST + request_bytes("GET", "/ws/nobody", {**TOKEN, **UPGRADE}) + LIST)
+        assert (await client.answer()).status == 200
+        answer = await client.answer()
+        assert answer.error == (404, "Instance not found")
+        assert answer.headers["connection"] == "close"
+        assert await client.rest() == b""
+
+    async def test_idle_time_before_it_does_not_count(
+        self, server: Server, demo: str, mock_clock: MockClock
+    ) -> None:
+        client = await server.open()
+        await client.request("GET", "/health")
+        await wait_all_tasks_blocked()
+        mock_clock.jump(60)
+        ws = WebSocketClient(client, await client.request("GET", "/ws/demo", {**TOKEN, **UPGRADE}))
+        await wait_all_tasks_blocked()
+        mock_clock.jump(20)
+        assert not await ws.closed_by_now()
+
+    async def test_one_split_at_every_byte(self, server: Server, demo: str) -> None:
+        """On a kept-alive connection; for a fresh one see test_front_door.py."""
+        client = await server.open()
+        await client.request("GET", "/health")
+        for byte in CONNECT:
+            await client.send(bytes([byte]))
+            await trio.lowlevel.checkpoint()
+        ws = WebSocketClient(client, await client.answer())
+        await ws.send(Ping())
+
+
+CHUNKED = {"Transfer-Encoding": "chunked"}
+
+
+class TestSmuggling:
+    """What stands in a body is a body, whatever it looks like."""
+
+    @pytest.mark.parametrize("size", [1, 2, 7, 8, 9, 50, 100_000])
+    @pytest.mark.parametrize("is_chunked", [False, True], ids=["length", "chunked"])
+    async def test_a_body_that_looks_like_an_upgrade(
+        self, server: Server, demo: str, size: int, is_chunked: bool
+    ) -> None:
+        data = post(chunked(CONNECT, 11), CHUNKED) if is_chunked else post(CONNECT)
+        client = await server.open()
+        for start in range(0, len(data), size):
+            await client.send(data[start : start + size])
+            await wait_all_tasks_blocked()
+        assert (await client.answer()).error == (400, "Invalid request body")
+        assert (await client.request("GET", "/api/instance/list", TOKEN)).status == 200
+        assert server.services.gateway.connections == 0
+
+    @pytest.mark.parametrize("cut", ["head", "body", "none"])
+    async def test_the_body_of_a_refused_request(self, server: Server, demo: str, cut: str) -> None:
+        """The answer comes before the body has been read: the rest of it is thrown away."""
+        head = request_bytes("POST", PUBLISH, {**JSON, "Content-Length": str(len(CONNECT) + 5)})
+        body = b"12345" + CONNECT
+        at = {"head": len(head), "body": len(head) + 5, "none": len(head + body)}[cut]
+        client = await server.open()
+        await client.send((head + body)[:at])
+        assert (await client.answer()).error == (401, "Invalid token")
+        await client.send((head + body)[at:])
+        await client.stream.send_eof()  # type: ignore[attr-defined]
+        assert await client.rest() == b""
+        assert server.services.gateway.connections == 0
+
+    @pytest.mark.parametrize("path", ["/health", "/api/instance/list", "/nowhere"])
+    async def test_the_body_of_a_get(self, server: Server, demo: str, path: str) -> None:
+        client = await server.open()
+        await client.send(request_bytes("GET", path, TOKEN, CONNECT))
+        await client.answer()
+        await client.stream.send_eof()  # type: ignore[attr-defined]
+        assert await client.rest() == b""
+        assert server.services.gateway.connections == 0
+
+    async def test_a_length_and_chunks(self, server: Server, demo: str) -> None:
+        client = await server.open()
+        both = {"Content-Length": str(len(CONNECT) + 5), **CHUNKED}
+        await client.send(post(b"0\r\n\r\n" + CONNECT, both))
+        # Chunks win, and what is behind the last of them is a request of its own: RFC 9112,
+        # section 6.3, lets a server do so if it closes the connection afterwards.
+        assert (await client.answer()).error == (400, "Invalid request body")
+        assert server.services.gateway.connections == 0
+
+    @pytest.mark.parametrize(
+        "wrong",
+        [
+            b"Content-Length: 5\r\nContent-Length: 6\r\n",
+            b"Content-Length: +5\r\n",
+            b"Content-Length: -1\r\n",
+            b"Content-Length : 5\r\n",
+            b"Content-Length: 5, 6\r\n",
+            b"Transfer-Encoding: chunked, gzip\r\n",
+            b"Transfer-Encoding: xchunked\r\n",
+        ],
+    )
+    async def test_a_head_that_can_be_read_in_two_ways(
+        self, server: Server, demo: str, wrong: bytes
+    ) -> None:
+        client = await server.open()
+        head = request_bytes("POST", PUBLISH, {**TOKEN, **JSON})[:-2]
+        await client.send(head + wrong + b"\r\n" + CONNECT)
+        answer = await client.answer()
+        assert answer.status in (400, 501)
+        assert answer.error
+        assert b"101" not in await client.rest()
+        assert server.services.gateway.connections == 0
+
+    async def test_a_web_socket_on_a_post_body_is_not_taken_over(
+        self, server: Server, demo: str
+    ) -> None:
+        client = await server.open()
+        await client.send(post(EVENT, dict(UPGRADE)) + LIST)
+        assert (await client.answer()).status == 202
+        assert (await client.answer()).status == 200
+
+
+class TestNoHttp2:
+    async def test_no_upgrade_to_h2c(self, server: Server) -> None:
+        headers = {
+            "Upgrade": "h2c",
+            "Connection": "Upgrade, HTTP2-Settings",
+            "HTTP2-Settings": "AAMAAABkAAQAAP__",
+        }
+        client = await server.open()
+        answer = await client.request("GET", "/health", headers)
+        assert (answer.status, answer.json["status"]) == (200, "ok")
+        assert "upgrade" not in answer.headers
+        assert (await client.request("GET", "/health")).status == 200
+
+    async def test_no_prior_knowledge(self, server: Server) -> None:
+        client = await server.open()
+        await client.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(9))
+        answer = await client.answer()
+        assert answer.error == (404, "Not found")
+        assert (await client.answer()).error == (400, "Bad request")
+        assert await client.rest() == b""
+
+
+class TestEarlyAnswers:
+    """They are for clients that send all before they read anything, as many do."""
+
+    @pytest.mark.parametrize(
+        ("path", "token", "status"),
+        [(PUBLISH, "wrong", 401), (PUBLISH, ACCOUNT_TOKEN, 413), ("/nowhere", "", 404)],
+    )
+    @pytest.mark.parametrize("is_chunked", [False, True], ids=["length", "chunked"])
+    async def test_are_readable(
+        self,
+        start_server: StartServer,
+        mock_clock: MockClock,
+        path: str,
+        token: str,
+        status: int,
+        is_chunked: bool,
+    ) -> None:
+        server = await start_server(max_body_bytes=100_000)
+        await server.create()
+        body = b"x" * 8_000_000
+        data = (
+            post(chunked(body, 50_000), {**CHUNKED, "token": token}, path)
+            if is_chunked
+            else post(body, {"token": token}, path)
+        )
+        client = await server.open()
+        await client.send(data)
+        answer = await client.answer()
+        assert answer.error[0] == status
+        await client.stream.send_eof()  # type: ignore[attr-defined]
+        assert await client.rest() == b""
+
+    async def test_the_client_has_two_seconds(self, server: Server, mock_clock: MockClock) -> None:
+        client = await server.open()
+        await client.send(request_bytes("POST", PUBLISH, {"Content-Length": "1000"}))
+        assert (await client.answer()).status == 401
+        await wait_all_tasks_blocked()
+        mock_clock.jump(1.9)
+        await client.send(b"x")
+        await wait_all_tasks_blocked()
+        assert len(server.front_door_connections()) == 1
+        mock_clock.jump(0.1)
+        await wait_all_tasks_blocked()
+        assert len(server.front_door_connections()) == 0
+
+    async def test_a_413_comes_before_the_body(self, server: Server, demo: str) -> None:
+        headers = {**TOKEN, **JSON, "Content-Length": str(10**12)}
+        answer = await server.raw(request_bytes("POST", PUBLISH, headers))
+        assert answer.error == (413, "Request body too large")
+
+    async def test_expect_100_continue(self, server: Server, demo: str) -> None:
+        headers = {**TOKEN, **JSON, "Content-Length": str(len(EVENT)), "Expect": "100-continue"}
+        client = await server.open()
+        await client.send(request_bytes("POST", PUBLISH, headers))
+        await wait_all_tasks_blocked()
+        await client.send(EVENT)
+        assert (await client.answer()).status == 202
+
+
+GARBAGE = b"\0" + random.Random(0).randbytes(500_000)
+
+
+class TestNoHttp:
+    @pytest.mark.parametrize(
+        "garbage",
+        [
+            b"\0",
+            b"\r\n\r\n\r\n",
+            b"hello\r\n\r\n",
+            b"GET\r\n\r\n",
+            b"GET /health\r\n\r\n",
+            b"GET /health HTTP/1.1\r\n\r\n",
+            b"GET /h\xe9 HTTP/1.1\r\nHost: a\r\n\r\n",
+            b"GET /health HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+            b"GET /health HTTP/1.1\r\nHost: a\r\nx\0y: 1\r\n\r\n",
+            b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(100),
+            GARBAGE,
+        ],
+        ids=range(11),
+    )
+    @pytest.mark.parametrize("before", [b"", LIST], ids=["first", "kept alive"])
+    async def test_garbage_is_a_400_in_our_shape(
+        self, server: Server, mock_clock: MockClock, before: bytes, garbage: bytes
+    ) -> None:
+        client = await server.open()
+        await client.send(before + garbage)
+        if before:
+            assert (await client.answer()).status == 200
+        if garbage == b"\0":
+            await client.stream.send_eof()  # type: ignore[attr-defined]
+        answer = await client.answer()
+        assert answer.error == (400, "Bad request")
+        assert answer.headers["connection"] == "close"
+        assert await client.rest() == b""
+
+    @pytest.mark.parametrize("path", ["/health", "/ws/demo"])
+    @pytest.mark.parametrize("size", [100_000, 1_000_000])
+    @pytest.mark.parametrize("before", [b"", LIST], ids=["first", "kept alive"])
+    async def test_too_long_a_head_is_a_431(
+        self, server: Server, mock_clock: MockClock, path: str, size: int, before: bytes
+    ) -> None:
+        client = await server.open()
+        await client.send(before + request_bytes("GET", path, {"x": "y" * size}))
+        if before:
+            assert (await client.answer()).status == 200
+        assert (await client.answer()).error == (431, "Request header fields too large")
+        assert await client.rest() == b""
+
+    async def test_http_1_0(self, server: Server) -> None:
+        client = await server.open()
+        await client.send(b"GET /health HTTP/1.0\r\n\r\n")
+        assert (await client.answer()).status == 200
+        assert await client.rest() == b""
+
+
+class TestTimes:
+    async def test_idle_connections_are_closed(self, server: Server, mock_clock: MockClock) -> None:
+        client = await server.open()
+        for _ in range(2):
+            await client.request("GET", "/health")
+            await wait_all_tasks_blocked()
+            mock_clock.jump(64.9)
+        await wait_all_tasks_blocked()
+        assert len(server.front_door_connections()) == 1
+        mock_clock.jump(0.1)
+        assert await client.rest() == b""
+
+    async def test_a_second_request_head_has_a_limit_too(
+        self, server: Server, mock_clock: MockClock
+    ) -> None:
+        client = await server.open()
+        await client.request("GET", "/health")
+        for byte in b"GET /heal":
+            await client.send(bytes([byte]))
+            await wait_all_tasks_blocked()
+            mock_clock.jump(1)
+        await wait_all_tasks_blocked()
+        mock_clock.jump(1)
+        assert (await client.answer()).error == (408, "Request timeout")
+        assert await client.rest() == b""
+
+    async def test_who_does_not_read_is_cut_off(self, start_server: StartServer) -> None:
+        server = await start_server(body_timeout_seconds=0.05)
+
+        @access(Scope.OPEN)
+        async def large() -> Response:
+            return Response(b"x" * 50_000_000)
+
+        server.app.view_functions["health.health"] = large
+        client = await server.open()
+        await client.send(request_bytes("GET", "/health"))
+        await until(lambda: bool(server.front_door_connections()))
+        await until(lambda: not server.front_door_connections())
+        assert len(await client.rest()) < 50_000_000
+
+
+class TestPeersThatGo:
+    @pytest.mark.parametrize(
+        "data",
+        [
+            b"",
+            b"G",
+            b"GET /ws/",
+            b"POST",
+            CONNECT[:-1],
+            LIST[:-1],
+            LIST,
+            post(EVENT)[:-1],
+            post(chunked(EVENT, 10), CHUNKED)[:-3],
+            LIST * 20,
+        ],
+        ids=range(10),
+    )
+    @pytest.mark.parametrize("how", ["end", "reset"])
+    async def test_leave_nothing_behind(
+        self,
+        server: Server,
+        demo: str,
+        logs: list[MutableMapping[str, Any]],
+        caplog: pytest.LogCaptureFixture,
+        data: bytes,
+        how: str,
+    ) -> None:
+        client = await server.open()
+        await client.send(data)
+        if how == "reset":
+            reset(client)
+        await client.stream.aclose()
+        await until(lambda: not server.front_door_connections())
+        assert (await server.request("GET", "/health")).status == 200
+        await wait_all_tasks_blocked()
+        assert not [line for line in logs if line["log_level"] == "error"]
+        assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+def reset(client: RawClient) -> None:
+    stream = client.stream
+    assert isinstance(stream, trio.SocketStream)
+    stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+async def test_the_handler_of_one_who_has_gone_is_cancelled(server: Server) -> None:
+    cancelled = trio.Event()
+
+    @access(Scope.OPEN)
+    async def slow() -> Response:
+        try:
+            await trio.sleep_forever()
+        finally:
+            cancelled.set()
+
+    server.app.view_functions["health.health"] = slow
+    client = await server.open()
+    await client.send(request_bytes("GET", "/health"))
+    await wait_all_tasks_blocked()
+    await client.stream.aclose()
+    await cancelled.wait()

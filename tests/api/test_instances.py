@@ -1,0 +1,356 @@
+"""Create, list and delete instances."""
+
+import json
+from collections.abc import MutableMapping
+from typing import Any
+
+import pytest
+
+from ryze.errors import StoreError
+from ryze.store import hash_token, insert_account
+from tests.clients import Answer
+from tests.conftest import ACCOUNT_TOKEN, Server
+
+NEW = "/api/instance/new"
+LIST = "/api/instance/list"
+
+DISABLED = {"enabled": False, "events": [], "mediaBase64": False}
+
+
+async def new(server: Server, *, by: str = ACCOUNT_TOKEN, **body: Any) -> Answer:
+    return await server.request("POST", NEW, json=body, token=by)
+
+
+async def names(server: Server, query: str = "") -> list[str]:
+    answer = await server.request("GET", LIST + query)
+    return [instance["name"] for instance in answer.json["instances"]]
+
+
+class TestNew:
+    async def test_the_answer_to_the_byte(self, server: Server) -> None:
+        answer = await new(
+            server,
+            name="demo",
+            token="a token",
+            websocketMediaBase64=True,
+            websocketEvents=["group.flow", "call.update", "group.flow"],
+            websocketEnabled=True,
+        )
+        assert answer.error == (400, "Invalid request body")
+        answer = await new(
+            server,
+            name="demo",
+            token="a-token",
+            websocketMediaBase64=True,
+            websocketEvents=["group.flow", "call.update", "group.flow"],
+            websocketEnabled=True,
+        )
+        assert answer.status == 201
+        assert answer.headers["content-type"] == "application/json"
+        assert answer.body == (
+            b'{"success":true,"message":"Instance created successfully",'
+            b'"instance":{"name":"demo","status":"disconnected","token":"a-token"},'
+            b'"data":{"token":"a-token"},'
+            b'"websocket":{"enabled":true,"events":["group.flow","call.update"],"mediaBase64":true}}'
+        )
+
+    @pytest.mark.parametrize("name", ["a", "-", "_", "a" * 100, "A-z_09", "demo", "null"])
+    async def test_names(self, server: Server, name: str) -> None:
+        assert (await new(server, name=name)).json["instance"]["name"] == name
+        assert await names(server) == [name]
+
+    @pytest.mark.parametrize(
+        "name",
+        [
+            *("", "a" * 101, "a/b", "a b", "a\n", "\na", "a\0", "a.b", "a%2Fb", "é", "\u0661"),
+            *(None, 1, True, ["a"], {"a": 1}),
+        ],
+        ids=repr,
+    )
+    async def test_other_names_are_a_400(self, server: Server, name: object) -> None:
+        answer = await new(server, name=name)
+        assert answer.error == (400, "Invalid request body")
+        assert answer.rate_limit == (20, 19)
+        assert await names(server) == []
+
+    async def test_a_token_is_made_and_works(self, server: Server) -> None:
+        answer = await new(server, name="demo")
+        token = answer.json["instance"]["token"]
+        assert answer.json["data"] == {"token": token}
+        assert len(token) >= 32
+        assert (await server.request("GET", LIST, token=token)).status == 200
+        other = await new(server, name="other")
+        assert other.json["instance"]["token"] != token
+
+    @pytest.mark.parametrize(
+        "token", ["~", "a" * 255, "  padded\t", "!\"#$%&'()*+,-./:;<=>?@[]^`{|}"]
+    )
+    async def test_a_token_can_be_given_and_works(self, server: Server, token: str) -> None:
+        answer = await new(server, name="demo", token=token)
+        assert answer.status == 201
+        assert answer.json["instance"]["token"] == token.strip()
+        listed = await server.request("GET", LIST, token=token)
+        assert listed.json["message"] == "1 Instance found"
+
+    @pytest.mark.parametrize("token", [None, "", "  "], ids=repr)
+    async def test_an_empty_token_is_none(self, server: Server, token: str | None) -> None:
+        answer = await new(server, name="demo", token=token)
+        assert len(answer.json["instance"]["token"]) >= 32
+
+    @pytest.mark.parametrize(
+        "token", ["a" * 256, "a b", "é", "a\nb", "\x7f", 1, True, []], ids=repr
+    )
+    async def test_other_tokens_are_a_400(self, server: Server, token: object) -> None:
+        answer = await new(server, name="demo", token=token)
+        assert answer.error == (400, "Invalid request body")
+
+    async def test_a_name_that_is_taken_is_a_409(self, server: Server, demo: str) -> None:
+        answer = await new(server, name="demo")
+        assert answer.error == (409, "Instance already exists")
+        assert answer.rate_limit == (20, 18)
+        assert (await server.request("GET", LIST, token=demo)).status == 200
+
+    async def test_a_token_that_is_taken_is_a_409(self, server: Server, demo: str) -> None:
+        for token in (demo, f" {demo} ", ACCOUNT_TOKEN):
+            answer = await new(server, name="other", token=token)
+            assert answer.error == (409, "Token already in use")
+        # The name is looked at first.
+        assert (await new(server, name="demo", token=demo)).error[1] == "Instance already exists"
+
+    async def test_beyond_the_quota_is_a_403(self, server: Server) -> None:
+        await server.services.database.write(insert_account, "small", hash_token("small"), 2)
+        await server.services.registry._load_accounts()
+        for name in ("a", "b"):
+            assert (await new(server, by="small", name=name)).status == 201
+        answer = await new(server, by="small", name="c")
+        assert answer.error == (403, "Account instance quota exceeded")
+        assert (await new(server, by="small", name="a")).error[0] == 409
+        deleted = await server.request("DELETE", "/api/instance/delete/a", token="small")
+        assert deleted.status == 200
+        assert (await new(server, by="small", name="c")).status == 201
+
+    async def test_names_are_unique_inside_an_account_only(self, server: Server, demo: str) -> None:
+        await server.services.database.write(insert_account, "b", hash_token("b-token"))
+        await server.services.registry._load_accounts()
+        assert (await new(server, by="b-token", name="demo")).status == 201
+        listed = await server.request("GET", LIST, token="b-token")
+        assert listed.json["message"] == "1 Instance found"
+
+    @pytest.mark.parametrize(
+        ("block", "websocket"),
+        [
+            ({}, DISABLED),
+            ({"websocketEnabled": None, "websocketEvents": None}, DISABLED),
+            ({"websocketEnabled": True}, {**DISABLED, "enabled": True}),
+            ({"websocketEnabled": True, "websocketEvents": []}, {**DISABLED, "enabled": True}),
+            ({"websocketEnabled": False, "websocketEvents": ["call.update"]}, DISABLED),
+            ({"websocketEvents": ["call.update"], "websocketMediaBase64": True}, DISABLED),
+        ],
+        ids=str,
+    )
+    async def test_the_websocket_block(
+        self, server: Server, block: dict[str, Any], websocket: dict[str, Any]
+    ) -> None:
+        answer = await new(server, name="demo", **block)
+        assert (answer.status, answer.json["websocket"]) == (201, websocket)
+        check = await server.request("GET", "/api/events/getWebsocket/demo")
+        if any(value is not None for value in block.values()):
+            assert check.json["websocket"] == websocket
+        else:
+            assert check.error == (404, "WebSocket not configured for this instance")
+
+    @pytest.mark.parametrize(
+        "block",
+        [
+            {"websocketEnabled": "true"},
+            {"websocketEnabled": 1},
+            {"websocketEnabled": True, "websocketEvents": ["no.such"]},
+            {"websocketEnabled": True, "websocketEvents": "call.update"},
+            {"websocketEnabled": True, "websocketEvents": [1]},
+            {"websocketEnabled": True, "websocketMediaBase64": "yes"},
+        ],
+        ids=str,
+    )
+    async def test_a_wrong_block_is_disabled_and_the_log_says_why(
+        self,
+        server: Server,
+        logs: list[MutableMapping[str, Any]],
+        block: dict[str, Any],
+    ) -> None:
+        answer = await new(server, name="demo", **block)
+        assert (answer.status, answer.json["websocket"]) == (201, DISABLED)
+        [line] = [entry for entry in logs if entry["event"] == "websocket block ignored"]
+        assert (line["instance"], line["log_level"]) == ("demo", "warning")
+        wrong = next(key for key in reversed(block))
+        assert f"$.{wrong}" in line["error"]
+        check = await server.request("GET", "/api/events/getWebsocket/demo")
+        assert check.json["websocket"] == DISABLED
+
+    async def test_settings_and_their_defaults(self, server: Server) -> None:
+        await new(server, name="plain", autoRejectCalls=None)
+        changed = {
+            "autoRejectCalls": True,
+            "callRejectMessage": "später \N{WAVING HAND SIGN}\0",
+            "ignoreGroupMessages": True,
+            "keepOnlineStatus": True,
+            "autoReadMessages": True,
+            "disableHistorySync": False,
+            "ignoreStatus": True,
+        }
+        await new(server, name="changed", **changed)
+        listed = (await server.request("GET", LIST)).json["instances"]
+        assert [instance["settings"] for instance in listed] == [
+            {
+                "autoRejectCalls": False,
+                "callRejectMessage": "",
+                "ignoreGroupMessages": False,
+                "keepOnlineStatus": False,
+                "autoReadMessages": False,
+                "disableHistorySync": True,
+                "ignoreStatus": False,
+            },
+            changed,
+        ]
+
+    @pytest.mark.parametrize(
+        "wrong", [{"autoRejectCalls": 1}, {"callRejectMessage": 1}, {"ignoreStatus": "no"}], ids=str
+    )
+    async def test_a_wrong_setting_is_a_400(self, server: Server, wrong: dict[str, Any]) -> None:
+        assert (await new(server, name="demo", **wrong)).error == (400, "Invalid request body")
+
+    async def test_a_database_that_fails_is_a_500(
+        self, server: Server, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async def fail(*_: object) -> None:
+            raise StoreError("the disk is gone")
+
+        monkeypatch.setattr(server.services.database, "write", fail)
+        assert (await new(server, name="demo")).error == (500, "Failed to get instance")
+        assert await names(server) == []
+
+
+class TestList:
+    async def test_nobody(self, server: Server) -> None:
+        answer = await server.request("GET", LIST)
+        assert answer.body == b'{"success":true,"message":"0 Instances found","instances":[]}'
+
+    async def test_the_answer_to_the_byte(self, server: Server) -> None:
+        await server.create(websocketEvents=["call.update"])
+        answer = await server.request("GET", LIST)
+        assert answer.status == 200
+        assert answer.body == (
+            b'{"success":true,"message":"1 Instance found","instances":['
+            b'{"name":"demo","status":"disconnected","connection":{"state":"disconnected",'
+            b'"numberJid":null,"presenceStatus":null,"displayStatus":null},'
+            b'"websocket":{"enabled":true,"events":["call.update"],"mediaBase64":false},'
+            b'"webhook":null,"settings":{"autoRejectCalls":false,"callRejectMessage":"",'
+            b'"ignoreGroupMessages":false,"keepOnlineStatus":false,"autoReadMessages":false,'
+            b'"disableHistorySync":true,"ignoreStatus":false}}]}'
+        )
+
+    @pytest.mark.parametrize(
+        ("query", "found"),
+        [
+            ("", ["a", "b", "c"]),
+            ("?instanceName=", ["a", "b", "c"]),
+            ("?instanceName=,%20,", ["a", "b", "c"]),
+            ("?other=a", ["a", "b", "c"]),
+            ("?instanceName=b", ["b"]),
+            ("?instanceName=%20b%20,", ["b"]),
+            ("?instanceName=c,a", ["c", "a"]),
+            ("?instanceName=c%2Ca", ["c", "a"]),
+            ("?instanceName=a,nobody,b,a", ["a", "b"]),
+            ("?instanceName=nobody,noone", []),
+        ],
+    )
+    async def test_those_named(self, server: Server, query: str, found: list[str]) -> None:
+        for name in ("a", "b", "c"):
+            await server.create(name)
+        answer = await server.request("GET", LIST + query)
+        assert [instance["name"] for instance in answer.json["instances"]] == found
+        count = len(found)
+        message = "1 Instance found" if count == 1 else f"{count} Instances found"
+        assert (answer.status, answer.json["message"]) == (200, message)
+
+    async def test_a_single_unknown_name_is_a_404(self, server: Server, demo: str) -> None:
+        answer = await server.request("GET", f"{LIST}?instanceName=nobody")
+        assert answer.error == (404, "Instance not found")
+
+    async def test_an_instance_token_sees_its_own_whatever_it_asks_for(
+        self, server: Server, demo: str
+    ) -> None:
+        await server.create("other")
+        for query in ("", "?instanceName=other", "?instanceName=nobody"):
+            answer = await server.request("GET", LIST + query, token=demo)
+            assert answer.json["message"] == "1 Instance found"
+            assert [each["name"] for each in answer.json["instances"]] == ["demo"]
+
+    async def test_no_token_is_in_it(self, server: Server, demo: str) -> None:
+        answer = await server.request("GET", LIST)
+        assert demo not in answer.body.decode()
+
+
+class TestDelete:
+    async def test_everything_of_it_goes(self, server: Server, demo: str) -> None:
+        other = await server.create("other")
+        sockets = [await server.connect(), await server.connect()]
+        stays = await server.connect("other")
+        answer = await server.request("DELETE", "/api/instance/delete/demo")
+        assert answer.status == 200
+        assert answer.body == (
+            b'{"success":true,"message":"Instance deleted","instance":{"status":"deleted"}}'
+        )
+        for socket in sockets:
+            assert await socket.closed() == (4504, "instance deleted")
+        again = await server.request("DELETE", "/api/instance/delete/demo")
+        assert again.error == (404, "Instance not found")
+        assert (await server.request("GET", LIST, token=demo)).error == (401, "Invalid token")
+        assert (await server.try_to_connect()).error == (404, "Instance not found")
+        assert (await server.publish()).error == (404, "Instance not found")
+        assert await names(server) == ["other"]
+        assert (await server.publish({"n": 1}, name="other")).json["clients"] == 1
+        assert await stays.data() == {"n": 1}
+        assert (await server.request("GET", LIST, token=other)).status == 200
+
+    async def test_name_and_token_are_free_again(self, server: Server, demo: str) -> None:
+        old = await server.connect()
+        await server.request("DELETE", "/api/instance/delete/demo")
+        assert (await new(server, name="demo", token=demo)).status == 201
+        check = await server.request("GET", "/api/events/getWebsocket/demo")
+        assert check.error == (404, "WebSocket not configured for this instance")
+        await server.configure(enabled=True)
+        socket = await server.connect()
+        assert (await server.publish({"n": 1})).json["clients"] == 1
+        assert await socket.data() == {"n": 1}
+        assert await old.closed() == (4504, "instance deleted")
+
+    async def test_a_database_that_fails_is_a_500_and_nothing_goes(
+        self, server: Server, demo: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        socket = await server.connect()
+
+        async def fail(*_: object) -> None:
+            raise StoreError("the disk is gone")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(server.services.database, "write", fail)
+            answer = await server.request("DELETE", "/api/instance/delete/demo")
+        assert answer.error == (500, "Failed to get instance")
+        await server.publish({"n": 1})
+        assert await socket.data() == {"n": 1}
+
+    async def test_deleted_twice_at_once_it_is_gone_once(
+        self, server: Server, demo: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async def deleted(*_: object) -> bool:
+            return False
+
+        monkeypatch.setattr(server.services.registry, "delete_instance", deleted)
+        answer = await server.request("DELETE", "/api/instance/delete/demo")
+        assert answer.error == (404, "Instance not found")
+
+
+async def test_a_long_body_of_unknown_fields_is_no_harm(server: Server) -> None:
+    body = {"name": "demo", **{f"field{n}": n for n in range(1000)}}
+    answer = await server.request("POST", NEW, body=json.dumps(body).encode())
+    assert answer.status == 201

@@ -1,0 +1,244 @@
+"""Publish over HTTP: what is taken, what is refused, and what clients get of it."""
+
+import json
+from typing import Any
+
+import pytest
+
+from ryze.events import EVENT_TYPES
+from tests.clients import Answer, WebSocketClient, chunked, request_bytes
+from tests.conftest import ACCOUNT_TOKEN, JSON, Server, StartServer
+
+PUBLISH = "/api/events/publish/demo"
+
+# As ugly as JSON can be, and to be passed on like this.
+UGLY = (
+    '{ "b" :1,"a":\t1.0,"b":2 ,"big":123456789012345678901234567890,"e":1E+2,'
+    '"text":"\\u00e9\\/é\\ud83d\\ude00 \U0001f600 \u2028","nested":[[],{},[{"x":null}]]\r\n}'
+)
+
+
+async def post(server: Server, body: bytes | str) -> Answer:
+    data = body.encode() if isinstance(body, str) else body
+    return await server.request("POST", PUBLISH, body=data)
+
+
+async def raw_data(socket: WebSocketClient) -> str:
+    """The bytes between `data` and `instanceData`, as they stand in the frame."""
+    text = await socket.text()
+    assert text.startswith('{"event":"')
+    return text.partition(',"data":')[2].rpartition(',"instanceData":{')[0]
+
+
+async def test_the_answer_to_the_byte(server: Server, demo: str) -> None:
+    answer = await server.publish()
+    assert answer.status == 202
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.body == (
+        b'{"success":true,"message":"Event published","published":1,"clients":0}'
+    )
+    sockets = [await server.connect() for _ in range(3)]
+    assert (await server.publish({"n": 1})).json["clients"] == 3
+    for socket in sockets:
+        assert await socket.data() == {"n": 1}
+
+
+async def test_the_frame_to_the_byte(server: Server, demo: str) -> None:
+    socket = await server.connect(headers={"token": demo})
+    await server.publish({"n": 1}, event="call.update")
+    assert await socket.text() == (
+        '{"event":"call.update","data":{"n": 1},"instanceData":'
+        f'{{"baseUrl":"{server.settings.base_url}","instance":"demo","token":"{demo}"}}}}'
+    )
+
+
+@pytest.mark.parametrize("event", EVENT_TYPES)
+async def test_each_event_type(server: Server, demo: str, event: str) -> None:
+    socket = await server.connect()
+    assert (await server.publish(event=event)).status == 202
+    assert (await socket.document())["event"] == event
+
+
+async def test_data_is_passed_on_byte_for_byte(server: Server, demo: str) -> None:
+    socket = await server.connect()
+    answer = await post(server, f' {{ "data" : {UGLY} , "event":"group.flow","more":[1] }} ')
+    assert answer.status == 202
+    assert await raw_data(socket) == UGLY
+
+
+async def test_an_array_is_published_in_order(server: Server, demo: str) -> None:
+    socket = await server.connect()
+    events = [{"event": EVENT_TYPES[n % 6], "data": {"n": n}} for n in range(200)]
+    answer = await post(server, json.dumps(events))
+    assert answer.json == {
+        "success": True,
+        "message": "Event published",
+        "published": 200,
+        "clients": 1,
+    }
+    assert [await socket.data() for _ in range(200)] == [{"n": n} for n in range(200)]
+
+
+async def test_an_empty_array_is_nothing_published(server: Server, demo: str) -> None:
+    socket = await server.connect()
+    answer = await post(server, " [ ] ")
+    assert (answer.status, answer.json["published"], answer.json["clients"]) == (202, 0, 0)
+    assert await socket.is_silent()
+
+
+async def test_clients_are_those_who_got_the_last_event(server: Server, demo: str) -> None:
+    await server.configure(enabled=True, events=["call.update"])
+    socket = await server.connect()
+    wanted = {"event": "call.update", "data": {"n": 1}}
+    filtered = {"event": "group.flow", "data": {"n": 2}}
+    assert (await post(server, json.dumps([wanted, filtered]))).json["clients"] == 0
+    assert (await post(server, json.dumps([filtered, wanted]))).json["clients"] == 1
+    assert [await socket.data(), await socket.data()] == [{"n": 1}] * 2
+    assert await socket.is_silent()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "{}",
+        '{"event":"call.update"}',
+        '{"data":{}}',
+        '{"event":"call.updated","data":{}}',
+        '{"event":"","data":{}}',
+        '{"event":null,"data":{}}',
+        '{"event":1,"data":{}}',
+        '{"event":["call.update"],"data":{}}',
+        '{"Event":"call.update","data":{}}',
+        *(
+            f'{{"event":"call.update","data":{data}}}'
+            for data in ("null", "[]", '"{}"', "1", "true", "{", "{]", '{"a"}', "{'a':1}", "{,}")
+        ),
+        '[{"event":"call.update","data":{}}]',
+        "null",
+        '"event"',
+        "",
+    ],
+)
+async def test_what_is_no_event_is_a_400_alone_and_in_an_array(
+    server: Server, demo: str, wrong: str
+) -> None:
+    socket = await server.connect()
+    good = '{"event":"call.update","data":{}}'
+    bodies = [wrong, f"[{wrong}]", f"[{good},{wrong}]", f"[{wrong},{good}]", f"[{good},{good}"]
+    for body in bodies:
+        # An array of one good event is none inside of another array only.
+        if body == f"[{good}]" or body == "[]":
+            continue
+        answer = await post(server, body)
+        assert answer.error == (400, "Invalid request body"), body
+    assert await socket.is_silent()
+
+
+@pytest.mark.parametrize("where", ["media", "message.media"])
+@pytest.mark.parametrize("wanted", [True, False])
+async def test_media(server: Server, demo: str, where: str, wanted: bool) -> None:
+    await server.configure(enabled=True, mediaBase64=wanted)
+    socket = await server.connect()
+    inner = '{"media": {"mime":"a/b" , "base64": "QUJD", "size":3}, "x":{"base64":1}}'
+    without = '{"media": {"mime":"a/b" , "size":3}, "x":{"base64":1}}'
+    if where == "message.media":
+        inner, without = f'{{ "message":{inner} }}', f'{{ "message":{without} }}'
+    await post(server, f'{{"event":"message.exchange","data":{inner}}}')
+    assert await raw_data(socket) == (inner if wanted else without)
+
+
+def body_of(size: int) -> bytes:
+    head, tail = b'{"event":"call.update","data":{"x":"', b'"}}'
+    return head + b"x" * (size - len(head) - len(tail)) + tail
+
+
+@pytest.fixture
+async def small(start_server: StartServer) -> Server:
+    server = await start_server(max_body_bytes=1000)
+    await server.create()
+    return server
+
+
+class TestSize:
+    async def test_at_the_limit(self, small: Server) -> None:
+        socket = await small.connect()
+        assert (await post(small, body_of(1000))).status == 202
+        assert len(await raw_data(socket)) > 900
+
+    async def test_one_more_is_a_413(self, small: Server) -> None:
+        socket = await small.connect()
+        assert (await post(small, body_of(1001))).error == (413, "Request body too large")
+        assert await socket.is_silent()
+
+    @pytest.mark.parametrize("piece", [1, 7, 100, 5000])
+    async def test_likewise_in_chunks(self, small: Server, piece: int) -> None:
+        headers = {**JSON, "token": ACCOUNT_TOKEN, "Transfer-Encoding": "chunked"}
+        fits = request_bytes("POST", PUBLISH, headers, chunked(body_of(1000), piece))
+        assert (await small.raw(fits)).status == 202
+        over = request_bytes("POST", PUBLISH, headers, chunked(body_of(1001), piece))
+        assert (await small.raw(over)).error == (413, "Request body too large")
+
+    @pytest.mark.parametrize("path", ["/api/instance/new", "/api/events/websocket/demo", PUBLISH])
+    async def test_it_holds_for_every_body(self, small: Server, path: str) -> None:
+        answer = await small.request("POST", path, body=b" " * 1001)
+        assert answer.error == (413, "Request body too large")
+        assert (await small.request("POST", path, body=b" " * 1000)).error[0] == 400
+
+    async def test_the_token_and_the_instance_come_first(self, small: Server) -> None:
+        answer = await small.request("POST", PUBLISH, body=b" " * 1001, token="wrong")
+        assert answer.error == (401, "Invalid token")
+        answer = await small.request("POST", PUBLISH + "x", body=b" " * 1001)
+        assert answer.error == (404, "Instance not found")
+
+
+async def test_a_body_that_does_not_end_is_a_408(start_server: StartServer) -> None:
+    server = await start_server(body_timeout_seconds=0.05)
+    await server.create()
+    for path in (PUBLISH, "/api/events/websocket/demo", "/api/instance/new"):
+        headers = {**JSON, "token": ACCOUNT_TOKEN, "Content-Length": "100"}
+        answer = await server.raw(request_bytes("POST", path, headers, b"{"))
+        assert answer.error == (408, "Request timeout")
+
+
+async def test_who_hangs_up_before_the_end_has_published_nothing(server: Server, demo: str) -> None:
+    socket = await server.connect()
+    body = body_of(100)
+    for headers in ({"Content-Length": "101"}, {"Transfer-Encoding": "chunked"}):
+        client = await server.open()
+        fields = {**JSON, "token": ACCOUNT_TOKEN, **headers}
+        data = body if "Content-Length" in headers else chunked(body, 10)[:-5]
+        await client.send(request_bytes("POST", PUBLISH, fields, data))
+        await client.stream.send_eof()  # type: ignore[attr-defined]
+        assert b" 202 " not in await client.rest()
+    assert await socket.is_silent()
+
+
+async def test_with_nobody_connected_it_is_taken_and_forgotten(server: Server, demo: str) -> None:
+    assert (await server.publish({"n": 1})).json["clients"] == 0
+    socket = await server.connect()
+    assert await socket.is_silent()
+
+
+async def test_an_instance_that_is_not_enabled_takes_events_too(server: Server) -> None:
+    await server.request("POST", "/api/instance/new", json={"name": "demo"})
+    answer = await server.publish()
+    assert (answer.status, answer.json["published"], answer.json["clients"]) == (202, 1, 0)
+
+
+async def test_two_instances_are_apart(server: Server, demo: str) -> None:
+    await server.create("other", websocketEvents=["call.update"], websocketMediaBase64=True)
+    demos = [await server.connect("demo") for _ in range(3)]
+    others = [await server.connect("other") for _ in range(3)]
+    media: dict[str, Any] = {"media": {"base64": "AA"}, "n": 0}
+    for n in range(4):
+        for name in ("demo", "other"):
+            event = "call.update" if n % 2 else "group.flow"
+            await server.publish({**media, "n": n, "name": name}, name=name, event=event)
+    for socket in demos:
+        got = [await socket.data() for _ in range(4)]
+        assert got == [{"media": {}, "n": n, "name": "demo"} for n in range(4)]
+        assert await socket.is_silent()
+    for socket in others:
+        got = [await socket.data() for _ in range(2)]
+        assert got == [{**media, "n": n, "name": "other"} for n in (1, 3)]
+        assert await socket.is_silent()

@@ -1,0 +1,288 @@
+"""What the server knows in memory: always what is in the database, whoever changed it."""
+
+import contextlib
+import sqlite3
+from collections.abc import AsyncIterator, MutableMapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from ryze.errors import AlreadyExists, StoreError
+from ryze.gateway import Hub
+from ryze.registry import Principal, Registry
+from ryze.store import (
+    DISABLED,
+    Database,
+    InstanceSettings,
+    TokenCipher,
+    WebsocketConfig,
+    delete_instance,
+    hash_token,
+    insert_account,
+    open_database,
+    update_account_token,
+)
+from tests.conftest import ACCOUNT_TOKEN, Server, until
+
+CIPHER = TokenCipher(bytes(32))
+ENABLED = WebsocketConfig(enabled=True)
+
+
+@pytest.fixture
+async def database(tmp_path: Path) -> AsyncIterator[Database]:
+    async with open_database(f"sqlite:///{tmp_path / 'ryze.db'}") as database:
+        await database.write(insert_account, "main", hash_token("main-token"))
+        yield database
+
+
+async def load(database: Database) -> Registry:
+    return await Registry.load(database, CIPHER, Hub("http://test"))
+
+
+async def create(registry: Registry, name: str = "demo", token: str = "demo-token") -> Any:
+    return await registry.create_instance(1, name, token, InstanceSettings(), ENABLED)
+
+
+class TestQuestions:
+    async def test_tokens_are_known_by_their_hash(self, database: Database) -> None:
+        registry = await load(database)
+        demo = await create(registry)
+        assert registry.authenticate("main-token") == Principal(1, None, hash_token("main-token"))
+        assert registry.authenticate("demo-token") == Principal(1, demo, hash_token("demo-token"))
+        for wrong in ("", "main-toke", hash_token("main-token"), "\ud800"):
+            assert registry.authenticate(wrong) is None
+
+    async def test_how_far_a_token_reaches(self, database: Database) -> None:
+        registry = await load(database)
+        await create(registry)
+        account, instance = map(registry.authenticate, ("main-token", "demo-token"))
+        assert account is not None
+        assert instance is not None
+        assert account.may_use("demo")
+        assert account.may_use("nobody")
+        assert instance.may_use("demo")
+        assert not instance.may_use("nobody")
+
+    async def test_names_are_known_by_account(self, database: Database) -> None:
+        registry = await load(database)
+        demo = await create(registry)
+        assert registry.find(1, "demo") == demo
+        assert registry.find(2, "demo") is None
+        assert registry.find(1, "Demo") is None
+        assert registry.instances(1) == [demo]
+        assert registry.instances(2) == []
+        assert repr(registry) == "<Registry 1 accounts, 1 instances>"
+
+
+class TestChanges:
+    async def test_another_registry_finds_all_of_it(self, database: Database) -> None:
+        first = await load(database)
+        for number in range(3):
+            await create(first, f"i{number}", f"token-{number}")
+        await first.configure_websocket(first.instances(1)[1], DISABLED)
+        await first.delete_instance(first.instances(1)[0])
+        second = await load(database)
+        assert second.instances(1) == first.instances(1)
+        assert [instance.websocket for instance in second.instances(1)] == [DISABLED, ENABLED]
+        assert second.authenticate("token-0") is None
+        assert second.authenticate("token-2") == first.authenticate("token-2")
+
+    async def test_what_fails_changes_nothing(
+        self, database: Database, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        registry = await load(database)
+        demo = await create(registry)
+        with pytest.raises(AlreadyExists):
+            await create(registry)
+
+        async def fail(*_: object) -> None:
+            raise StoreError("the disk is gone")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(database, "write", fail)
+            for change in (
+                create(registry, "other", "other-token"),
+                registry.configure_websocket(demo, DISABLED),
+                registry.delete_instance(demo),
+            ):
+                with pytest.raises(StoreError):
+                    await change
+        assert registry.instances(1) == [demo]
+        assert registry.find(1, "demo") == demo
+        assert await registry.configure_websocket(demo, DISABLED)
+
+    async def test_an_instance_that_is_gone_cannot_be_changed(self, database: Database) -> None:
+        registry = await load(database)
+        demo = await create(registry)
+        assert await registry.delete_instance(demo)
+        assert not await registry.delete_instance(demo)
+        assert not await registry.configure_websocket(demo, ENABLED)
+        again = await create(registry)
+        assert again.id != demo.id
+        # A request that still holds the old one does not reach the new one.
+        assert not await registry.configure_websocket(demo, DISABLED)
+        assert not await registry.delete_instance(demo)
+        assert registry.find(1, "demo") == again
+
+    async def test_deleted_by_another_hand(self, database: Database) -> None:
+        registry = await load(database)
+        demo = await create(registry)
+        await database.write(delete_instance, demo.id)
+        assert not await registry.configure_websocket(demo, DISABLED)
+        assert not await registry.delete_instance(demo)
+
+    async def test_changes_at_the_same_time_end_as_the_database_does(
+        self, database: Database
+    ) -> None:
+        registry = await load(database)
+        demo = await create(registry)
+        configs = [WebsocketConfig(True, (name,)) for name in ("call.update", "group.flow")]
+        async with trio.open_nursery() as nursery:
+            for _ in range(10):
+                for config in configs:
+                    nursery.start_soon(registry.configure_websocket, demo, config)
+        known = registry.find(1, "demo")
+        assert known is not None
+        assert known.websocket == await registry.websocket_config(demo)
+
+    async def test_cancelled_while_it_writes_it_is_known_all_the_same(
+        self, database: Database, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        registry = await load(database)
+        demo = await create(registry)
+        write = database.write
+        with trio.CancelScope() as scope:
+
+            async def cancelled(*args: Any) -> Any:
+                task = write(*args)
+                scope.cancel()
+                with trio.CancelScope(shield=True):
+                    return await task
+
+            monkeypatch.setattr(database, "write", cancelled)
+            await registry.configure_websocket(demo, DISABLED)
+            known = registry.find(1, "demo")
+            assert known is not None
+            assert known.websocket == DISABLED
+
+
+@contextlib.asynccontextmanager
+async def another_process(server: Server) -> AsyncIterator[Database]:
+    async with open_database(server.settings.database_url) as database:
+        yield database
+
+
+LIST = "/api/instance/list"
+
+
+class TestWatch:
+    async def test_a_rotated_account_token(self, server: Server, mock_clock: MockClock) -> None:
+        async with another_process(server) as database:
+            await database.write(update_account_token, 1, hash_token("new-token"))
+        assert (await server.request("GET", LIST)).status == 200
+        await pass_time(mock_clock)
+        await until(lambda: server.services.registry.authenticate(ACCOUNT_TOKEN) is None)
+        assert (await server.request("GET", LIST)).error == (401, "Invalid token")
+        assert (await server.request("GET", LIST, token="new-token")).status == 200
+
+    async def test_a_new_account(self, server: Server, mock_clock: MockClock) -> None:
+        await pass_time(mock_clock)
+        async with another_process(server) as database:
+            await database.write(insert_account, "new", hash_token("new-token"))
+        await pass_time(mock_clock)
+        await until(lambda: server.services.registry.authenticate("new-token") is not None)
+        assert (await server.request("GET", LIST, token="new-token")).status == 200
+
+    async def test_a_change_before_the_first_look_is_not_missed(
+        self, database: Database, mock_clock: MockClock, nursery: trio.Nursery
+    ) -> None:
+        registry = await load(database)
+        await database.write(update_account_token, 1, hash_token("new-token"))
+        nursery.start_soon(registry.watch)
+        await pass_time(mock_clock)
+        await until(lambda: registry.authenticate("new-token") is not None)
+        assert registry.authenticate("main-token") is None
+
+    async def test_a_database_that_fails_is_reported_once_and_watched_on(
+        self,
+        server: Server,
+        mock_clock: MockClock,
+        monkeypatch: pytest.MonkeyPatch,
+        logs: list[MutableMapping[str, Any]],
+    ) -> None:
+        calls = 0
+
+        async def fail() -> int:
+            nonlocal calls
+            calls += 1
+            raise StoreError("the disk is gone")
+
+        def warnings() -> int:
+            return [line["event"] for line in logs].count("accounts not watched")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(server.services.database, "data_version", fail)
+            for number in range(1, 4):
+                await pass_time(mock_clock)
+                assert calls == number
+        assert warnings() == 1
+        async with another_process(server) as database:
+            await database.write(update_account_token, 1, hash_token("new-token"))
+        await pass_time(mock_clock)
+        await until(lambda: server.services.registry.authenticate("new-token") is not None)
+
+
+async def pass_time(clock: MockClock) -> None:
+    await wait_all_tasks_blocked()
+    clock.jump(0.5)
+    await wait_all_tasks_blocked()
+
+
+def settle(path: Path) -> None:
+    """Move what is in the log into the file, so that the file is all there is."""
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+class TestBrokenDatabase:
+    @pytest.mark.parametrize("how", ["gone", "garbage"])
+    async def test_the_server_stays_up_and_recovers(
+        self, server: Server, demo: str, how: str
+    ) -> None:
+        socket = await server.connect()
+        path = server.database_path
+        settle(path)
+        whole = path.read_bytes()
+        away = path.with_name("away.db")
+        if how == "gone":
+            path.rename(away)
+        else:
+            path.write_bytes(b"this is not a database" * 1000)
+        failed = (500, "Failed to get instance")
+        get = "/api/events/getWebsocket/demo"
+        assert (await server.configure(enabled=True)).error == failed
+        new = await server.request("POST", "/api/instance/new", json={"name": "other"})
+        assert new.error == failed
+        assert (await server.request("DELETE", "/api/instance/delete/demo")).error == failed
+        assert (await server.request("GET", get)).error == (
+            500,
+            "Failed to get websocket configuration",
+        )
+        health = await server.request("GET", "/health", token=None)
+        assert (health.status, health.json["checks"]["database"]) == (503, "failed")
+        # What is in memory goes on: tokens, lists, upgrades and events.
+        assert (await server.request("GET", LIST)).json["message"] == "1 Instance found"
+        another = await server.connect()
+        assert (await server.publish({"n": 1})).json["clients"] == 2
+        assert [await socket.data(), await another.data()] == [{"n": 1}] * 2
+        if how == "gone":
+            away.rename(path)
+        else:
+            path.write_bytes(whole)
+        assert (await server.configure(enabled=True, events=["call.update"])).status == 200
+        answer = await server.request("GET", get)
+        assert answer.json["websocket"]["events"] == ["call.update"]
+        assert (await server.request("GET", "/health")).status == 200
