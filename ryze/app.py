@@ -97,7 +97,7 @@ async def serve(
         hub = Hub(settings.base_url)
         if on_hub is not None:
             on_hub(hub)
-        registry = await Registry.load(database, TokenCipher(key.key), hub)
+        registry = await Registry.load(database, TokenCipher(*key.keys), hub)
         gateway, door = _assemble(settings, database, hub, registry)
         async with _background(hub, registry), trio.open_nursery() as connections:
             async with trio.open_nursery() as listening:

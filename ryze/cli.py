@@ -223,6 +223,77 @@ def _with_database(settings: Settings, work: Callable[[store.Database], Awaitabl
     return trio.run(run)
 
 
+# --- ryze key ---
+
+
+@cli.group(cls=_Commands)
+def key() -> None:
+    """Change the key that instance tokens are sealed with.
+
+    The key is RYZE_ENCRYPTION_KEY, or else stands in ryze.key in the data directory. There is
+    no flag for it: everybody on this machine could read it in the process list.
+    """
+
+
+@key.command("rotate")
+@_database_options
+def rotate_key(**flags: str | None) -> None:
+    """Seal all instance tokens with a new key. Stop the server first.
+
+    With a key file, this makes the new key, and moves the old one to ryze.key.old when no token
+    needs it any more. With RYZE_ENCRYPTION_KEY, put the new key before the old one, with a comma
+    between: RYZE_ENCRYPTION_KEY=new,old. Afterwards the new one is enough.
+
+    Interrupted at any moment it leaves every token readable; call it again and it goes on.
+    Clients notice nothing: the tokens stay the same. Backups of the database made before need
+    the old key.
+    """
+    # The key comes from the environment alone.
+    settings = _settings_from({**flags, "encryption_key": None})
+    done = trio.run(_rotate_key, settings)
+    if done.resumed and done.old_keys:
+        click.echo("Went on with the rotation that was begun before.", err=True)
+    click.echo(_what_of_the_old_key(done, settings), err=True)
+    click.echo(f"Re-sealed {done.resealed} of {done.total} tokens, all have {done.fingerprint} now")
+
+
+async def _rotate_key(settings: Settings) -> store.Rotation:
+    try:
+        async with store.open_database(
+            settings.database_url, exclusive=True, must_exist=True
+        ) as database:
+            with click.progressbar(length=0, label="Sealing", file=sys.stderr) as bar:
+                return await store.rotate_key(
+                    database,
+                    settings.encryption_key,
+                    settings.data_dir,
+                    on_progress=partial(_show_progress, bar),
+                )
+    except store.DatabaseInUse as error:
+        raise _Failure(
+            f"{error.path} is in use by a server or another rotation: stop the server first, it "
+            "would go on sealing with the old key"
+        ) from error
+
+
+def _show_progress(bar: Any, done: int, total: int) -> None:
+    bar.length = total
+    bar.update(done - bar.pos)
+
+
+def _what_of_the_old_key(done: store.Rotation, settings: Settings) -> str:
+    old = ", ".join(done.old_fingerprints)
+    if done.old_keys:
+        return (
+            f"The old key {old} is in {done.old_keys} now: backups made before need it. Delete "
+            "that file when there are none."
+        )
+    return (
+        f"No token in {settings.database_url} needs {old}: keep only the first key in "
+        "RYZE_ENCRYPTION_KEY, and a copy of the old one as long as there are backups from before."
+    )
+
+
 # --- ryze listen, ryze publish ---
 
 
@@ -344,3 +415,87 @@ def _read_object(file: IO[bytes]) -> bytes:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise _Failure(f"the data is not a JSON object: {error}") from error
     return data
+
+
+# --- ryze simulate, ryze demo ---
+
+
+def _read_rate(_ctx: click.Context, _param: click.Parameter, text: str) -> float:
+    try:
+        rate = float(text.removesuffix("/s"))
+    except ValueError:
+        rate = 0.0
+    if not 0 < rate < float("inf"):
+        raise click.BadParameter("expected a number of events a second, such as 50 or 50/s")
+    return rate
+
+
+@cli.command()
+@click.argument("instance")
+@click.option(
+    "--rate",
+    default="10/s",
+    show_default=True,
+    callback=_read_rate,
+    metavar="N/s",
+    help="How many events a second.",
+)
+@click.option("--count", type=click.IntRange(min=1), help="End after so many events.")
+@click.option("--seed", type=int, help="The same number gives the same events.")
+@_client_options
+def simulate(
+    instance: str,
+    rate: float,
+    count: int | None,
+    seed: int | None,
+    url: str,
+    token_file: IO[str] | None,
+) -> None:
+    """Publish made-up traffic to INSTANCE: what a busy phone would send.
+
+    Conversations with their receipts, media, calls, group changes: all six types of events, at
+    the chosen rate, as long as the server keeps up. Ends after --count events, or with 130 after
+    Ctrl-C. Progress goes to standard error.
+
+    The token is taken from RYZE_TOKEN or from a file. There is no --token flag: everybody on
+    this machine could read it in the process list.
+    """
+    token = _token_from(token_file)
+    from rich.console import Console
+
+    from ryze.simulate import simulate as publish_traffic
+
+    console = Console(stderr=True)
+    trio.run(
+        partial(
+            publish_traffic,
+            url,
+            instance,
+            token,
+            rate=rate,
+            count=count,
+            seed=seed,
+            console=console,
+        )
+    )
+
+
+@cli.command()
+@click.option(
+    "--seconds",
+    type=click.FloatRange(min=1),
+    default=60.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="End after so long.",
+)
+def demo(seconds: float) -> None:
+    """Show the whole thing at work: nothing to set up, nothing left behind.
+
+    A server on a free port, two instances, simulated phones that publish, and listeners, one of
+    which stops reading and is dropped. Everything is real, over loopback, and you can join in
+    from another terminal. Ends by itself, or with Ctrl-C.
+    """
+    from ryze.demo import run
+
+    run(seconds)

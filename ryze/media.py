@@ -100,6 +100,6 @@ def _end(pattern: re.Pattern[bytes], data: bytes, start: int) -> int:
 def _without(data: bytes, cuts: list[tuple[int, int]]) -> bytes:
     kept, position = [], 0
     for start, end in cuts:
-        kept.append(data[position : max(position, start)])
+        kept.append(data[position:start])
         position = max(position, end)
     return b"".join([*kept, data[position:]])

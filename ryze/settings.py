@@ -142,8 +142,9 @@ def _read_account_token(text: str) -> str:
 
 
 def _read_encryption_key(text: str) -> str:
-    if text and len(base64.b64decode(text, validate=True)) != 32:
-        raise ValueError(text)
+    for part in text.split(",") if text else ():
+        if len(base64.b64decode(part.strip(), validate=True)) != 32:
+            raise ValueError(text)
     return text
 
 
@@ -173,7 +174,10 @@ _ACCOUNT_TOKEN = _Kind(
     True,
 )
 _ENCRYPTION_KEY = _Kind(
-    _read_encryption_key, "32 bytes in base64 (try: openssl rand -base64 32)", "KEY", True
+    _read_encryption_key,
+    "32 bytes in base64 (try: openssl rand -base64 32), or several such keys with commas between",
+    "KEY",
+    True,
 )
 
 
@@ -298,7 +302,8 @@ class Settings:
     encryption_key: str = _row(
         "",
         _ENCRYPTION_KEY,
-        "Seals the instance tokens in the database; a key file in the data directory if not given.",
+        "Seals the instance tokens in the database (new,old while rotating); a key file in the"
+        " data directory if not given.",
         show=_as_stars,
     )
     global_rate_limit: limits.RateLimitItem | None = _row(

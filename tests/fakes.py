@@ -57,7 +57,8 @@ def server_frames(wire: bytes | bytearray) -> tuple[list[ServerFrame], bytes]:
 
     Written from RFC 6455, section 5.2, without a look at the code under test.
     """
-    frames, position = [], 0
+    frames: list[ServerFrame] = []
+    position = 0
     while True:
         parsed = _first_frame(bytes(wire[position:]))
         if parsed is None:

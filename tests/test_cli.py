@@ -1,5 +1,6 @@
 """The ``ryze`` command: usage, exit codes, and never a traceback for what a user can cause."""
 
+import base64
 import contextlib
 import os
 import signal
@@ -61,6 +62,8 @@ def assert_failed(result: Result, code: int, *words: str) -> None:
         "account create",
         "account list",
         "account rotate",
+        "key",
+        "key rotate",
         "listen",
         "publish",
     ],
@@ -211,6 +214,148 @@ def test_a_wrong_database_is_wrong_usage(run: Run) -> None:
 
 def test_settings_of_the_server_do_not_matter_to_accounts(run: Run) -> None:
     assert run("account", "list", RYZE_PORT="wrong").exit_code == 0
+
+
+# --- ryze key ---
+
+KEY, NEW_KEY = b"k" * 32, b"n" * 32
+
+
+def base64_of(*keys: bytes) -> str:
+    return ",".join(base64.b64encode(key).decode() for key in keys)
+
+
+def add_instance(directory: Path, name: str, *keys: bytes) -> None:
+    async def add() -> None:
+        async with store.open_database(f"sqlite:///{directory}/ryze.db") as database:
+            account = await database.write(store.insert_account, name, store.hash_token(name))
+            await database.write(
+                store.insert_instance,
+                store.TokenCipher(*keys),
+                account.id,
+                name,
+                f"token of {name}",
+                store.InstanceSettings(),
+                None,
+            )
+
+    trio.run(add)
+
+
+def tokens_in(directory: Path, *keys: bytes) -> list[str]:
+    async def read() -> list[store.Instance]:
+        async with store.open_database(f"sqlite:///{directory}/ryze.db") as database:
+            return await database.read(store.select_instances, store.TokenCipher(*keys))
+
+    return [instance.token for instance in trio.run(read)]
+
+
+@pytest.fixture
+def sealed(tmp_path: Path) -> Path:
+    """A data directory with two instances and a key file."""
+    directory = tmp_path / "sealed"
+    directory.mkdir()
+    (directory / "ryze.key").touch(0o600)
+    (directory / "ryze.key").write_text(base64_of(KEY))
+    for name in ("a", "b"):
+        add_instance(directory, name, KEY)
+    return directory
+
+
+def test_a_key_file_gets_a_new_key(run: Run, sealed: Path) -> None:
+    result = run("key", "rotate", RYZE_DATA_DIR=str(sealed))
+    assert result.exit_code == 0
+    [new] = store.load_key("", sealed).keys
+    [mark] = store.TokenCipher(new).fingerprints
+    assert result.stdout == f"Re-sealed 2 of 2 tokens, all have {mark} now\n"
+    assert f"is in {sealed}/ryze.key.old now: backups made before need it" in result.stderr
+    assert "begun before" not in result.stderr
+    assert tokens_in(sealed, new) == ["token of a", "token of b"]
+    assert base64_of(KEY) in (sealed / "ryze.key.old").read_text()
+    assert base64_of(new) not in result.output
+
+
+def test_an_interrupted_rotation_goes_on(run: Run, sealed: Path) -> None:
+    add_instance(sealed, "c", NEW_KEY)
+    (sealed / "ryze.key").write_text(base64_of(NEW_KEY, KEY).replace(",", "\n"))
+    result = run("key", "rotate", "--data-dir", str(sealed))
+    assert result.stdout.startswith("Re-sealed 2 of 3 tokens, ")
+    assert "Went on with the rotation that was begun before." in result.stderr
+    assert store.load_key("", sealed).keys == (NEW_KEY,)
+
+
+def test_configured_keys_are_new_and_old(run: Run, sealed: Path) -> None:
+    (sealed / "ryze.key").unlink()
+    where = ["--data-dir", str(sealed)]
+    result = run("key", "rotate", *where, RYZE_ENCRYPTION_KEY=base64_of(NEW_KEY, KEY))
+    assert result.stdout.startswith("Re-sealed 2 of 2 tokens, ")
+    assert "keep only the first key in RYZE_ENCRYPTION_KEY" in result.stderr
+    assert tokens_in(sealed, NEW_KEY) == ["token of a", "token of b"]
+    assert not (sealed / "ryze.key").exists()
+
+
+def test_one_configured_key_cannot_be_rotated(run: Run, sealed: Path) -> None:
+    result = run("key", "rotate", "--data-dir", str(sealed), RYZE_ENCRYPTION_KEY=base64_of(KEY))
+    assert_rotation_failed(result, "RYZE_ENCRYPTION_KEY holds one key: put a new one before it")
+
+
+def assert_rotation_failed(result: Result, *words: str) -> None:
+    assert (result.exit_code, result.stdout) == (1, "")
+    for word in words:
+        assert word in result.stderr
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        base64_of(KEY, b"too short"),
+        f"{base64_of(KEY)},",
+        f",{base64_of(KEY)}",
+        f"{base64_of(KEY)};{base64_of(NEW_KEY)}",
+        f"{base64_of(KEY)},not base64!",
+    ],
+)
+@pytest.mark.parametrize("command", [["key", "rotate"], ["serve"]])
+def test_wrong_keys_are_wrong_usage(
+    run: Run, served: list[Settings], command: list[str], keys: str
+) -> None:
+    result = run(*command, RYZE_ENCRYPTION_KEY=keys)
+    assert_failed(result, 2, "RYZE_ENCRYPTION_KEY='***': expected 32 bytes in base64", "commas")
+    assert keys not in result.output
+    assert served == []
+
+
+def test_a_server_takes_several_keys(run: Run, served: list[Settings]) -> None:
+    keys = base64_of(NEW_KEY, KEY).replace(",", " , ")
+    run("serve", RYZE_ENCRYPTION_KEY=keys)
+    assert [settings.encryption_key for settings in served] == [keys]
+
+
+def test_there_is_no_key_flag(run: Run) -> None:
+    assert_failed(run("key", "rotate", "--encryption-key", "secret"), 2, "No such option")
+    assert "process list" in run("key", "--help").stdout
+
+
+def test_beside_a_server_no_key_is_rotated(run: Run, sealed: Path) -> None:
+    async def beside_a_server() -> Result:
+        url = f"sqlite:///{sealed}/ryze.db"
+        async with store.open_database(url, exclusive=True):
+            return await trio.to_thread.run_sync(run, "key", "rotate", "--database-url", url)
+
+    result = trio.run(beside_a_server)
+    assert_failed(result, 1, f"{sealed}/ryze.db is in use", "stop the server first")
+    assert store.load_key("", sealed).keys == (KEY,)
+
+
+def test_in_a_wrong_place_nothing_is_made(run: Run, tmp_path: Path) -> None:
+    result = run("key", "rotate", RYZE_ENCRYPTION_KEY=base64_of(NEW_KEY, KEY))
+    assert_failed(result, 1, "there is no database", "ryze-data/ryze.db")
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_key_file_that_others_can_read_is_told(run: Run, sealed: Path) -> None:
+    (sealed / "ryze.key").chmod(0o644)
+    assert_rotation_failed(run("key", "rotate", "--data-dir", str(sealed)), "mode 0644")
 
 
 # --- ryze listen ---
@@ -403,6 +548,19 @@ def test_an_interrupt_ends_it_quietly() -> None:
         started.send_signal(signal.SIGINT)
         assert started.wait(20) == 130
         assert started.stderr.read() == b""
+
+
+def test_with_another_key_a_server_does_not_start(sealed: Path) -> None:
+    (sealed / "ryze.key").write_text(base64_of(NEW_KEY))
+    command = [sys.executable, "-m", "ryze", "serve", "--port", "0", "--data-dir", str(sealed)]
+    result = subprocess.run(command, capture_output=True, timeout=60, text=True)
+    assert result.returncode == 1
+    lost, in_use = store.TokenCipher(KEY, NEW_KEY).fingerprints
+    assert result.stderr.startswith(
+        f"Error: instance a (id 1): the token was sealed with the key {lost}, in use is {in_use}: "
+        "put that key back"
+    )
+    assert result.stderr.count("\n") == 1
 
 
 def test_the_module_is_the_command() -> None:

@@ -143,7 +143,9 @@ def test_some_real_events_have_it() -> None:
     assert any(b'"base64"' in path.read_bytes() for path in FIXTURES)
 
 
-@pytest.mark.parametrize("data", [b'{"base64"', b'{"media":{"base64":[}', b'{"base64":'])
+@pytest.mark.parametrize(
+    "data", [b'{"base64"', b"{base64:1}", b'{"media":{"base64":[}', b'{"media":{"base64":[1,']
+)
 def test_what_was_never_checked_ends_in_an_error_and_not_in_a_loop(data: bytes) -> None:
     with pytest.raises((ValueError, IndexError)):
         without_base64(data)

@@ -16,7 +16,7 @@ import trio
 
 from ryze.api.http_connection import HttpConnection, HttpServer, Stream, Upgrade
 from ryze.errors import ApiError
-from ryze.gateway import Gateway
+from ryze.gateway import Gateway, Session
 from ryze.gateway.handshake import RequestParser
 from ryze.gateway.transport import SocketTransport, StreamTransport, Transport
 from ryze.settings import Settings
@@ -58,7 +58,9 @@ class FrontDoor:
         Cancelling it ends the connection.
         """
         try:
-            await self._serve(stream)
+            session = await self._receive(stream)
+            if session is not None:
+                await self._gateway.live(session)
         except* (OSError, trio.BrokenResourceError):
             # The peer was gone before it had an answer.
             pass
@@ -79,20 +81,22 @@ class FrontDoor:
         for connection in self._answering:
             connection.abort()
 
-    async def _serve(self, socket_stream: trio.SocketStream) -> None:
+    async def _receive(self, socket_stream: trio.SocketStream) -> Session | None:
+        """Serve the connection as long as it is HTTP; then the session that it becomes, if any."""
         address = socket_stream.socket.getpeername()[0]
         deadline = trio.current_time() + self._head_seconds
         stream = await self._secured(socket_stream, deadline)
         if stream is None:
-            return
+            return None
         first = await _first_bytes(stream, deadline)
         if first.startswith(_UPGRADE_PREFIX):
             upgrade = await self._read_upgrade(stream, first, deadline)
         else:
             upgrade = await self._answer(HttpConnection(self._http, stream, first, deadline))
-        if upgrade is not None:
-            transport = _transport(stream)
-            await self._gateway.serve(transport, upgrade.request, upgrade.trailing, address)
+        if upgrade is None:
+            return None
+        transport = _transport(stream)
+        return await self._gateway.receive(transport, upgrade.request, upgrade.trailing, address)
 
     async def _secured(self, stream: trio.SocketStream, deadline: float) -> Stream | None:
         """The stream to speak HTTP on; None if no TLS comes about."""

@@ -11,7 +11,7 @@ disconnects  why a WebSocket ends, as values
 """
 
 from ryze.gateway.connection import ConnectionLimits
-from ryze.gateway.gateway import Admission, Admit, Gateway, GatewayLimits
+from ryze.gateway.gateway import Admission, Admit, Gateway, GatewayLimits, Session
 from ryze.gateway.hub import Batch, Hub, HubStatistics
 from ryze.gateway.outbox import Outbox, OutboxLimits
 
@@ -26,4 +26,5 @@ __all__ = [
     "HubStatistics",
     "Outbox",
     "OutboxLimits",
+    "Session",
 ]

@@ -8,6 +8,7 @@ import itertools
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import h11
 import structlog
@@ -23,7 +24,7 @@ from ryze.gateway.publisher import Publisher
 from ryze.gateway.transport import Transport
 from ryze.store import Instance
 
-__all__ = ["Admission", "Admit", "Gateway", "GatewayLimits"]
+__all__ = ["Admission", "Admit", "Gateway", "GatewayLimits", "Session"]
 
 # Between two clients of a drain: they come back one after the other, not all at once.
 _DRAIN_PAUSE_SECONDS = 0.005
@@ -44,6 +45,20 @@ class Admission:
     instance: Instance
     headers: Mapping[str, str]
     publishes: bool = False
+
+
+class Session(NamedTuple):
+    """A connection that has been admitted, and what it begins with.
+
+    All that is left of the request: it and its headers would stay in memory for the life of the
+    connection if they stood in a frame of the task that lives it.
+    """
+
+    connection: Connection
+    instance: Instance
+    response: bytes
+    trailing: bytes
+    log: structlog.typing.FilteringBoundLogger
 
 
 # Decides on an upgrade request from a client address; raises ApiError to refuse it.
@@ -109,10 +124,17 @@ class Gateway:
     async def serve(
         self, transport: Transport, request: h11.Request, trailing: bytes, address: str
     ) -> None:
-        """Answer an upgrade request, and live the connection if it is admitted.
+        """Answer an upgrade request, and live the connection if it is admitted."""
+        session = await self.receive(transport, request, trailing, address)
+        if session is not None:
+            await self.live(session)
 
-        The transport is closed in the end, whatever happens. Cancelling it ends the connection
-        without farewell.
+    async def receive(
+        self, transport: Transport, request: h11.Request, trailing: bytes, address: str
+    ) -> Session | None:
+        """Answer an upgrade request with a refusal, or with a session that is to be lived at once.
+
+        There is no checkpoint between admission and return. A refused peer's transport is closed.
 
         Args:
             transport: the client's end.
@@ -126,19 +148,43 @@ class Gateway:
         except ApiError as refusal:
             log.info("refused", status=refusal.status, reason=refusal.message)
             await self.refuse(transport, refusal)
-            return
+            return None
         except Exception:
             # The one place for what is not a WebSocket yet.
             log.exception("request failed")
             await self.refuse(transport, ApiError(500, "Internal server error"))
-            return
-        log = log.bind(instance=admission.instance.name)
+            return None
         extension = None
         if self._compression and not admission.publishes:
             extension = negotiate(request)
-        response = accept_response(request, extension, admission.headers)
-        connection = self._connection(transport, admission, extension)
-        await self._live(connection, admission.instance, response, trailing, log)
+        return Session(
+            self._connection(transport, admission, extension),
+            admission.instance,
+            accept_response(request, extension, admission.headers),
+            trailing,
+            log.bind(instance=admission.instance.name),
+        )
+
+    async def live(self, session: Session) -> None:
+        """Live an admitted connection to its end; its transport is closed then.
+
+        Cancelling it ends the connection without farewell.
+        """
+        connection, instance, response, trailing, log = session
+        self._connections.add(connection)
+        log.info("connected")
+        try:
+            await connection.run(self._hub, instance, response, trailing)
+        except* Exception:
+            # The one place for a WebSocket: a bug ends this connection and no other.
+            log.exception("connection failed")
+            connection.outbox.close_abruptly()
+        finally:
+            connection.close()
+            self._connections.discard(connection)
+            self._departures.unpark_all()
+            why = connection.outbox.disconnect
+            log.info("disconnected", code=why and why.code, reason=why and why.reason)
 
     async def refuse(self, transport: Transport, refusal: ApiError) -> None:
         """Answer with an error instead of a 101, and close the transport.
@@ -199,26 +245,3 @@ class Gateway:
             return Publisher(transport, self._limits.publisher)
         extensions = [extension] if extension else []
         return Connection(transport, self._limits.connection, extensions=extensions)
-
-    async def _live(
-        self,
-        connection: Connection,
-        instance: Instance,
-        response: bytes,
-        trailing: bytes,
-        log: structlog.typing.FilteringBoundLogger,
-    ) -> None:
-        self._connections.add(connection)
-        log.info("connected")
-        try:
-            await connection.run(self._hub, instance, response, trailing)
-        except* Exception:
-            # The one place for a WebSocket: a bug ends this connection and no other.
-            log.exception("connection failed")
-            connection.outbox.close_abruptly()
-        finally:
-            connection.close()
-            self._connections.discard(connection)
-            self._departures.unpark_all()
-            why = connection.outbox.disconnect
-            log.info("disconnected", code=why and why.code, reason=why and why.reason)

@@ -229,9 +229,8 @@ class Outbox:
         return True
 
     def _wake_writer(self) -> None:
-        if not self._writing:
-            self._writing = True
-            self._start_writer()
+        self._writing = True
+        self._start_writer()
 
     def _lost(self) -> None:
         """The peer is gone: nothing can be sent any more, not even what is half-way out."""

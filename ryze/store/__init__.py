@@ -1,7 +1,8 @@
 """What outlives a restart: accounts, instances and their settings, in one SQLite file.
 
     tokens      making, hashing and sealing tokens
-    key_file    where the key comes from that seals them
+    key_file    where the keys come from that seal them
+    rotation    sealing all of them with a new key
     records     what the rest of the program sees
     models      the tables; migrations/ makes them
     queries     plain synchronous functions, one for each question
@@ -10,7 +11,7 @@
 The store knows nobody: of our own code it imports only ``ryze.errors``.
 """
 
-from ryze.store.database import Database, open_database
+from ryze.store.database import Database, DatabaseInUse, open_database
 from ryze.store.key_file import LoadedKey, load_key
 from ryze.store.queries import (
     QuotaExceeded,
@@ -22,19 +23,23 @@ from ryze.store.queries import (
     select_instances,
     select_websocket_config,
     update_account_token,
+    update_instance_seals,
     upsert_websocket_config,
 )
 from ryze.store.records import DISABLED, Account, Instance, InstanceSettings, WebsocketConfig
+from ryze.store.rotation import Rotation, rotate_key
 from ryze.store.tokens import TokenCipher, hash_token, new_token
 
 __all__ = [
     "DISABLED",
     "Account",
     "Database",
+    "DatabaseInUse",
     "Instance",
     "InstanceSettings",
     "LoadedKey",
     "QuotaExceeded",
+    "Rotation",
     "TokenCipher",
     "WebsocketConfig",
     "delete_instance",
@@ -45,9 +50,11 @@ __all__ = [
     "new_token",
     "open_database",
     "ping",
+    "rotate_key",
     "select_accounts",
     "select_instances",
     "select_websocket_config",
     "update_account_token",
+    "update_instance_seals",
     "upsert_websocket_config",
 ]

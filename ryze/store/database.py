@@ -24,7 +24,7 @@ from playhouse.migrations import Runner
 
 from ryze.errors import SettingsError, StartError, StoreError
 
-__all__ = ["Database", "open_database"]
+__all__ = ["Database", "DatabaseInUse", "open_database"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -33,6 +33,18 @@ _MIGRATIONS = Path(__file__).with_name("migrations")
 _FOREIGN = (peewee.PeeweeException, sqlite3.Error)  # fetching rows raises SQLite's own
 _READERS = 4
 _SCHEME = "sqlite:///"
+
+
+class DatabaseInUse(StartError):
+    """The database is held by one that needs it for itself: a server, or a key rotation.
+
+    Args:
+        path: the database.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"another ryze serve uses {path} (or ryze key rotate, until it is done)")
+        self.path = path
 
 
 class Database:
@@ -121,7 +133,11 @@ class Database:
 
 @contextlib.asynccontextmanager
 async def open_database(
-    url: str, *, busy_timeout_seconds: float = 5.0, exclusive: bool = False
+    url: str,
+    *,
+    busy_timeout_seconds: float = 5.0,
+    exclusive: bool = False,
+    must_exist: bool = False,
 ) -> AsyncIterator[Database]:
     """Open the database at ``sqlite:///path``, making and migrating it as needed.
 
@@ -129,12 +145,16 @@ async def open_database(
         url: ``sqlite:///relative`` or ``sqlite:////absolute``.
         busy_timeout_seconds: how long a write waits for another process's write.
         exclusive: for servers: hold ``<path>.lock``, so that there is one at a time.
+        must_exist: do not make one; for commands that make no sense on an empty database.
 
     Raises:
         SettingsError: the URL is of another kind.
-        StartError: the database cannot be opened, was made by a newer ryze, or is taken.
+        DatabaseInUse: somebody else has it exclusively.
+        StartError: the database cannot be opened, or was made by a newer ryze.
     """
     path = _path(url)
+    if must_exist and not path.exists():
+        raise StartError(f"there is no database {path}")
     with contextlib.ExitStack() as stack:
         # Everything that may wait for the disk is in the thread. Closing is not: it frees
         # descriptors, and at most copies the last pages of the log back into the file.
@@ -195,7 +215,7 @@ def _server_lock(path: Path) -> Iterator[None]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise StartError(f"another ryze serve uses {path}") from None
+            raise DatabaseInUse(path) from None
         yield
     finally:
         os.close(descriptor)

@@ -9,7 +9,8 @@ true until it commits.
 A token is unique among accounts and instances together: it must say whose it is.
 """
 
-from dataclasses import asdict, fields
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields
 from functools import lru_cache
 from typing import Any
 
@@ -31,6 +32,7 @@ __all__ = [
     "select_instances",
     "select_websocket_config",
     "update_account_token",
+    "update_instance_seals",
     "upsert_websocket_config",
 ]
 
@@ -159,6 +161,61 @@ def delete_instance(database: Database, instance_id: int) -> bool:
         return bool(delete.execute(database))
 
 
+@dataclass(frozen=True, slots=True)
+class Resealed:
+    """What became of some instances.
+
+    Attributes:
+        last_id: the greatest id among them.
+        looked_at: how many there were.
+        resealed: how many of them needed a new seal.
+    """
+
+    last_id: int
+    looked_at: int
+    resealed: int
+
+
+_RESEAL = "UPDATE instances SET token_sealed = ? WHERE id = ?"
+
+
+def update_instance_seals(
+    database: Database, cipher: TokenCipher, after: int, at_most: int
+) -> Resealed | None:
+    """Seal the tokens of the next instances with the cipher's first key; all of them or none.
+
+    On the disk when this returns, as far as the machine can tell: a key is given up because
+    of it. (``synchronous`` is NORMAL elsewhere, where a power cut may take back the last
+    changes.)
+
+    Args:
+        database: see above.
+        cipher: opens what is there.
+        after: look at instances with greater ids than this one.
+        at_most: look at no more instances than this.
+
+    Returns:
+        What was done; None when there are no more instances.
+
+    Raises:
+        KeyFileError: a token does not open; the message names the instance.
+    """
+    row = InstanceRow
+    columns = (row.id, row.name, row.token_hash, row.token_sealed)
+    query = row.select(*columns).where(row.id > after).order_by(row.id).limit(at_most)
+    # Statements as text: peewee would need longer to build one than SQLite to run it.
+    execute: Callable[..., Any] = database.execute_sql
+    with database.connection_context():
+        execute("PRAGMA synchronous = FULL")  # of this connection, which ends here
+        with database.atomic():
+            found = _rows(database, query)
+            old = [instance for instance in found if not cipher.is_current(instance[3])]
+            for instance_id, name, token_hash, sealed in old:
+                token = _open(cipher, instance_id, name, token_hash, sealed)
+                execute(_RESEAL, (cipher.seal(token, token_hash), instance_id))
+    return Resealed(found[-1][0], len(found), len(old)) if found else None
+
+
 def select_websocket_config(database: Database, instance_id: int) -> WebsocketConfig | None:
     """Return the configuration of an instance; None when it was never set."""
     query = WebsocketConfigRow.select(*_WEBSOCKET)
@@ -235,14 +292,20 @@ def _instance(
     media_base64: int,
     *settings: Any,
 ) -> Instance:
-    try:
-        token = cipher.open(token_sealed, token_hash)
-    except KeyFileError as error:
-        raise KeyFileError(f"instance {name} (id {instance_id}): {error}") from error
+    token = _open(cipher, instance_id, name, token_hash, token_sealed)
     websocket = None if enabled is None else _websocket_config(enabled, events, media_base64)
     return Instance(
         instance_id, account_id, name, token, token_hash, _instance_settings(*settings), websocket
     )
+
+
+def _open(
+    cipher: TokenCipher, instance_id: int, name: str, token_hash: str, token_sealed: bytes
+) -> str:
+    try:
+        return cipher.open(token_sealed, token_hash)
+    except KeyFileError as error:
+        raise KeyFileError(f"instance {name} (id {instance_id}): {error}") from error
 
 
 # Most instances have one of a few settings and configurations: these frozen values are shared,

@@ -118,7 +118,7 @@ async def test_a_ping_is_answered_at_once(
     _, peer = await open_connection(nursery, hub)
     now = trio.current_time()
     peer.send(Ping(b"are you there?"))
-    assert await peer.settled() == [Pong(bytearray(b"are you there?"))]
+    assert await peer.settled() == [Pong(b"are you there?")]
     assert trio.current_time() == now
 
 
@@ -126,7 +126,7 @@ async def test_what_came_behind_the_handshake_is_read(
     hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     _, peer = await open_connection(nursery, hub, trailing=client_frame(PING, b"early"))
-    assert await peer.settled() == [Pong(bytearray(b"early"))]
+    assert await peer.settled() == [Pong(b"early")]
 
 
 # --- What clients send ---
@@ -180,7 +180,7 @@ async def test_a_ping_between_two_fragments_is_answered(
     peer.transport.feed(client_frame(TEXT, b"\xc3", fin=False))
     peer.transport.feed(client_frame(PING, b"1"))
     peer.transport.feed(client_frame(CONTINUATION, b"\xa9"))
-    assert await peer.settled() == [Pong(bytearray(b"1"))]
+    assert await peer.settled() == [Pong(b"1")]
     assert connection.outbox.disconnect is None
 
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from wsproto.connection import Connection, ConnectionType
 from wsproto.events import CloseConnection, Event, Ping, Pong, TextMessage
-from wsproto.extensions import PerMessageDeflate
+from wsproto.extensions import Extension, PerMessageDeflate
 
 from ryze.gateway.disconnects import ALL, Disconnect
 from ryze.gateway.frames import (
@@ -22,7 +22,7 @@ LENGTHS = [0, 1, 125, 126, 127, 65535, 65536, 70000]
 
 def received(wire: bytes, *, deflate: bool = False) -> list[Event]:
     """What a client of wsproto makes of it."""
-    extensions = []
+    extensions: list[Extension] = []
     if deflate:
         extension = PerMessageDeflate()
         extension.finalize(
@@ -78,9 +78,9 @@ def test_one_frame_is_not_copied_to_be_joined() -> None:
 def test_pings_and_pongs() -> None:
     longest = bytes(range(125))
     assert received(ping_frame() + pong_frame(b"") + pong_frame(longest)) == [
-        Ping(bytearray()),
-        Pong(bytearray()),
-        Pong(bytearray(longest)),
+        Ping(b""),
+        Pong(b""),
+        Pong(longest),
     ]
 
 

@@ -218,7 +218,13 @@ async def test_a_drain_sends_everybody_away_one_after_the_other(
     for _ in range(3):
         hub.publish(1, EVENT)
     start = trio.current_time()
-    nursery.start_soon(gateway.drain, start + 10)
+    drained = trio.Event()
+
+    async def drain() -> None:
+        await gateway.drain(start + 10)
+        drained.set()
+
+    nursery.start_soon(drain)
     codes: list[float] = []
     while len(codes) < 20:
         await wait_all_tasks_blocked()
@@ -233,6 +239,8 @@ async def test_a_drain_sends_everybody_away_one_after_the_other(
         await trio.sleep(0.001)
     assert codes[-1] - codes[0] == pytest.approx(0.005 * 19, abs=0.003)
     await wait_all_tasks_blocked()
+    await drained.wait()
+    assert trio.current_time() < start + 0.2
     assert gateway.connections == 0
     assert gateway.is_draining
     assert repr(gateway) == "<Gateway 0 connections, draining>"

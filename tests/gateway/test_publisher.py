@@ -131,8 +131,9 @@ async def test_pings_and_closes_are_answered(
 ) -> None:
     listener = await open_listener(nursery, hub)
     _, peer = await open_publisher(nursery, hub)
+    peer.send(Pong(b"0"))
     peer.send(Ping(b"1"))
-    assert await peer.settled() == [Pong(bytearray(b"1"))]
+    assert await peer.settled() == [Pong(b"1")]
     start = trio.current_time()
     peer.transport.feed(event(1) + client_frame(CLOSE, b"\x03\xe8") + event(2))
     assert await peer.close_code() == 1000
@@ -147,6 +148,7 @@ async def test_a_silent_publisher_is_pinged_and_then_ended(
     start = trio.current_time()
     _, peer = await open_publisher(nursery, hub)
     await trio.sleep_until(start + 15)
+    await wait_all_tasks_blocked()
     assert [frame.opcode for frame in server_frames(peer.wire)[0]] == [PING]
     await peer.ended.wait()
     assert server_frames(peer.wire)[0][-1].close_code == 4009

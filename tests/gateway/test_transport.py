@@ -246,6 +246,24 @@ async def test_an_end_of_stream_reaches_the_peer_and_an_abort_resets_it() -> Non
             await wire.peer.receive()
 
 
+async def test_a_socket_that_is_not_readable_after_all_is_waited_for_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    wait_readable = trio.lowlevel.wait_readable
+    calls = []
+
+    async def too_early(sock: socket.socket) -> None:
+        calls.append(sock)
+        if len(calls) > 1:
+            await wait_readable(sock)
+
+    async with tcp() as wire, trio.open_nursery() as nursery:
+        monkeypatch.setattr(trio.lowlevel, "wait_readable", too_early)
+        nursery.start_soon(wire.peer.send, b"late")
+        assert await wire.transport.receive_some() == b"late"
+        assert len(calls) >= 2
+
+
 async def test_tls_sends_no_end_of_stream_but_can_be_reset() -> None:
     async with tls() as wire:
         wire.transport.send_eof()

@@ -132,6 +132,16 @@ class TestOpening:
             async with open_database(url):
                 pytest.fail("opened")
 
+    async def test_one_that_must_exist_is_not_made(self, url: str, path: Path) -> None:
+        with pytest.raises(StartError, match=rf"^there is no database {path}$"):
+            async with open_database(url, must_exist=True):
+                pytest.fail("opened")
+        assert os.listdir(path.parent) == []
+        async with open_database(url):
+            pass
+        async with open_database(url, must_exist=True) as database:
+            await database.read(ping)
+
     async def test_a_directory_that_cannot_be_made_is_one_clear_line(self, tmp_path: Path) -> None:
         (tmp_path / "file").touch()
         with pytest.raises(
@@ -200,7 +210,7 @@ def read_only_database() -> Iterator[Path]:
 class TestExclusive:
     async def test_there_is_one_server(self, url: str, path: Path) -> None:
         async with open_database(url, exclusive=True):
-            with pytest.raises(StartError, match=rf"^another ryze serve uses {path}$"):
+            with pytest.raises(StartError, match=rf"^another ryze serve uses {path} \(or "):
                 async with open_database(url, exclusive=True):
                     pytest.fail("opened")
 

@@ -17,12 +17,12 @@ def test_the_first_start_makes_a_private_file_and_later_ones_use_it(tmp_path: Pa
     data_dir = tmp_path / "new" / "data"
     first, second = load_key("", data_dir), load_key("", data_dir)
     file = data_dir / "ryze.key"
-    assert first == LoadedKey(first.key, created=True, path=file)
-    assert second == LoadedKey(first.key, created=False, path=file)
+    assert first == LoadedKey(first.keys, created=True, path=file)
+    assert second == LoadedKey(first.keys, created=False, path=file)
     assert file.stat().st_mode & 0o777 == 0o600
     assert data_dir.stat().st_mode & 0o777 == 0o700
-    assert base64.b64decode(file.read_text()) == first.key
-    assert len(first.key) == 32
+    assert (base64.b64decode(file.read_text()),) == first.keys
+    assert len(first.keys[0]) == 32
 
 
 def test_nothing_but_the_key_file_is_left_behind(tmp_path: Path) -> None:
@@ -31,7 +31,7 @@ def test_nothing_but_the_key_file_is_left_behind(tmp_path: Path) -> None:
 
 
 def test_two_keys_are_never_the_same(tmp_path: Path) -> None:
-    assert load_key("", tmp_path / "a").key != load_key("", tmp_path / "b").key
+    assert load_key("", tmp_path / "a").keys != load_key("", tmp_path / "b").keys
 
 
 def test_first_starts_at_the_same_time_agree_on_one_key(tmp_path: Path) -> None:
@@ -47,15 +47,58 @@ def test_first_starts_at_the_same_time_agree_on_one_key(tmp_path: Path) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len({key.key for key in loaded}) == 1
+    assert len({key.keys for key in loaded}) == 1
     assert [key.created for key in loaded].count(True) == 1
     assert os.listdir(tmp_path) == ["ryze.key"]
 
 
 @pytest.mark.parametrize("configured", [STANDARD, URLSAFE, STANDARD.rstrip("="), f" {STANDARD}\n"])
 def test_a_configured_key_is_used_and_no_file_is_made(configured: str, tmp_path: Path) -> None:
-    assert load_key(configured, tmp_path) == LoadedKey(KEY, created=False, path=None)
+    assert load_key(configured, tmp_path) == LoadedKey((KEY,), created=False, path=None)
     assert not os.listdir(tmp_path)
+
+
+OTHER_KEY = bytes(32)
+OTHER = base64.b64encode(OTHER_KEY).decode()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [f"{STANDARD}\n{OTHER}\n", f"{URLSAFE}\r\n\r\n  {OTHER}", f"{STANDARD}\n{OTHER}\n{URLSAFE}\n"],
+)
+def test_a_file_may_hold_several_keys_a_line_each(content: str, tmp_path: Path) -> None:
+    file = tmp_path / "ryze.key"
+    file.touch(0o600)
+    file.write_bytes(content.encode())
+    assert load_key("", tmp_path) == LoadedKey((KEY, OTHER_KEY), created=False, path=file)
+
+
+@pytest.mark.parametrize("configured", [f"{STANDARD},{OTHER}", f" {URLSAFE} , {OTHER}\n"])
+def test_several_keys_are_configured_with_commas(configured: str, tmp_path: Path) -> None:
+    assert load_key(configured, tmp_path).keys == (KEY, OTHER_KEY)
+
+
+@pytest.mark.parametrize("wrong", ["c2hvcnQ=", "", "not*base64*secret"])
+def test_of_several_keys_the_wrong_one_is_named_but_not_shown(wrong: str, tmp_path: Path) -> None:
+    with pytest.raises(KeyFileError, match=r"^RYZE_ENCRYPTION_KEY, key 2 ") as caught:
+        load_key(f"{STANDARD},{wrong}", tmp_path)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_file_that_must_be_there_is_not_made(tmp_path: Path) -> None:
+    with pytest.raises(
+        KeyFileError, match=r"^there is no key file .*ryze\.key: put back your copy"
+    ):
+        load_key("", tmp_path, make=False)
+    assert not os.listdir(tmp_path)
+
+
+def test_a_file_is_not_read_without_end(tmp_path: Path) -> None:
+    file = tmp_path / "ryze.key"
+    file.touch(0o600)
+    file.write_text(f"{STANDARD}\n" * 1457)
+    with pytest.raises(KeyFileError, match=r"ryze\.key is longer than 65536 bytes"):
+        load_key("", tmp_path)
 
 
 WRONG = [
@@ -102,7 +145,7 @@ def test_a_file_that_others_can_use_is_refused(mode: int, tmp_path: Path) -> Non
 def test_a_read_only_private_file_is_fine(tmp_path: Path) -> None:
     made = load_key("", tmp_path)
     (tmp_path / "ryze.key").chmod(0o400)
-    assert load_key("", tmp_path).key == made.key
+    assert load_key("", tmp_path).keys == made.keys
 
 
 def test_what_is_not_a_file_is_one_clear_line(tmp_path: Path) -> None:
@@ -120,4 +163,4 @@ def test_a_data_directory_that_cannot_be_made_is_one_clear_line(tmp_path: Path) 
 def test_the_repr_does_not_show_the_key(tmp_path: Path) -> None:
     loaded = load_key(STANDARD, tmp_path)
     assert repr(loaded) == "LoadedKey(created=False, path=None)"
-    assert TokenCipher(loaded.key)
+    assert TokenCipher(*loaded.keys)

@@ -24,9 +24,11 @@ from ryze.store import (
     select_instances,
     select_websocket_config,
     update_account_token,
+    update_instance_seals,
     upsert_websocket_config,
 )
 from ryze.store.models import InstanceRow, WebsocketConfigRow
+from ryze.store.queries import Resealed
 
 DEFAULTS = InstanceSettings()
 CONFIG = WebsocketConfig(True, ("label.update", "message.exchange", "call.update"), True)
@@ -310,3 +312,37 @@ async def test_two_databases_in_one_process_do_not_mix(
         made = await other.write(insert_account, "only here", "hash")
         assert await other.read(select_accounts) == [made]
         assert await database.read(select_accounts) == [account]
+
+
+class TestSeals:
+    NEW_KEY = b"n" * 32
+
+    @pytest.fixture
+    def both(self, cipher: TokenCipher) -> TokenCipher:
+        return TokenCipher(self.NEW_KEY, bytes(range(32)))
+
+    async def test_instances_are_sealed_anew_in_batches_and_once(
+        self, database: Database, cipher: TokenCipher, both: TokenCipher, account: Account
+    ) -> None:
+        a, b, c = [await add(database, cipher, account, name) for name in "abc"]
+        d = await add(database, both, account, "d")
+
+        async def seal(after: int) -> Resealed | None:
+            return await database.write(update_instance_seals, both, after, 2)
+
+        assert await seal(0) == Resealed(b.id, looked_at=2, resealed=2)
+        assert await database.read(select_instances, both) == [a, b, c, d]
+        assert await seal(b.id) == Resealed(d.id, looked_at=2, resealed=1)
+        assert await seal(d.id) is None
+        assert await seal(0) == Resealed(b.id, looked_at=2, resealed=0)
+        assert await database.read(select_instances, TokenCipher(self.NEW_KEY)) == [a, b, c, d]
+
+    async def test_all_of_a_batch_or_none(
+        self, database: Database, cipher: TokenCipher, both: TokenCipher, account: Account
+    ) -> None:
+        made = await add(database, cipher, account, "a")
+        await add(database, TokenCipher(b"x" * 32), account, "b")
+        with pytest.raises(KeyFileError, match=r"^instance b \(id 2\): "):
+            await database.write(update_instance_seals, both, 0, 2)
+        await database.write(delete_instance, 2)
+        assert await database.read(select_instances, cipher) == [made]

@@ -1,4 +1,5 @@
 import hashlib
+import itertools
 
 import pytest
 from hypothesis import given
@@ -47,6 +48,32 @@ def test_another_key_is_told_from_damage() -> None:
     sealed = TokenCipher(b"x" * 32).seal(TOKEN, HASH)
     with pytest.raises(KeyFileError, match=r"sealed with the key \w{8}, .* RYZE_ENCRYPTION_KEY"):
         CIPHER.open(sealed, HASH)
+
+
+@given(st.lists(KEYS, min_size=1, max_size=4, unique=True), st.text())
+def test_the_first_key_seals_and_all_of_them_open(keys: list[bytes], token: str) -> None:
+    token_hash = hash_token(token)
+    cipher = TokenCipher(*keys)
+    assert cipher.is_current(cipher.seal(token, token_hash))
+    assert TokenCipher(keys[0]).open(cipher.seal(token, token_hash), token_hash) == token
+    for key in keys:
+        sealed = TokenCipher(key).seal(token, token_hash)
+        assert cipher.open(sealed, token_hash) == token
+        assert cipher.is_current(sealed) == (key == keys[0])
+
+
+def test_a_key_given_twice_is_one_key() -> None:
+    assert TokenCipher(b"k" * 32, b"k" * 32).fingerprints == CIPHER.fingerprints
+
+
+def test_two_keys_that_could_be_mistaken_for_each_other_are_refused() -> None:
+    # Two out of some 100,000 have the same 32 bits: the birthday paradox.
+    seen: dict[bytes, bytes] = {}
+    keys = (number.to_bytes(32, "big") for number in itertools.count())
+    pairs = ((seen.setdefault(hashlib.sha256(key).digest()[:4], key), key) for key in keys)
+    other, key = next(pair for pair in pairs if pair[0] != pair[1])
+    with pytest.raises(KeyFileError, match=r"two keys have the fingerprint \w{8}: make another"):
+        TokenCipher(key, other)
 
 
 @given(st.integers(min_value=4, max_value=4 + 12 + len(TOKEN) + 15), st.integers(0, 7))

@@ -1,0 +1,120 @@
+"""A rotation taken apart into its steps: each file operation and each SQL statement.
+
+`watched` names every step just before it is done. As a program, it finds out what is left of
+a rotation that is killed (SIGKILL, no mercy) before its first step, its second, and so on:
+
+    python -m tests.store.steps DIRECTORY TARGET
+
+leaves a copy of the directory for each step in TARGET, named by number, rotated until there.
+It forks, which wants a process without threads.
+"""
+
+import contextlib
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import peewee
+import trio
+
+from ryze.store import Rotation, key_file, open_database, rotate_key, rotation
+
+# So small that some instances make several batches.
+BATCH = 2
+
+
+class _Watched:
+    """Stands for an object, and tells of each call before it happens."""
+
+    def __init__(self, real: Any, before: Callable[[str, tuple[Any, ...]], None]) -> None:
+        self._real = real
+        self._before = before
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._real, name)
+        if not callable(found):
+            return found
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            self._before(name, args)
+            return found(*args, **kwargs)
+
+        return call
+
+
+@contextlib.contextmanager
+def watched(before: Callable[[str], None]) -> Iterator[None]:
+    """Calls `before` with ``os.replace``, ``UPDATE ...`` and so on; the batches are small."""
+
+    def before_os(name: str, _args: tuple[Any, ...]) -> None:
+        before(f"os.{name}")
+
+    def before_sql(name: str, args: tuple[Any, ...]) -> None:
+        if name == "execute":
+            before(args[0])
+
+    real_cursor = peewee.SqliteDatabase.cursor
+
+    def cursor(database: peewee.SqliteDatabase, *args: Any, **kwargs: Any) -> Any:
+        return _Watched(real_cursor(database, *args, **kwargs), before_sql)
+
+    with (
+        patch.object(key_file, "os", _Watched(os, before_os)),
+        patch.object(peewee.SqliteDatabase, "cursor", cursor),
+        patch.object(rotation, "_BATCH", BATCH),
+    ):
+        yield
+
+
+async def rotate(
+    directory: Path, before: Callable[[str], None] = lambda _step: None, configured: str = ""
+) -> Rotation:
+    async with open_database(f"sqlite:///{directory}/ryze.db", exclusive=True) as database:
+        with watched(before):
+            return await rotate_key(database, configured, directory)
+
+
+def _rotate_and_die(directory: Path, at: int) -> None:
+    """Runs in a process of its own, and ends it: killed, or with 0 if it came to its end."""
+    steps = 0
+
+    def before(_step: str) -> None:
+        nonlocal steps
+        steps += 1
+        if steps == at:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    trio.run(rotate, directory, before)
+    os._exit(0)
+
+
+def _is_killed(directory: Path, at: int) -> bool:
+    child = os.fork()
+    if not child:
+        try:
+            _rotate_and_die(directory, at)
+        finally:
+            os._exit(1)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if status not in (0, -signal.SIGKILL):
+        raise SystemExit(f"the rotation that was to die at {at} ended with {status}")
+    return status != 0
+
+
+def main(directory: Path, target: Path) -> None:
+    at = 1
+    while True:
+        copy = target / str(at)
+        shutil.copytree(directory, copy)
+        if not _is_killed(copy, at):
+            return
+        at += 1
+
+
+if __name__ == "__main__":
+    main(*map(Path, sys.argv[1:]))

@@ -1,0 +1,381 @@
+"""Rotation: all tokens get a new key, and nothing that happens meanwhile loses one."""
+
+import base64
+import contextlib
+import errno
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ryze.errors import KeyFileError, StoreError
+from ryze.store import (
+    InstanceSettings,
+    Rotation,
+    TokenCipher,
+    hash_token,
+    insert_account,
+    insert_instance,
+    load_key,
+    open_database,
+    rotate_key,
+    rotation,
+    select_instances,
+)
+from ryze.store.key_file import locked_key
+from tests.store.steps import BATCH, rotate
+
+ROOT = Path(__file__).parent.parent.parent
+COUNT = 2 * BATCH + 1
+TOKENS = {f"instance{number}": f"token {number}" for number in range(COUNT)}
+OTHER_KEY = b"o" * 32
+
+
+def text(*keys: bytes) -> str:
+    return ",".join(base64.b64encode(key).decode() for key in keys)
+
+
+def key_files(directory: Path) -> list[Path]:
+    """All of them, a draft that was left among them."""
+    return sorted(directory.glob("ryze.key*"))
+
+
+def prints(*keys: bytes) -> tuple[str, ...]:
+    return TokenCipher(*keys).fingerprints
+
+
+def keys_in(path: Path) -> tuple[bytes, ...]:
+    return tuple(base64.b64decode(line) for line in path.read_text().split())
+
+
+async def fill(directory: Path, key: bytes) -> None:
+    async with open_database(f"sqlite:///{directory}/ryze.db") as database:
+        account = await database.write(insert_account, "main", hash_token("account"))
+        for name, token in TOKENS.items():
+            await database.write(
+                insert_instance,
+                TokenCipher(key),
+                account.id,
+                name,
+                token,
+                InstanceSettings(),
+                None,
+            )
+
+
+async def tokens_in(directory: Path, *keys: bytes) -> dict[str, str]:
+    async with open_database(f"sqlite:///{directory}/ryze.db") as database:
+        instances = await database.read(select_instances, TokenCipher(*keys))
+    return {instance.name: instance.token for instance in instances}
+
+
+async def assert_rotated(directory: Path, *old: bytes) -> None:
+    [key] = keys_in(directory / "ryze.key")
+    assert key not in old
+    assert keys_in(directory / "ryze.key.old") == old
+    assert await tokens_in(directory, key) == TOKENS
+    modes = {path.name: path.stat().st_mode & 0o777 for path in key_files(directory)}
+    assert modes == {"ryze.key": 0o600, "ryze.key.old": 0o600}
+
+
+async def assert_goes_on(left: Path, key: bytes) -> Rotation:
+    """After an interruption nothing is lost, and what is called again comes to its end.
+
+    Interrupted after its end, it is another one: the key of all is the oldest then, not the only.
+    """
+    assert await tokens_in(left, *load_key("", left, make=False).keys) == TOKENS
+    done = await rotate(left)
+    old = keys_in(left / "ryze.key.old")
+    assert old[-1] == key
+    assert len(old) == (1 if done.resumed or done.old_fingerprints == prints(key) else 2)
+    await assert_rotated(left, *old)
+    return done
+
+
+@pytest.fixture
+async def directory(tmp_path: Path) -> Path:
+    """The data directory of a server that has some instances, and a key file."""
+    directory = tmp_path / "data"
+    await fill(directory, *load_key("", directory).keys)
+    return directory
+
+
+@pytest.fixture
+def key(directory: Path) -> bytes:
+    [key] = keys_in(directory / "ryze.key")
+    return key
+
+
+class TestKeyFile:
+    async def test_all_tokens_are_sealed_with_a_new_key(self, directory: Path, key: bytes) -> None:
+        done = await rotate(directory)
+        await assert_rotated(directory, key)
+        [new] = keys_in(directory / "ryze.key")
+        assert done == Rotation(
+            resealed=COUNT,
+            total=COUNT,
+            fingerprint=prints(new)[0],
+            old_fingerprints=prints(key),
+            resumed=False,
+            old_keys=directory / "ryze.key.old",
+        )
+
+    async def test_what_the_old_key_sealed_is_gone_from_the_rows(
+        self, directory: Path, key: bytes
+    ) -> None:
+        await rotate(directory)
+        with pytest.raises(KeyFileError, match=r"^instance instance0 \(id 1\): the token was seal"):
+            await tokens_in(directory, key)
+
+    async def test_old_keys_gather_newest_first(self, directory: Path, key: bytes) -> None:
+        await rotate(directory)
+        [second] = keys_in(directory / "ryze.key")
+        await rotate(directory)
+        await assert_rotated(directory, second, key)
+
+    async def test_without_instances_only_the_key_changes(self, tmp_path: Path) -> None:
+        [key] = load_key("", tmp_path).keys
+        done = await rotate(tmp_path)
+        assert (done.resealed, done.total) == (0, 0)
+        assert keys_in(tmp_path / "ryze.key.old") == (key,)
+
+    async def test_progress_is_told_from_nothing_to_all(self, directory: Path) -> None:
+        told: list[tuple[int, int]] = []
+        async with open_database(f"sqlite:///{directory}/ryze.db") as database:
+            await rotate_key(database, "", directory, on_progress=lambda *now: told.append(now))
+        assert told == [(0, COUNT), (COUNT, COUNT)]
+
+    async def test_databases_that_share_a_key_file_find_the_old_key(
+        self, directory: Path, key: bytes, tmp_path: Path
+    ) -> None:
+        await fill(tmp_path, key)
+        await rotate(directory)
+        file, old = directory / "ryze.key", directory / "ryze.key.old"
+        (tmp_path / "ryze.key").symlink_to(file)
+        with pytest.raises(KeyFileError, match=rf"{prints(key)[0]}.*ryze.key.ol"):
+            await rotate(tmp_path)
+        file.write_text(file.read_text() + old.read_text())
+        assert (await rotate(tmp_path)).resealed == COUNT
+        assert (tmp_path / "ryze.key").is_symlink()
+        await assert_rotated(directory, key)
+        assert await tokens_in(tmp_path, *keys_in(file)) == TOKENS
+
+    async def test_one_rotation_at_a_time_changes_a_key_file(
+        self, directory: Path, key: bytes, tmp_path: Path
+    ) -> None:
+        (tmp_path / "ryze.key").symlink_to(directory / "ryze.key")
+        with (
+            locked_key("", tmp_path) as loaded,
+            pytest.raises(KeyFileError, match=r"^another `ryze key rotate` uses .*/ryze\.key$"),
+        ):
+            await rotate(directory)
+        assert loaded.keys == keys_in(directory / "ryze.key") == (key,)
+        await rotate(directory)
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+    async def test_root_does_not_take_the_files_from_the_server(self, directory: Path) -> None:
+        os.chown(directory / "ryze.key", 65534, -1)
+        await rotate(directory)
+        assert {path.stat().st_uid for path in key_files(directory)} == {65534}
+
+
+class TestConfiguredKeys:
+    async def test_all_tokens_are_sealed_with_the_first_one(
+        self, directory: Path, key: bytes
+    ) -> None:
+        (directory / "ryze.key").unlink()
+        new, old = prints(OTHER_KEY, key)
+        done = await rotate(directory, configured=text(OTHER_KEY, key))
+        assert done == Rotation(COUNT, COUNT, new, (old,), resumed=True, old_keys=None)
+        assert await tokens_in(directory, OTHER_KEY) == TOKENS
+        assert key_files(directory) == []
+
+    async def test_again_there_is_nothing_to_do(self, directory: Path, key: bytes) -> None:
+        for resealed in (COUNT, 0):
+            done = await rotate(directory, configured=text(OTHER_KEY, key))
+            assert (done.resealed, done.total) == (resealed, COUNT)
+
+    @pytest.mark.parametrize("times", [1, 2])
+    async def test_one_key_has_nothing_to_become(
+        self, directory: Path, key: bytes, times: int
+    ) -> None:
+        with pytest.raises(KeyFileError, match=r"holds one key: put a new one before it.*new,old"):
+            await rotate(directory, configured=text(*[key] * times))
+
+    async def test_the_way_from_a_key_file_to_the_setting(
+        self, directory: Path, key: bytes
+    ) -> None:
+        configured = f"{text(OTHER_KEY)},{(directory / 'ryze.key').read_text()}"
+        await rotate(directory, configured=configured)
+        assert await tokens_in(directory, OTHER_KEY) == TOKENS
+
+
+async def refused(directory: Path, key: bytes, message: str) -> None:
+    """A rotation says why not, and all is as it was before."""
+    before = {path.name: path.read_text() for path in key_files(directory)}
+    with pytest.raises(KeyFileError, match=message):
+        await rotate(directory)
+    assert {path.name: path.read_text() for path in key_files(directory)} == before
+    assert await tokens_in(directory, key) == TOKENS
+
+
+class TestRefused:
+    """Nothing is touched where something is wrong already."""
+
+    async def test_a_key_that_is_lost(self, directory: Path, key: bytes) -> None:
+        (directory / "ryze.key").unlink()
+        await refused(directory, key, r"^there is no key file .*: put back your copy of it")
+
+    async def test_another_key(self, directory: Path, key: bytes) -> None:
+        (directory / "ryze.key").write_text(text(OTHER_KEY))
+        await refused(directory, key, r"^instance instance0 \(id 1\): .*put that key back")
+
+    async def test_a_key_file_that_others_can_read(self, directory: Path, key: bytes) -> None:
+        (directory / "ryze.key").chmod(0o644)
+        await refused(directory, key, r"mode 0644.*chmod 600")
+
+    async def test_a_key_file_of_a_wrong_length(self, directory: Path, key: bytes) -> None:
+        with (directory / "ryze.key").open("a") as file:
+            file.write("c2hvcnQ=\n")
+        await refused(directory, key, r"ryze\.key, line 2 holds 5 bytes: expected base64")
+
+    async def test_a_new_key_with_the_fingerprint_of_the_old_one(
+        self, directory: Path, key: bytes, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Once it is in the file, no server could start."""
+        monkeypatch.setattr(rotation, "TokenCipher", OneFingerprint)
+        await refused(directory, key, "make another key")
+
+
+class OneFingerprint(TokenCipher):
+    """A cipher for which all keys look the same."""
+
+    def __init__(self, *keys: bytes) -> None:
+        if len(keys) > 1:
+            raise KeyFileError("two keys have the same fingerprint: make another key")
+        super().__init__(*keys)
+
+
+async def test_a_damaged_token_stops_it_and_no_key_is_given_up(directory: Path, key: bytes) -> None:
+    with contextlib.closing(sqlite3.connect(directory / "ryze.db")) as database, database:
+        database.execute("UPDATE instances SET token_sealed = x'00' WHERE id = 3")
+    with pytest.raises(KeyFileError, match=r"^instance instance2 \(id 3\): .*damaged"):
+        await rotate(directory)
+    assert keys_in(directory / "ryze.key") == (key,)
+
+
+async def test_a_token_that_was_left_out_keeps_the_old_key(
+    directory: Path, key: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the reason, a bug of ours included: no key is given up on trust."""
+    with monkeypatch.context() as patched:
+        patched.setattr(rotation, "update_instance_seals", lambda *_: None)
+        with pytest.raises(KeyFileError, match=r"^instance instance0 \(id 1\): "):
+            await rotate(directory)
+    assert (await assert_goes_on(directory, key)).resumed
+
+
+async def test_an_old_key_file_that_is_none_stops_it_before_a_key_is_given_up(
+    directory: Path, key: bytes
+) -> None:
+    old = directory / "ryze.key.old"
+    old.touch(0o600)
+    old.write_text("my notes")
+    with pytest.raises(KeyFileError, match=r"ryze\.key\.old.* is not base64"):
+        await rotate(directory)
+    assert len(keys_in(directory / "ryze.key")) == 2
+    old.unlink()
+    assert (await assert_goes_on(directory, key)).resumed
+
+
+# --- Interrupted at each of its steps ---
+
+# A file gets its new content: complete on the disk before it has the name, then the name too.
+REPLACE = ["os.write", "os.fsync", "os.replace", "os.fsync"]
+FULL = "PRAGMA synchronous = FULL"
+
+
+async def test_what_must_be_on_the_disk_is_there_before_the_next_step(directory: Path) -> None:
+    """What no kill can show: the order that a power cut needs as well."""
+    steps: list[str] = []
+    await rotate(directory, steps.append)
+    row = "UPDATE instances SET token_sealed = ? WHERE id = ?"
+    assert [step for step in steps if step in {*REPLACE, FULL, row, "COMMIT"}] == [
+        *REPLACE,  # the new key
+        *(FULL, row, row, "COMMIT"),
+        *(FULL, row, row, "COMMIT"),
+        *(FULL, row, "COMMIT"),
+        *(FULL, "COMMIT"),  # none left
+        *REPLACE,  # the old key in ryze.key.old
+        *REPLACE,  # and out of ryze.key
+    ]
+    assert steps.index("BEGIN IMMEDIATE") > steps.index(FULL)
+
+
+def killed_at_every_step(directory: Path, target: Path) -> list[Path]:
+    """What is left of rotations that were killed before their first step, their second, ..."""
+    command = [sys.executable, "-m", "tests.store.steps", str(directory), str(target)]
+    subprocess.run(command, check=True, cwd=ROOT, timeout=100)
+    return sorted(target.iterdir(), key=lambda path: int(path.name))
+
+
+def state_of(directory: Path, key: bytes) -> tuple[int, int]:
+    """How many keys there are, and how many rows are sealed with this one."""
+    mark = bytes.fromhex(prints(key)[0])
+    with contextlib.closing(sqlite3.connect(directory / "ryze.db")) as database:
+        statement = "SELECT count(*) FROM instances WHERE substr(token_sealed, 1, 4) = ?"
+        [[rows]] = database.execute(statement, (mark,))
+    return len(keys_in(directory / "ryze.key")), rows
+
+
+async def test_killed_at_any_step_it_leaves_all_readable_and_can_go_on(
+    directory: Path, key: bytes, tmp_path: Path
+) -> None:
+    seen = []
+    for left in killed_at_every_step(directory, tmp_path / "killed"):
+        seen.append(state_of(left, key))
+        done = await assert_goes_on(left, key)
+        assert done.resumed == (seen[-1][0] == 2)
+    # It was killed before and after all that matters.
+    assert list(dict.fromkeys(seen)) == [(1, 5), (2, 5), (2, 3), (2, 1), (2, 0), (1, 0)]
+
+
+@pytest.mark.parametrize("state", [(2, 3), (2, 0)])
+async def test_killed_again_at_any_step_it_still_can_go_on(
+    directory: Path, key: bytes, tmp_path: Path, state: tuple[int, int]
+) -> None:
+    killed = killed_at_every_step(directory, tmp_path / "first")
+    *_, first = [left for left in killed if state_of(left, key) == state]
+    for left in killed_at_every_step(first, tmp_path / "again"):
+        await assert_goes_on(left, key)
+
+
+async def test_a_step_that_fails_is_one_clear_line_and_it_can_go_on(
+    directory: Path, key: bytes, tmp_path: Path
+) -> None:
+    steps: list[str] = []
+    shutil.copytree(directory, tmp_path / "whole")
+    await rotate(tmp_path / "whole", steps.append)
+    for at, name in enumerate(steps):
+        if name == "os.close":  # would leave its descriptor open, here and in no other place
+            continue
+        left = tmp_path / str(at)
+        shutil.copytree(directory, left)
+        to_come = iter(range(len(steps)))
+
+        def fail(step: str, at: int = at, to_come: Iterator[int] = to_come) -> None:
+            if next(to_come) == at:
+                if step.startswith("os."):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                raise sqlite3.OperationalError("disk is full")
+
+        with pytest.raises((KeyFileError, StoreError)) as caught:
+            await rotate(left, fail)
+        assert str(caught.value).startswith("cannot ")
+        assert "\n" not in str(caught.value)
+        await assert_goes_on(left, key)
