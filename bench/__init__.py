@@ -1,0 +1,1 @@
+"""How fast, how steady, how small: one file a question (see README.md)."""

@@ -1,0 +1,66 @@
+"""What the bench needs to know of a server."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from bench.events import relayed_template
+
+__all__ = ["PROGRAMS", "Peer", "PeerError", "first_line"]
+
+PROGRAMS = Path(__file__).parent / "programs"
+
+
+class PeerError(Exception):
+    """A peer cannot be measured; the message is one line that says what to do."""
+
+
+class Peer:
+    """A server under test. Subclasses say how to start it.
+
+    Attributes:
+        name: on the command line.
+        title: in tables and plots.
+        publisher: "websocket" or "http".
+        publish_path, subscribe_path: where.
+        headers: of subscribers and publishers.
+        bare: it only looks like a WebSocket server; its 101 fits no key.
+        environment: variables for the process.
+    """
+
+    name: str
+    title: str
+    publisher = "websocket"
+    publish_path = "/publish"
+    subscribe_path = "/subscribe"
+    headers: Mapping[str, str] = {}
+    bare = False
+    environment: Mapping[str, str] = {}
+
+    def is_available(self) -> str | None:
+        """None if it can be started here, else one line that says what to install."""
+        return None
+
+    def version(self) -> str:
+        """Of what is measured, not of our program around it."""
+        return ""
+
+    def command(self, port: int, scratch: Path) -> list[str]:
+        """The command line of the server; builds it first where it must be built.
+
+        Args:
+            port: where it must listen, on 127.0.0.1.
+            scratch: an empty directory for whatever it writes.
+        """
+        raise NotImplementedError
+
+    def prepare(self, port: int) -> None:
+        """What remains to be done once it accepts connections."""
+
+    def template(self, size: int) -> str:
+        """An event of `size` bytes as its publisher sends it, "%010d" for the number."""
+        return relayed_template(size).decode()
+
+
+def first_line(text: str) -> str:
+    """The first line that says something."""
+    return next((line.strip() for line in text.splitlines() if line.strip()), "")

@@ -1,0 +1,76 @@
+"""Our own server, as it is: ``ryze serve`` with token, filter, envelope and heartbeat on."""
+
+import json
+import sys
+import urllib.request
+from importlib.metadata import version
+from pathlib import Path
+
+from bench.events import INSTANCE, INSTANCE_DATA, event_template
+from bench.peers.base import Peer
+
+__all__ = ["ACCOUNT_TOKEN", "Ryze"]
+
+ACCOUNT_TOKEN = "bench-account-token"
+
+# The filter is on: the events of the bench are of the first type.
+_EVENTS = ["message.exchange", "message.status", "call.update"]
+
+
+class Ryze(Peer):
+    """The real server.
+
+    Args:
+        by_http: publish arrays by HTTP instead of through the publisher socket.
+    """
+
+    def __init__(self, *, by_http: bool = False) -> None:
+        self.name = "ryze-http" if by_http else "ryze"
+        self.title = "Ryze (HTTP)" if by_http else "Ryze"
+        self.publisher = "http" if by_http else "websocket"
+        self.subscribe_path = f"/ws/{INSTANCE}"
+        self.publish_path = (
+            f"/api/events/publish/{INSTANCE}" if by_http else f"/ws/{INSTANCE}/publish"
+        )
+        self.headers = {"token": INSTANCE_DATA["token"]}
+        self.environment = {
+            "RYZE_ACCOUNT_TOKEN": ACCOUNT_TOKEN,
+            "RYZE_BASE_URL": INSTANCE_DATA["baseUrl"],
+            # Thousands connect from one address, with one token.
+            "RYZE_GLOBAL_RATE_LIMIT": "",
+            "RYZE_CREATE_RATE_LIMIT": "",
+        }
+
+    def version(self) -> str:
+        """See `Peer`."""
+        return f"ryze {version('ryze')}, trio {version('trio')}"
+
+    def command(self, port: int, scratch: Path) -> list[str]:
+        """See `Peer`."""
+        arguments = ["serve", "--port", str(port), "--data-dir", str(scratch / "data")]
+        return [sys.executable, "-m", "ryze", *arguments]
+
+    def prepare(self, port: int) -> None:
+        """Create the instance, with its WebSocket enabled."""
+        create_instance(port, INSTANCE, INSTANCE_DATA["token"])
+
+    def template(self, size: int) -> str:
+        """See `Peer`: the server makes the envelope."""
+        return event_template(size).decode()
+
+
+def create_instance(port: int, name: str, token: str) -> None:
+    """Create an instance with its WebSocket enabled."""
+    body = {
+        "name": name,
+        "token": token,
+        "websocketEnabled": True,
+        "websocketEvents": _EVENTS,
+    }
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}/api/instance/new",
+        json.dumps(body).encode(),
+        {"Content-Type": "application/json", "token": ACCOUNT_TOKEN},
+    )
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        answer.read()

@@ -1,0 +1,36 @@
+"""How many bytes the operating system has taken for a connection, on both of its ends.
+
+``/proc/net/tcp`` has a line for each end of a connection on this machine. What the server's
+system has taken is what the client has read, plus what waits in the client's receive queue,
+plus what waits in the server's send queue.
+"""
+
+from collections.abc import Iterable, Mapping
+
+__all__ = ["bytes_taken"]
+
+_ESTABLISHED = "01"
+
+
+def bytes_taken(client_ports: Iterable[int], read: Mapping[int, int]) -> dict[int, int]:
+    """By client port: bytes that the system has taken of the server, since the beginning.
+
+    Connections whose server's end is not established any more are left out.
+
+    Args:
+        client_ports: tell the connections.
+        read: what each client has read itself.
+    """
+    sending: dict[int, int] = {}
+    waiting: dict[int, int] = {}
+    wanted = {f"{port:04X}": port for port in client_ports}
+    with open("/proc/net/tcp") as table:
+        next(table)
+        for line in table:
+            _, local, remote, state, queues, *_ = line.split(maxsplit=5)
+            send_queue, receive_queue = queues.split(":")
+            if (port := wanted.get(remote[-4:])) and state == _ESTABLISHED:
+                sending[port] = int(send_queue, 16)
+            elif port := wanted.get(local[-4:]):
+                waiting[port] = int(receive_queue, 16)
+    return {port: read[port] + waiting.get(port, 0) + sent for port, sent in sending.items()}
