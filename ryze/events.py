@@ -5,12 +5,13 @@ envelope ``{"event": ..., "data": ..., "instanceData": {...}}`` (contract, secti
 and 6). ``data`` is never parsed into objects: it is checked, and passed on byte for byte.
 """
 
-from dataclasses import dataclass
-from typing import Literal, TypeVar, get_args
+from dataclasses import dataclass, field
+from typing import Literal, TypeVar, cast, get_args
 
 import msgspec
 
 from ryze.errors import InvalidEvent
+from ryze.media import without_base64
 
 __all__ = ["EVENT_TYPES", "Event", "EventType", "decode_event", "decode_events", "instance_data"]
 
@@ -40,12 +41,21 @@ class Event:
 
     type: EventType
     data: bytes
+    # What without_media() came to, once somebody has asked.
+    _slim: bytes | None = field(default=None, init=False, repr=False, compare=False)
 
-    def envelope(self, instance_data: bytes) -> bytes:
+    def without_media(self) -> bytes:
+        """`data` without ``media.base64``; worked out once."""
+        if self._slim is None:
+            object.__setattr__(self, "_slim", without_base64(self.data))
+        return cast(bytes, self._slim)
+
+    def envelope(self, instance_data: bytes, *, media: bool = True) -> bytes:
         """The JSON document that clients receive: exactly three keys, in this order."""
+        data = self.data if media else self.without_media()
         return b'{"event":"%b","data":%b,"instanceData":%b}' % (
             self.type.encode(),
-            self.data,
+            data,
             instance_data,
         )
 

@@ -16,7 +16,7 @@ from ryze.store import (
     update_account_token,
 )
 
-__all__ = ["ensure_account", "first_steps"]
+__all__ = ["command_line", "ensure_account", "first_steps"]
 
 # The account that a server makes for itself.
 _ACCOUNT = "default"
@@ -73,15 +73,15 @@ Try it, in another terminal:
   export RYZE_URL={url} RYZE_TOKEN={token}
   curl -X POST $RYZE_URL/api/instance/new -H "token: $RYZE_TOKEN" -H "Content-Type: application/json" -d '{{"name": "demo"}}'
   curl -X POST $RYZE_URL/api/events/websocket/demo -H "token: $RYZE_TOKEN" -H "Content-Type: application/json" -d '{{"enabled": true}}'
-  {_command()} listen demo
+  {command_line()} listen demo
 
 and in a third one, with the same export:
 
-  echo '{{"text": "hello"}}' | {_command()} publish demo message.exchange
+  echo '{{"text": "hello"}}' | {command_line()} publish demo message.exchange
 """  # noqa: E501 - commands to paste
 
 
-def _command() -> str:
+def command_line() -> str:
     """How this program is called from any directory; not everybody has it on the PATH."""
     if shutil.which("ryze"):
         return "ryze"

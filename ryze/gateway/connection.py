@@ -127,8 +127,8 @@ class Connection:
             with self._attached(hub, instance):
                 self.outbox.send_handshake(response)
                 self._feed(trailing)
-                await self._digest()
                 await self._read()
+                await self._digest()
             await self._part(nursery.cancel_scope)
 
     def disconnect(self, disconnect: Disconnect, *, grace_seconds: float | None = None) -> None:
@@ -159,27 +159,35 @@ class Connection:
         self._last_byte = trio.current_time()
         self._next_ping = self._last_byte + self._draw() * self._limits.ping_interval_seconds
         while self.outbox.disconnect is None:
-            dead = self._last_byte + self._limits.pong_timeout_seconds
-            data = await self._receive_until(min(self._next_ping, dead))
-            if data is not None:
+            silent_until = self._last_byte + self._limits.pong_timeout_seconds
+            await self._read_until(min(self._next_ping, silent_until))
+            self._beat(trio.current_time())
+
+    async def _read_until(self, deadline: float) -> None:
+        """Take in what comes, until something may be due or the outbox closes.
+
+        The deadline stays where it is when bytes come: looking once too often is cheaper than
+        moving it with each of them.
+        """
+        with trio.CancelScope(deadline=deadline) as self._wait:
+            # What the last deadline has cut off.
+            await self._digest()
+            while self.outbox.disconnect is None:
+                data = await self._receive()
+                if not data:
+                    self.outbox.close(disconnects.GONE)
+                    break
                 self._last_byte = trio.current_time()
                 self._feed(data)
                 await self._digest()
-            self._beat(trio.current_time())
-
-    async def _receive_until(self, deadline: float) -> bytes | None:
-        """Some bytes, or None at the deadline, at the peer's end, and when the outbox closes."""
-        data = None
-        with trio.CancelScope(deadline=deadline) as self._wait:
-            try:
-                data = await self._transport.receive_some()
-            except OSError:
-                data = b""
         self._wait = None
-        if data == b"":
-            self.outbox.close(disconnects.GONE)
-            return None
-        return data
+
+    async def _receive(self) -> bytes:
+        """Some bytes; none at the peer's end, however that came."""
+        try:
+            return await self._transport.receive_some()
+        except OSError:
+            return b""
 
     def _beat(self, now: float) -> None:
         if now >= self._last_byte + self._limits.pong_timeout_seconds:
@@ -233,7 +241,7 @@ class Connection:
             # Its answer could not be read any more: let it see the end and hang up.
             self._send_eof()
         while not self._peer_has_closed():
-            data = await self._receive_quietly()
+            data = await self._receive()
             if not data:
                 return
             if not self._protocol_failed:
@@ -245,12 +253,6 @@ class Connection:
     def _send_eof(self) -> None:
         with suppress(OSError):
             self._transport.send_eof()
-
-    async def _receive_quietly(self) -> bytes:
-        try:
-            return await self._transport.receive_some()
-        except OSError:
-            return b""
 
     def _start_writer(self) -> None:
         assert self._nursery is not None, "the outbox is used inside run() only"

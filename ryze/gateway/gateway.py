@@ -145,25 +145,23 @@ class Gateway:
         log = _log.bind(connection=f"ws-{next(self._ids)}", client=address)
         try:
             admission = self._admitted(request, address)
-        except ApiError as refusal:
-            log.info("refused", status=refusal.status, reason=refusal.message)
-            await self.refuse(transport, refusal)
-            return None
+            extension = self._extension(request, admission)
+            return Session(
+                self._connection(transport, admission, extension),
+                admission.instance,
+                accept_response(request, extension, admission.headers),
+                trailing,
+                log.bind(instance=admission.instance.name),
+            )
+        except ApiError as error:
+            log.info("refused", status=error.status, reason=error.message)
+            refusal = error
         except Exception:
             # The one place for what is not a WebSocket yet.
             log.exception("request failed")
-            await self.refuse(transport, ApiError(500, "Internal server error"))
-            return None
-        extension = None
-        if self._compression and not admission.publishes:
-            extension = negotiate(request)
-        return Session(
-            self._connection(transport, admission, extension),
-            admission.instance,
-            accept_response(request, extension, admission.headers),
-            trailing,
-            log.bind(instance=admission.instance.name),
-        )
+            refusal = ApiError(500, "Internal server error")
+        await self.refuse(transport, refusal)
+        return None
 
     async def live(self, session: Session) -> None:
         """Live an admitted connection to its end; its transport is closed then.
@@ -237,6 +235,10 @@ class Gateway:
         ):
             raise ApiError(503, "Too many connections", admission.headers)
         return admission
+
+    def _extension(self, request: h11.Request, admission: Admission) -> Extension | None:
+        # A publisher's frames are read by a reader that knows no extensions.
+        return negotiate(request) if self._compression and not admission.publishes else None
 
     def _connection(
         self, transport: Transport, admission: Admission, extension: Extension | None

@@ -14,6 +14,7 @@ and this is how few of them there can be. Rules (ARCHITECTURE.md, "Hub"):
 - A flush over many clients yields now and then; each client's order is kept all the same.
 """
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,7 +28,6 @@ from ryze.events import Event, instance_data
 from ryze.gateway.disconnects import Disconnect
 from ryze.gateway.frames import Frames, deflated_text_frame, text_frame
 from ryze.gateway.outbox import Outbox
-from ryze.media import without_base64
 from ryze.store import DISABLED, Instance, WebsocketConfig
 
 __all__ = ["Batch", "Hub", "HubStatistics"]
@@ -39,6 +39,9 @@ _BATCH_BYTES = 1024 * 1024
 
 # Clients between two yields of a flush: about a millisecond of system calls.
 _CLIENTS_PER_SLICE = 256
+
+# From here on media is cut out in a thread: it takes up to a microsecond a byte.
+_HEAVY_BYTES = 64 * 1024
 
 # Events between two yields of a publisher that never has to wait.
 _EVENTS_PER_SLICE = 256
@@ -119,8 +122,16 @@ class _Channel:
         self.batch: Batch | None = None
 
     def wants(self, event: Event) -> bool:
+        """Do its clients get this event at all?"""
         config = self.config
         return config.enabled and (not config.events or event.type in config.events)
+
+    def is_heavy(self, event: Event) -> bool:
+        """Would encoding it take so long that others notice?"""
+        return not self.config.media_base64 and len(event.data) > _HEAVY_BYTES
+
+    def encode(self, event: Event) -> bytes:
+        return event.envelope(self.instance_data, media=self.config.media_base64)
 
 
 class Hub:
@@ -234,14 +245,36 @@ class Hub:
         channel = self._channels.get(instance_id)
         if channel is None or not channel.wants(event):
             return None
-        if not channel.config.media_base64:
-            event = Event(event.type, without_base64(event.data))
         if channel.batch is None:
             channel.batch = Batch()
             self._dirty.append(channel)
             self._wakeup.set()
-        channel.batch.add(event.envelope(channel.instance_data))
+        channel.batch.add(channel.encode(event))
         return channel.batch
+
+    def publish_now(self, instance_id: int, events: deque[Event]) -> bool:
+        """Take a batch from the left of `events` and hand it out on the spot.
+
+        For a publisher that is alone with its instance this saves the flush's turn. Where it
+        would hold up others or overtake them, nothing happens; `publish_when_ready` is for that.
+
+        Returns:
+            Whether it has been done.
+        """
+        channel = self._channels.get(instance_id)
+        if channel is None:
+            events.clear()
+            return True
+        if self._flushing or channel.batch or len(channel.outboxes) > _CLIENTS_PER_SLICE:
+            return False
+        batch = Batch()
+        while events and not batch.is_full and not channel.is_heavy(events[0]):
+            event = events.popleft()
+            if channel.wants(event):
+                batch.add(channel.encode(event))
+        if batch:
+            self._hand_out(channel, batch, list(channel.outboxes))
+        return not events or not channel.is_heavy(events[0])
 
     async def wait_for_room(self, instance_id: int) -> None:
         """Back-pressure: wait while too much of this instance waits for the flush.
@@ -250,6 +283,18 @@ class Hub:
         """
         while self._is_full(instance_id):
             await self._waiting.park()
+
+    async def publish_when_ready(self, instance_id: int, event: Event) -> Batch | None:
+        """`publish`, as soon as there is room; no checkpoint if that is at once.
+
+        Cancelled, it has not published.
+        """
+        channel = self._channels.get(instance_id)
+        if channel is not None and channel.is_heavy(event):
+            # Or everybody else would wait for as long as it takes.
+            await trio.to_thread.run_sync(event.without_media)
+        await self.wait_for_room(instance_id)
+        return self.publish(instance_id, event)
 
     async def publish_all(self, instance_id: int, events: Sequence[Event]) -> int:
         """Publish events in order, waiting for room, and for the flush of the last one.
@@ -263,8 +308,7 @@ class Hub:
         for index, event in enumerate(events):
             if index and index % _EVENTS_PER_SLICE == 0:
                 await trio.lowlevel.checkpoint()
-            await self.wait_for_room(instance_id)
-            batch = self.publish(instance_id, event)
+            batch = await self.publish_when_ready(instance_id, event)
             last_batch = batch or last_batch
         if last_batch is not None:
             await last_batch.flushed.wait()

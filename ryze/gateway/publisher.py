@@ -10,6 +10,8 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
+import trio
+
 from ryze.errors import InvalidEvent
 from ryze.events import Event, decode_event
 from ryze.gateway import disconnects
@@ -60,8 +62,11 @@ class Publisher(Connection):
     async def _digest(self) -> None:
         """Publish what has come in; a cancelled publisher has published a first part of it."""
         while self._events:
-            await self._hub.wait_for_room(self._instance.id)
-            self._hub.publish(self._instance.id, self._events.popleft())
+            if not self._hub.publish_now(self._instance.id, self._events):
+                await self._hub.publish_when_ready(self._instance.id, self._events[0])
+                self._events.popleft()
+            elif self._events:
+                await trio.lowlevel.checkpoint()
 
     def _feed(self, data: bytes) -> None:
         try:

@@ -8,9 +8,11 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 from wsproto.events import CloseConnection, Ping, Pong
 
+from ryze.events import Event
 from ryze.gateway import GatewayLimits, Hub
 from ryze.gateway.disconnects import INSTANCE_DELETED, RESTARTING
 from ryze.gateway.publisher import Publisher
+from ryze.store import WebsocketConfig
 from tests.fakes import FakeTransport, client_frame, make_instance, server_frames
 from tests.gateway.harness import HEAD, NOBODY, Peer, open_gateway, upgrade
 
@@ -72,15 +74,53 @@ async def test_every_frame_is_published_in_order(
 async def test_more_than_a_batch_waits_for_room(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
+    """What somebody else has published waits for the flush: it is not overtaken."""
     hub = Hub("http://ryze.test")
     listener = await open_listener(nursery, hub)
     _, peer = await open_publisher(nursery, hub)
+    hub.publish(make_instance().id, Event("call.update", b'{"n":-1}'))
     peer.transport.feed(b"".join(event(n) for n in range(5000)))
     await wait_all_tasks_blocked()
     assert hub.statistics().waiting == 64
     assert len(peer.transport._inbound) > 100_000
     nursery.start_soon(hub.run)
-    assert await numbers(listener) == list(range(5000))
+    assert await numbers(listener) == list(range(-1, 5000))
+
+
+async def test_a_lone_publisher_does_not_wait_for_the_flush(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    hub = Hub("http://ryze.test")
+    listener = await open_listener(nursery, hub)
+    _, peer = await open_publisher(nursery, hub)
+    peer.transport.feed(b"".join(event(n) for n in range(500)))
+    assert await numbers(listener) == list(range(500))
+
+
+async def test_many_clients_are_left_to_the_flush(
+    hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    listeners = [await open_listener(nursery, hub) for _ in range(257)]
+    _, peer = await open_publisher(nursery, hub)
+    peer.transport.feed(b"".join(event(n) for n in range(3)))
+    for listener in listeners:
+        assert await numbers(listener) == [0, 1, 2]
+
+
+async def test_a_heavy_event_loses_its_media_without_holding_up_the_others(
+    hub: Hub, nursery: trio.Nursery
+) -> None:
+    """In a thread, on the real clock; the order stays."""
+    listener = await open_listener(nursery, hub)
+    hub.configure(make_instance().id, WebsocketConfig(True, media_base64=False))
+    _, peer = await open_publisher(nursery, hub)
+    heavy = b'{"event":"call.update","data":{"n":1,"media":{"base64":"%b"}}}' % (b"A" * 65536)
+    peer.transport.feed(event(0) + client_frame(TEXT, heavy) + event(2))
+    received: list[int] = []
+    while len(received) < 3:
+        received += await numbers(listener)
+    assert received == [0, 1, 2]
+    assert b"base64" not in listener.wire
 
 
 async def test_a_bad_frame_ends_it_with_the_number_and_the_fault(

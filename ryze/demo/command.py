@@ -1,0 +1,60 @@
+"""The demo as a command: on this terminal, until its end or a signal."""
+
+import io
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable
+
+import trio
+from rich.console import Console
+
+from ryze.client.groups import without_groups
+from ryze.demo.board import Board
+from ryze.demo.course import demo
+from ryze.demo.stage import Plan
+from ryze.log import configure_logging
+
+__all__ = ["run"]
+
+
+def run(seconds: float) -> None:
+    """Run the demo on this terminal until its end, Ctrl-C, or SIGTERM.
+
+    Raises:
+        RyzeError: it cannot start; the message says why.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # People write in all scripts; a terminal that cannot show one shows a question mark.
+        sys.stdout.reconfigure(errors="replace")
+    board = Board(seconds)
+    configure_logging("warning", "console", _Lines(board.note))
+    with without_groups():
+        trio.run(_run_until_signal, Plan.of(seconds), board, Console(highlight=False))
+
+
+class _Lines(io.StringIO):
+    """A file of which every line is passed on."""
+
+    def __init__(self, take: Callable[[str], None]) -> None:
+        super().__init__()
+        self._take = take
+
+    def write(self, text: str) -> int:
+        for line in filter(None, text.splitlines()):
+            self._take(line)
+        return len(text)
+
+
+async def _run_until_signal(plan: Plan, board: Board, console: Console) -> None:
+    stop = trio.Event()
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_watch_signals, signals, stop)
+            await demo(plan, board, console, stop)
+            nursery.cancel_scope.cancel()
+
+
+async def _watch_signals(signals: AsyncIterator[int], stop: trio.Event) -> None:
+    # What is left to do then takes a moment; who insists has to wait for it as well.
+    async for _ in signals:
+        stop.set()

@@ -1,0 +1,101 @@
+"""Where it plays: the plan, a server of its own, and what every actor needs."""
+
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import trio
+
+from ryze import app, client
+from ryze.demo.board import Board
+from ryze.gateway import Hub
+from ryze.settings import Settings
+
+__all__ = ["Instance", "Plan", "RunningServer", "Stage", "create_instance", "serving"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What happens when, and how much of it.
+
+    Args:
+        seconds: how long the demo takes.
+        rate: events a second of the busy phone; the other one has a tenth of it.
+        media_bytes: the size of a picture. The operating system buffers a few MB between server
+            and listener, which must be full before anything waits in the server's own queue.
+        nod_seconds: when the sleepy listener stops reading for the first time. It wakes up when
+            half of its queue is full, and catches up.
+        sleep_seconds: how long after that it stops reading for the second time. It sleeps on
+            until it has been dropped.
+        wake_seconds: from being dropped to noticing it; less than the close grace.
+        return_seconds: from noticing it to coming back.
+    """
+
+    seconds: float = 60.0
+    rate: float = 80.0
+    media_bytes: int = 20_000
+    nod_seconds: float = 6.0
+    sleep_seconds: float = 12.0
+    wake_seconds: float = 1.0
+    return_seconds: float = 2.0
+
+    @classmethod
+    def of(cls, seconds: float) -> "Plan":
+        """The usual plan; a short demo has less time between its events."""
+        haste = min(1.0, seconds / cls.seconds)
+        return cls(seconds, nod_seconds=6 * haste, sleep_seconds=12 * haste)
+
+
+@dataclass(frozen=True)
+class RunningServer:
+    url: str
+    token: str
+    hub: Hub
+
+
+@dataclass(frozen=True)
+class Instance:
+    name: str
+    token: str
+
+
+@asynccontextmanager
+async def serving(directory: Path) -> AsyncIterator[RunningServer]:
+    """A server while inside; then it sees everybody off and ends."""
+    settings = Settings(
+        port=0,
+        data_dir=directory,
+        # Short, so that it can be shown; good for a minute, on this machine.
+        account_token=f"demo-{secrets.token_hex(6)}",
+        close_grace_seconds=5,
+        drain_seconds=2,
+    )
+    stop = trio.Event()
+    hubs: list[Hub] = []
+    serve = partial(app.serve, settings, stop, announce=lambda _line: None, on_hub=hubs.append)
+    async with trio.open_nursery() as nursery:
+        started: Settings = await nursery.start(serve)
+        yield RunningServer(started.base_url, started.account_token, hubs[0])
+        stop.set()
+
+
+async def create_instance(server: RunningServer, name: str, **how: Any) -> Instance:
+    body = msgspec.json.encode({"name": name, "websocketEnabled": True, **how})
+    path = ("api", "instance", "new")
+    ask = partial(client.request, "POST", server.url, path, token=server.token, body=body)
+    answer = await trio.to_thread.run_sync(ask)
+    return Instance(name, answer["instance"]["token"])
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What every actor needs."""
+
+    plan: Plan
+    server: RunningServer
+    board: Board

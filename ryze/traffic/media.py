@@ -1,0 +1,47 @@
+"""Pictures and voice notes: noise in the right wrapping, which does not compress."""
+
+import base64
+import struct
+import zlib
+from random import Random
+
+__all__ = ["Media"]
+
+
+class Media:
+    """A few of each, made once: a picture of each message would be most of the work.
+
+    Args:
+        random: the dice.
+        size: about the bytes of a picture, before base64; a voice note has half of them.
+    """
+
+    def __init__(self, random: Random, size: int) -> None:
+        self._random = random
+        self._pictures = [_base64(_png(random, size)) for _ in range(6)]
+        self._voices = [_base64(b"OggS" + random.randbytes(size // 2)) for _ in range(4)]
+
+    def picture(self) -> str:
+        """A PNG in base64."""
+        return self._random.choice(self._pictures)
+
+    def voice(self) -> str:
+        """What stands for a voice note, in base64."""
+        return self._random.choice(self._voices)
+
+
+def _png(random: Random, size: int) -> bytes:
+    """A picture of noise, which does not compress, of about so many bytes."""
+    side = max(1, int((size / 3) ** 0.5))
+    rows = b"".join(b"\0" + random.randbytes(3 * side) for _ in range(side))
+    header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows, 0)), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(_png_chunk(*chunk) for chunk in chunks)
+
+
+def _png_chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode()
