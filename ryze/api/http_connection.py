@@ -16,10 +16,9 @@ import logging
 import re
 import sys
 from contextlib import suppress
-from dataclasses import dataclass
 from http import HTTPStatus
 from math import inf
-from typing import cast
+from typing import NamedTuple, cast
 
 import h11
 import trio
@@ -56,8 +55,7 @@ _AUTHORITY = re.compile(rb"\A[a-z][a-z0-9+.-]*://[^/?]*", re.I)
 _BROKEN = (trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError)
 
 
-@dataclass(frozen=True)
-class Upgrade(Exception):
+class Upgrade(NamedTuple):
     """The peer asks for a WebSocket.
 
     Args:
@@ -67,6 +65,12 @@ class Upgrade(Exception):
 
     request: h11.Request
     trailing: bytes
+
+
+class _UpgradeRequested(Exception):
+    def __init__(self, upgrade: Upgrade) -> None:
+        super().__init__(upgrade)
+        self.upgrade = upgrade
 
 
 class HttpServer:
@@ -202,8 +206,8 @@ class HttpConnection(TCPServer):
                 try:
                     with trio.CancelScope() as self._handling:
                         await self.protocol.handle(RawData(data))
-                except Upgrade as upgrade:
-                    self._upgrade = upgrade
+                except _UpgradeRequested as requested:
+                    self._upgrade = requested.upgrade
                     return
             data = await self._receive()
 
@@ -265,7 +269,7 @@ class _Protocol(H11Protocol):
     async def _check_protocol(self, event: h11.Request) -> None:
         """Hypercorn looks here for HTTP/2; we look for WebSockets."""
         if is_for_gateway(event):
-            raise Upgrade(event, bytes(self.connection.trailing_data[0]))
+            raise _UpgradeRequested(Upgrade(event, bytes(self.connection.trailing_data[0])))
 
     async def _create_stream(self, request: h11.Request) -> None:
         """Everything here is plain HTTP, and has a path.

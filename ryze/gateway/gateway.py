@@ -99,7 +99,7 @@ class Gateway:
         self._admit = admit
         self._limits = limits
         self._compression = compression
-        # Every open WebSocket, from its 101 until its socket is closed; serve() changes it.
+        # Every open WebSocket, from its 101 until its socket is closed; live() changes it.
         self._connections: set[Connection] = set()
         # Numbers for the log.
         self._ids = itertools.count(1)
@@ -228,7 +228,7 @@ class Gateway:
         if self._draining:
             raise ApiError(503, "Server is shutting down", admission.headers)
         limits = self._limits
-        of_instance = self._hub.clients(admission.instance.id)
+        of_instance = self._hub.connection_count(admission.instance.id)
         if (
             0 < limits.connections <= len(self._connections)
             or 0 < limits.connections_per_instance <= of_instance

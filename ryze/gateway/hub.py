@@ -206,10 +206,11 @@ class Hub:
         """Is anybody there to receive an event of this instance?"""
         return instance_id in self._channels
 
-    def clients(self, instance_id: int) -> int:
-        """How many connections would receive an event of this instance."""
+    def connection_count(self, instance_id: int) -> int:
+        """How many connections this instance has, publishers included."""
         channel = self._channels.get(instance_id)
-        return len(channel.outboxes) if channel else 0
+        subscribers = len(channel.outboxes) if channel else 0
+        return subscribers + len(self._publishers.get(instance_id, ()))
 
     def outboxes(self) -> list[Outbox]:
         """Everybody who is connected."""
@@ -353,8 +354,9 @@ class Hub:
 
     def _hand_out(self, channel: _Channel, batch: Batch, outboxes: list[Outbox]) -> None:
         for outbox in outboxes:
+            frames = batch.deflated if outbox.compressed else batch.plain
             try:
-                if outbox.offer(batch.deflated if outbox.compressed else batch.plain):
+                if outbox.offer(frames):
                     batch.clients += 1
                     continue
             except Exception:

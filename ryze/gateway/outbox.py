@@ -172,13 +172,15 @@ class Outbox:
             return
         self.disconnect = disconnect
         self._ping = self._pong = None
-        if not disconnect.drains:
-            self._discard()
-        if disconnect.code is not None:
-            frame = close_frame(disconnect)
-            if not self._send_control(frame):
-                self._farewell = frame
-        self._on_close()
+        try:
+            if not disconnect.drains:
+                self._discard()
+            if disconnect.code is not None:
+                frame = close_frame(disconnect)
+                if not self._send_control(frame):
+                    self._farewell = frame
+        finally:
+            self._on_close()
 
     def close_abruptly(self) -> None:
         """After a bug: a close frame if that is possible without waiting, and no more.
@@ -186,10 +188,10 @@ class Outbox:
         Never raises: the bug may show again, and must not end the caller as well.
         """
         if self.disconnect is None:
-            half_way_out = self._half_way_out()
-            self.close(GONE)
-            if not half_way_out:
-                with suppress(Exception):
+            with suppress(Exception):
+                half_way_out = self._half_way_out()
+                self.close(GONE)
+                if not half_way_out:
                     self._send_nowait(close_frame(INTERNAL_ERROR))
 
     async def write(self) -> None:

@@ -483,7 +483,7 @@ async def test_a_bug_in_the_writer_ends_that_connection_only(
     # The 101 was half-way out: nothing may follow.
     assert peer.transport.aborted
     assert len(peer.transport.taken) == 4
-    assert hub.clients(1) == 1
+    assert hub.connection_count(1) == 1
     assert len(await witness.texts()) == 1
 
 

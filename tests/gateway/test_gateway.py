@@ -13,9 +13,9 @@ from wsproto.extensions import PerMessageDeflate
 
 from ryze.errors import ApiError
 from ryze.events import Event
-from ryze.gateway import Admission, Gateway, GatewayLimits, Hub
+from ryze.gateway import Admission, Gateway, GatewayLimits, Hub, Outbox, OutboxLimits
 from ryze.gateway.handshake import refusal_response
-from tests.fakes import FakeTransport, PieceTransport, server_frames
+from tests.fakes import FakeTransport, PieceTransport, make_instance, server_frames
 from tests.gateway.harness import NOBODY, Peer, open_gateway, upgrade
 
 EVENT = Event("call.update", b'{"id":1}')
@@ -204,6 +204,18 @@ async def test_the_cap_of_an_instance(
     assert second.head.startswith(b"HTTP/1.1 503 ")
     first.send(CloseConnection(1000))
     await first.ended.wait()
+    assert (await connect(nursery, gateway)).head.startswith(b"HTTP/1.1 101 ")
+
+
+async def test_publishers_count_against_the_cap_of_their_instance(
+    hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    gateway = open_gateway(hub, GatewayLimits(connections_per_instance=1))
+    publisher = Outbox(
+        FakeTransport(), OutboxLimits(), start_writer=lambda: None, on_close=lambda: None
+    )
+    with hub.publishing(make_instance(), publisher):
+        assert (await connect(nursery, gateway)).head.startswith(b"HTTP/1.1 503 ")
     assert (await connect(nursery, gateway)).head.startswith(b"HTTP/1.1 101 ")
 
 

@@ -478,7 +478,7 @@ async def test_a_crash_in_one_outbox_ends_that_client_only(
             stack.enter_context(hub.subscribed(make_instance(), client.outbox))
         assert await hub.publish_all(1, [number(1)]) == 2
         assert await hub.publish_all(1, [number(2)]) == 2
-        assert hub.clients(1) == 2
+        assert hub.connection_count(1) == 2
     assert numbers(first) == numbers(last) == [1, 2]
     assert broken.outbox.disconnect is GONE
     assert [(log["event"], log["log_level"]) for log in logs] == [("offer failed", "error")]
@@ -506,8 +506,9 @@ async def test_disconnect_ends_every_connection_of_one_instance(
         for client in (one, two, publisher):
             assert client.outbox.disconnect is INSTANCE_DELETED
         assert hub.outboxes() == [other.outbox]
-        assert hub.clients(1) == 0
-        assert hub.clients(2) == 1
+        # The publisher is still on its way out.
+        assert hub.connection_count(1) == 1
+        assert hub.connection_count(2) == 1
         await wait_all_tasks_blocked()
         assert server_frames(one.transport.taken)[0][0].close_code == 4504
     assert hub.statistics() == NOBODY
@@ -633,7 +634,7 @@ class World:
         assert set(self.hub.outboxes()) == {client.outbox for client, _ in connected}
         for instance in (1, 2):
             count = sum(model.instance == instance for _, model in connected)
-            assert self.hub.clients(instance) == count
+            assert self.hub.connection_count(instance) == count
             assert self.hub.has_clients(instance) == (count > 0)
         for client, model in connected:
             assert numbers(client) == model.arrived

@@ -143,7 +143,7 @@ async def test_a_bad_frame_ends_it_with_the_number_and_the_fault(
         assert fault in (close.reason or "")
         peer.transport.feed(event(5))
         await peer.ended.wait()
-    assert hub.clients(1) == 1
+    assert hub.connection_count(1) == 1
 
 
 @pytest.mark.parametrize(
@@ -230,5 +230,6 @@ async def test_a_publisher_is_admitted_by_the_gateway_and_has_no_compression(
     await wait_all_tasks_blocked()
     assert b" 101 " in peer.head
     assert b"permessage-deflate" not in peer.head
-    assert hub.clients(1) == 0
+    assert hub.statistics() == NOBODY
+    assert hub.connection_count(1) == 1
     assert gateway.connections == 1
