@@ -66,6 +66,8 @@ def assert_failed(result: Result, code: int, *words: str) -> None:
         "key rotate",
         "listen",
         "publish",
+        "simulate",
+        "demo",
     ],
 )
 @pytest.mark.parametrize("flag", ["-h", "--help"])

@@ -38,6 +38,7 @@ class Row:
         pending: what waits for it in the server.
         state: what it does, in a word or two.
         style: the colour of that.
+        ended: why it has been dropped, if it has.
     """
 
     name: str
@@ -46,10 +47,7 @@ class Row:
     pending: int = 0
     state: str = "connecting"
     style: str = ""
-
-
-def _received(row: Row) -> int:
-    return row.meter.count
+    ended: str = ""
 
 
 class Board:
@@ -135,19 +133,25 @@ class Board:
         return f"{clock(self.elapsed)}  published {self.published.count:,} ({rate:.0f}/s): {rows}"
 
     def summary(self) -> str:
-        """What it has been, in a line or two."""
-        return (
-            f"{self.published.count:,} events published and {self.delivered:,} frames delivered in "
-            f"{self.elapsed:.0f} s.{self._missed()}\n"
-            "The server is gone, and its temporary directory with it."
+        """What it has been: a line in all, one for each listener, and what is left of it."""
+        return "\n".join(
+            [
+                f"{self.published.count:,} events published and {self.delivered:,} frames "
+                f"delivered in {self.elapsed:.0f} s:",
+                *(self._account(row) for row in self.rows),
+                "The server is gone, and its temporary directory with it.",
+            ]
         )
 
-    def _missed(self) -> str:
-        """Who has got less than the others of its instance."""
-        most = {row.instance: row.meter.count for row in sorted(self.rows, key=_received)}
-        less = [(row.name, most[row.instance] - row.meter.count) for row in self.rows]
-        missed = [f"{name} {count:,}" for name, count in less if count]
-        return f" Missed: {', '.join(missed)}." if missed else ""
+    def _account(self, row: Row) -> str:
+        """What a listener has got, and what others of its instance have got besides."""
+        most = max(each.meter.count for each in self.rows if each.instance == row.instance)
+        missed = most - row.meter.count
+        return (
+            f"  {row.name:8} {row.meter.count:6,} of {row.instance}"
+            + f", {missed:,} missed" * bool(missed)
+            + f" (dropped: {row.ended})" * bool(row.ended)
+        )
 
     def _headline(self) -> Rule:
         rate = self.published.rate(self.elapsed)
@@ -214,4 +218,5 @@ def _bar(pending: int) -> Text:
 
 
 def clock(seconds: float) -> str:
+    """A time as people write it."""
     return f"{int(seconds) // 60}:{int(seconds) % 60:02}"

@@ -78,6 +78,7 @@ async def _play(
         for listener in listeners:
             await nursery.start(listener.run)
         board.note(f"{len(listeners)} listeners are connected, 2 phones are switched on")
+        board.note("helpdesk gets two of the six types of events, the others get all")
         nursery.start_soon(show, board, console, len(above))
         async with trio.open_nursery() as phones:
             phones.start_soon(run_phone, stage, shop, plan.rate, 1, arrivals)

@@ -14,6 +14,9 @@ __all__ = ["Listener"]
 
 # Between two looks of the sleepy listener: soon enough to wake up before 256 are pending.
 _DOZE_SECONDS = 0.01
+# What may be sent to the sleepy listener before it reads. Left to itself it may grow to tens
+# of MB, and the demo would be over before anything waits in the server.
+_SLEEPY_WINDOW_BYTES = 128 * 1024
 
 
 class Listener:
@@ -59,9 +62,12 @@ class Listener:
         server = self._stage.server
         others = set(server.hub.outboxes())
         path = ("ws", self._instance.name)
-        async with open_connection(server.url, path, self._instance.token) as connection:
+        window = _SLEEPY_WINDOW_BYTES if self._is_sleepy else None
+        async with open_connection(
+            server.url, path, self._instance.token, window_bytes=window
+        ) as connection:
             if self.outbox is not None:
-                self._note("comes back, and reads faster", "green")
+                self._note("comes back, and reads on: what it missed is gone", "green")
             self.outbox = next(each for each in server.hub.outboxes() if each not in others)
             self._is("listening", "green")
             task_status.started()
@@ -98,11 +104,14 @@ class Listener:
         """Read nothing until the server has had enough, and a moment longer."""
         self._is_sleepy = False
         self._is("not reading", "yellow")
-        self._note("falls asleep", "yellow")
+        self._note("falls asleep, and reads nothing from now on", "yellow")
         while outbox.disconnect is None:  # noqa: ASYNC110 - it tells its connection only
             await trio.sleep(_DOZE_SECONDS)
+        self.row.ended = f"{outbox.disconnect.code} {outbox.disconnect.reason}"
         self._is(f"dropped ({outbox.disconnect.code})", "bold red")
-        self._note(f"is dropped: {outbox.disconnect.reason}, {LIMIT} pending", "bold red")
+        self._note(
+            f"is dropped by the event after {LIMIT} pending ones; nobody else notices", "bold red"
+        )
         await trio.sleep(self._stage.plan.wake_seconds)
 
     def _is(self, state: str, style: str) -> None:

@@ -36,11 +36,14 @@ class Arrivals:
         return left >= 0
 
 
-async def run_phone(stage: Stage, instance: Instance, rate: float, seed: int) -> None:
+async def run_phone(
+    stage: Stage, instance: Instance, rate: float, seed: int, arrivals: Arrivals | None = None
+) -> None:
+    """Publish to an instance until cancelled; the `arrivals` are told what to expect."""
     traffic = Traffic(Random(seed), datetime.now(UTC), media_bytes=stage.plan.media_bytes)
     events = traffic.events()
-    if instance.name == "shop":
-        events = stage.arrivals.expect(events)
+    if arrivals is not None:
+        events = arrivals.expect(events)
     await publish_events(
         stage.server.url,
         instance.name,

@@ -26,8 +26,8 @@ class Plan:
     Args:
         seconds: how long the demo takes.
         rate: events a second of the busy phone; the other one has a tenth of it.
-        media_bytes: the size of a picture. The operating system buffers a few MB between server
-            and listener, which must be full before anything waits in the server's own queue.
+        media_bytes: the size of a picture. The operating system buffers some of them between
+            server and listener; it must be full before anything waits in the server's own queue.
         nod_seconds: when the sleepy listener stops reading for the first time. It wakes up when
             half of its queue is full, and catches up.
         sleep_seconds: how long after that it stops reading for the second time. It sleeps on
@@ -53,6 +53,8 @@ class Plan:
 
 @dataclass(frozen=True)
 class RunningServer:
+    """A server that is up: where, with which TokenAccount, and its hub."""
+
     url: str
     token: str
     hub: Hub
@@ -60,6 +62,8 @@ class RunningServer:
 
 @dataclass(frozen=True)
 class Instance:
+    """An instance that has been created, and its own token."""
+
     name: str
     token: str
 
@@ -85,6 +89,7 @@ async def serving(directory: Path) -> AsyncIterator[RunningServer]:
 
 
 async def create_instance(server: RunningServer, name: str, **how: Any) -> Instance:
+    """Create an instance over HTTP; its WebSocket is on."""
     body = msgspec.json.encode({"name": name, "websocketEnabled": True, **how})
     path = ("api", "instance", "new")
     ask = partial(client.request, "POST", server.url, path, token=server.token, body=body)

@@ -1,0 +1,51 @@
+"""``ryze demo`` as a command: it ends by itself or by a signal."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+import ryze.demo
+from ryze.cli import cli
+from ryze.demo.command import _Lines
+
+
+def test_warnings_of_the_server_stand_on_the_board() -> None:
+    noted: list[str] = []
+    _Lines(noted.append).write("one\ntwo\n")
+    assert noted == ["one", "two"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_it_well(tmp_path: Path, number: signal.Signals) -> None:
+    command = [sys.executable, "-W", "error", "-m", "ryze", "demo"]
+    variables = {**os.environ, "TMPDIR": str(tmp_path)}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=variables, text=True
+    ) as started:
+        assert started.stdout is not None
+        assert started.stderr is not None
+        try:
+            for line in started.stdout:
+                if "switched on" in line:
+                    started.send_signal(number)
+                    break
+            assert "The server is gone" in started.stdout.read()
+            assert started.wait(30) == 0
+            assert started.stderr.read() == ""
+        finally:
+            started.kill()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_command_takes_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    times: list[float] = []
+    monkeypatch.setattr(ryze.demo, "run", times.append)
+    assert CliRunner().invoke(cli, ["demo"]).exit_code == 0
+    assert CliRunner().invoke(cli, ["demo", "--seconds", "2.5"]).exit_code == 0
+    assert CliRunner().invoke(cli, ["demo", "--seconds", "0"]).exit_code == 2
+    assert times == [60.0, 2.5]

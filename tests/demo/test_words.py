@@ -1,0 +1,55 @@
+"""Every event has its words, whatever a guest has put into it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ryze.demo import describe
+from ryze.events import EVENT_TYPES, Event, decode_event
+
+FIXTURES = Path(__file__).parent.parent / "fixtures" / "events"
+
+
+@pytest.mark.parametrize(
+    ("fixture", "words"),
+    [
+        ("call.update", "offer from 5511999990001"),
+        ("group.flow", "Família 👨‍👩‍👧‍👦: João Silva promoted"),
+        ("instance.state", "qr_ready"),
+        ("label.update", "edit Pago"),
+        ("message.status", "2 messages read"),
+        ("message.exchange.catalog.edit", "João Silva: [edit] corrigido"),
+        (
+            "message.exchange.catalog.group",
+            "João Silva in Família 👨‍👩‍👧‍👦: مرحبا بالجميع — שלום — 皆さん",
+        ),
+        ("message.exchange.catalog.image", "João Silva: [image] foto"),
+        ("message.exchange.catalog.location", "João Silva: [location] São Paulo"),
+        ("message.exchange.catalog.revoke", "to João Silva: [revoke] "),
+        ("message.exchange.catalog.text", "João Silva: Olá! Tudo bem? 😀"),
+        ("message.exchange.live.button", "João Silva: [button] order:confirm:8841"),
+        ("message.exchange.live.status", "João Silva in Status: story"),
+        ("message.exchange.live.text", "João Silva: oi"),
+        ("message.exchange.live.voice", "João Silva: [audio] "),
+    ],
+)
+def test_events_are_told_in_words(fixture: str, words: str) -> None:
+    assert describe(decode_event((FIXTURES / f"{fixture}.json").read_bytes())) == words
+
+
+names = st.sampled_from(
+    ["message", "chat", "sender", "participants", "type", "from", "content", "media", "messageIds"]
+)
+values = st.recursive(
+    st.none() | st.integers() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(names, inner, max_size=4),
+)
+
+
+@given(st.sampled_from(EVENT_TYPES), st.dictionaries(names, values))
+def test_whatever_guests_publish_is_told_somehow(name: Any, data: dict[str, Any]) -> None:
+    assert isinstance(describe(Event(name, json.dumps(data).encode())), str)

@@ -1,0 +1,23 @@
+"""``ryze demo`` without a terminal: what the README promises, told in lines."""
+
+import subprocess
+from pathlib import Path
+
+from .harness import CAP, RYZE, environ
+
+
+def test_the_sleepy_listener_is_dropped(tmp_path: Path) -> None:
+    # The drop comes after some 13 of the 20 seconds: what may wait below the server is bounded.
+    done = subprocess.run(
+        [RYZE, "demo", "--seconds", "20"],
+        env=environ(TMPDIR=str(tmp_path)),
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        timeout=CAP,
+    )
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+    assert "  sleepy is dropped by the event after 256 pending ones" in done.stdout
+    assert "missed (dropped: 4008 slow consumer)\n" in done.stdout
+    assert "\x1b" not in done.stdout
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,50 @@
+"""Phones do all that real ones do, soon, and the same for the same seed."""
+
+import json
+
+from hypothesis import given
+
+from ryze.events import EVENT_TYPES, decode_event
+
+from .harness import exchanges, few, is_live, kind, seeds, traffic
+
+
+@few
+@given(seeds)
+def test_every_event_is_one(seed: int) -> None:
+    for event in traffic(seed):
+        decoded = decode_event(event.encode())
+        assert decoded.type == event.event_name
+        assert json.loads(decoded.data) == event.data
+
+
+@few
+@given(seeds)
+def test_all_types_in_all_shapes_come_soon(seed: int) -> None:
+    events = traffic(seed, 400)
+    assert {event.event_name for event in events} == set(EVENT_TYPES)
+    assert {is_live(event) for event in exchanges(events)} == {True, False}
+    kinds = {kind(event) for event in exchanges(traffic(seed, 3000))}
+    assert kinds == {
+        "text",
+        "image",
+        "audio",
+        "location",
+        "buttons_response",
+        "message_edit",
+        "message_revoke",
+    }
+
+
+@few
+@given(seeds)
+def test_the_same_seed_gives_the_same_events(seed: int) -> None:
+    assert traffic(seed, 200) == traffic(seed, 200)
+    assert traffic(seed, 200) != traffic(seed + 1, 200)
+
+
+def test_more_phones_do_more() -> None:
+    def seconds(phones: int) -> float:
+        return sum(event.after_seconds for event in traffic(7, 1000, phones=phones))
+
+    assert seconds(4) < seconds(1) / 2
