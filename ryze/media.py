@@ -12,79 +12,117 @@ is a byte of its own, and does not recurse into what it skips, however deep that
 import json
 import re
 from collections.abc import Iterator
+from functools import cache
 from typing import NamedTuple
 
-__all__ = ["without_base64"]
+__all__ = ["may_have_base64", "without_base64"]
 
 _PATHS = (("message", "media", "base64"), ("media", "base64"))
 
-_whitespace = re.compile(rb"[ \t\n\r]*")
-# Possessive: a string that could be tried again would be remembered escape by escape.
-_string = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"')
-_scalar = re.compile(rb"[^,\]}\s]+")
-_nesting = re.compile(_string.pattern + rb"|[\[{]|[\]}]")
+_WS = rb"[ \t\n\r]*+"
+# Possessive everywhere: a string that could be tried again would be remembered piece by piece.
+_STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
+_SCALAR = rb'[^,\]}\[{"\s]++'
+# A container without another one inside is passed over in one go.
+_FLAT = rb"\[(?:[^\"\[\]{}]++|" + _STRING + rb")*+\]|\{(?:[^\"\[\]{}]++|" + _STRING + rb")*+\}"
+
+_whitespace = re.compile(_WS)
+_string = re.compile(_STRING)
+_scalar = re.compile(_SCALAR)
+_flat = re.compile(_FLAT)
+_nesting = re.compile(
+    rb"(?:[^\"\[\]{}]++|" + _STRING + rb"|" + _FLAT + rb")++"
+    rb"|(?P<opening>[\[{])|(?P<closing>[\]}])"
+)
 
 
 def without_base64(data: bytes) -> bytes:
     """The JSON object ``data`` without its ``media.base64``, at both places where it can stand."""
-    # An escape can hide the name: "b\u0061se64" is the same key.
-    if b"base64" not in data and b"\\u" not in data:
+    if not may_have_base64(data):
         return data
     cuts = sorted(cut for path in _PATHS for cut in _cuts(data, 0, path))
     return _without(data, cuts) if cuts else data
 
 
+def may_have_base64(data: bytes) -> bool:
+    """A quick look that spares most events the scan."""
+    # An escape can hide the name: "b\u0061se64" is the same key.
+    return b"base64" in data or b"\\u" in data
+
+
 class _Member(NamedTuple):
-    key: str
-    # The member is data[start:end], its value data[value:end].
+    """A member of an object; all are positions in the text."""
+
     start: int
     value: int
     end: int
+    # The end of the last one before it that stays; None if there is none.
+    kept_end: int | None
+    # Where the next member begins; None for the last one.
+    next: int | None
 
 
 def _cuts(data: bytes, start: int, path: tuple[str, ...]) -> Iterator[tuple[int, int]]:
     """The spans to remove so that no member at `path` is left in the object at `start`."""
-    members = list(_members(data, start))
-    if len(path) == 1:
-        yield from _cuts_here(members, path[0])
-        return
-    for member in members:
-        if member.key == path[0] and data[member.value : member.value + 1] == b"{":
-            yield from _cuts(data, member.value, path[1:])
-
-
-def _cuts_here(members: list[_Member], key: str) -> Iterator[tuple[int, int]]:
-    """Each member named `key` goes with the comma behind it; the last, with the one before."""
-    kept_end = None
-    for index, member in enumerate(members):
-        if member.key != key:
-            kept_end = member.end
-        elif index + 1 < len(members):
-            yield member.start, members[index + 1].start
+    for member in _named(data, start, path[0]):
+        if len(path) > 1:
+            if data[member.value : member.value + 1] == b"{":
+                yield from _cuts(data, member.value, path[1:])
+        elif member.next is not None:
+            # It goes with the comma behind it; the last one with the comma before it.
+            yield member.start, member.next
         else:
-            yield member.start if kept_end is None else kept_end, member.end
+            yield member.start if member.kept_end is None else member.kept_end, member.end
 
 
-def _members(data: bytes, start: int) -> Iterator[_Member]:
-    """The members of the object that begins at `start`."""
+def _named(data: bytes, start: int, name: str) -> Iterator[_Member]:
+    """The members called `name` of the object that begins at `start`, duplicates too."""
+    others = _others(name)
+    kept_end = None
     position = _end(_whitespace, data, start + 1)
     while data[position : position + 1] != b"}":
+        if (run := _end(others, data, position)) > position:
+            kept_end, position = _end_before_comma(data, run), run
+            continue
         key_end = _end(_string, data, position)
         value = _end(_whitespace, data, _end(_whitespace, data, key_end) + 1)
         end = _end_of_value(data, value)
-        yield _Member(json.loads(data[position:key_end]), position, value, end)
-        position = _end(_whitespace, data, end)
-        if data[position : position + 1] == b",":
+        begin, position = position, _end(_whitespace, data, end)
+        comma = data[position : position + 1] == b","
+        if comma:
             position = _end(_whitespace, data, position + 1)
+        if json.loads(data[begin:key_end]) == name:
+            yield _Member(begin, value, end, kept_end, position if comma else None)
+        else:
+            kept_end = end
+
+
+@cache
+def _others(name: str) -> re.Pattern[bytes]:
+    """Members with another name, a plain value and a comma behind it, as many as there are.
+
+    Passing over them in one go is what bounds the time for an object of a million members.
+    """
+    key = rb'"(?!' + name.encode() + rb'")[^"\\]*+"'
+    value = rb"(?:" + _STRING + rb"|" + _SCALAR + rb"|" + _FLAT + rb")"
+    return re.compile(rb"(?:" + key + _WS + rb":" + _WS + value + _WS + rb"," + _WS + rb")*+")
+
+
+def _end_before_comma(data: bytes, position: int) -> int:
+    """Where the member ends whose comma is the last thing before `position`."""
+    end = data.rindex(b",", 0, position)
+    while data[end - 1] in b" \t\n\r":
+        end -= 1
+    return end
 
 
 def _end_of_value(data: bytes, start: int) -> int:
-    if data[start] not in b'"[{':
-        return _end(_scalar, data, start)
+    for pattern in (_string, _scalar, _flat):
+        if match := pattern.match(data, start):
+            return match.end()
     depth = 0
     for token in _nesting.finditer(data, start):
-        first = data[token.start()]
-        depth += (first in b"[{") - (first in b"]}")
+        depth += (token.lastgroup == "opening") - (token.lastgroup == "closing")
         if depth == 0:
             return token.end()
     raise ValueError("not a JSON value")

@@ -45,8 +45,9 @@ Stream = trio.SocketStream | trio.SSLStream[trio.SocketStream]
 
 _RECEIVE_BYTES = 65536
 
-# An answer that came before the end of the request's body is lost if we close with bytes
-# unread, as that resets the connection. So those are read for so long.
+# How long a connection outlives one of its ends. An answer that came before the end of the
+# request's body is lost if we close with bytes unread, as that resets the connection: so those
+# are read for so long. A peer that has closed its end may still wait for its answer so long.
 _LINGER_SECONDS = 2
 
 # What stands before the path in a target of absolute form (RFC 9112, section 3.2.2).
@@ -162,8 +163,18 @@ class HttpConnection(TCPServer):
             )
             await self._read_data()
             if self._upgrade is None:
-                await self.protocol.handle(Closed())
+                await self._part(task_group)
         return self._upgrade
+
+    async def _part(self, task_group: TaskGroup) -> None:
+        """Nothing more comes from the peer; it may wait for an answer all the same.
+
+        Some peers close their end as soon as they have sent a whole request.
+        """
+        if self._h11.connection.their_state is h11.SEND_BODY:
+            await self.protocol.handle(Closed())
+        elif task_group._nursery is not None:
+            task_group._nursery.cancel_scope.deadline = trio.current_time() + _LINGER_SECONDS
 
     def finish_if_idle(self) -> None:
         """Close the connection if it is between two requests."""
@@ -277,6 +288,10 @@ class _Protocol(H11Protocol):
         Hypercorn serves an upgrade to WebSocket itself, on whatever path, unless it does not
         see it; and Quart fails on a target without a path.
         """
+        if _head_size(request) > self.config.h11_max_incomplete_size:
+            await self._send_error_response(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+            await self.send(Closed())
+            return
         path = _AUTHORITY.sub(b"", request.target)
         plain = h11.Request(
             method=request.method,
@@ -298,3 +313,9 @@ class _Protocol(H11Protocol):
         await self._send_h11_event(h11.Response(status_code=status_code, headers=headers))
         await self._send_h11_event(h11.Data(data=body))
         await self._send_h11_event(h11.EndOfMessage())
+
+
+def _head_size(request: h11.Request) -> int:
+    """The bytes of a request head: h11 itself looks only at one that is not all there."""
+    line = len(request.method) + len(request.target) + len(b"  HTTP/1.1\r\n\r\n")
+    return line + sum(len(name) + len(value) + len(b": \r\n") for name, value in request.headers)

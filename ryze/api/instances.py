@@ -1,5 +1,6 @@
 """Create, list and delete instances (contract, section 5)."""
 
+import re
 from typing import Annotated
 
 import msgspec
@@ -8,7 +9,7 @@ from quart import Blueprint, Response, request
 
 from ryze.api import auth
 from ryze.api.auth import Scope, access
-from ryze.api.responses import read_json, success
+from ryze.api.responses import INVALID_BODY, read_json, success
 from ryze.api.services import services
 from ryze.api.websocket_config import SetWebsocket, as_json
 from ryze.errors import AlreadyExists, ApiError
@@ -34,14 +35,14 @@ _STATUS = "disconnected"
 InstanceName = Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z0-9_-]{1,100}\Z")]
 
 # It must be possible to send it as a header.
-GivenToken = Annotated[str, msgspec.Meta(pattern=r"\A\s*[\x21-\x7e]{0,255}\s*\Z")]
+_sendable = re.compile(r"[\x21-\x7e]{0,255}")
 
 
 class NewInstance(msgspec.Struct, rename="camel"):
     """The body of a creation, without its blocks; null counts as absent."""
 
     name: InstanceName
-    token: GivenToken | None = None
+    token: str | None = None
     auto_reject_calls: bool | None = None
     call_reject_message: str | None = None
     ignore_group_messages: bool | None = None
@@ -76,10 +77,12 @@ async def new_instance() -> Response:
     """Create an instance of the account."""
     body = await read_json(NewInstance)
     websocket = await _websocket_block(body.name)
-    token = (body.token or "").strip() or new_token()
+    token = (body.token or "").strip()
+    if not _sendable.fullmatch(token):
+        raise ApiError(400, INVALID_BODY)
     try:
         instance = await services().registry.create_instance(
-            auth.account_id(), body.name, token, body.settings(), websocket
+            auth.account_id(), body.name, token or new_token(), body.settings(), websocket
         )
     except AlreadyExists as error:
         raise ApiError(409, _TAKEN[error.what]) from error

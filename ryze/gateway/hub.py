@@ -28,6 +28,7 @@ from ryze.events import Event, instance_data
 from ryze.gateway.disconnects import Disconnect
 from ryze.gateway.frames import Frames, deflated_text_frame, text_frame
 from ryze.gateway.outbox import Outbox
+from ryze.media import may_have_base64
 from ryze.store import DISABLED, Instance, WebsocketConfig
 
 __all__ = ["Batch", "Hub", "HubStatistics"]
@@ -40,8 +41,8 @@ _BATCH_BYTES = 1024 * 1024
 # Clients between two yields of a flush: about a millisecond of system calls.
 _CLIENTS_PER_SLICE = 256
 
-# From here on media is cut out in a thread: it takes up to a microsecond a byte.
-_HEAVY_BYTES = 64 * 1024
+# From here on media is cut out in a thread: it can take up to a microsecond a byte.
+_HEAVY_BYTES = 8 * 1024
 
 # Events between two yields of a publisher that never has to wait.
 _EVENTS_PER_SLICE = 256
@@ -128,7 +129,11 @@ class _Channel:
 
     def is_heavy(self, event: Event) -> bool:
         """Would encoding it take so long that others notice?"""
-        return not self.config.media_base64 and len(event.data) > _HEAVY_BYTES
+        return (
+            not self.config.media_base64
+            and len(event.data) > _HEAVY_BYTES
+            and may_have_base64(event.data)
+        )
 
     def encode(self, event: Event) -> bytes:
         return event.envelope(self.instance_data, media=self.config.media_base64)

@@ -308,4 +308,11 @@ def _store_errors(verb: str) -> Iterator[None]:
     try:
         yield
     except (*_FOREIGN, OSError) as error:
-        raise StoreError(f"cannot {verb} the database: {error}") from error
+        raise StoreError(f"cannot {verb} the database: {_first_cause(error)}") from error
+
+
+def _first_cause(error: BaseException) -> BaseException:
+    """What went wrong first: a full disk, say, and not that there was nothing to roll back."""
+    while isinstance(error.__context__, (*_FOREIGN, OSError)):
+        error = error.__context__
+    return error
