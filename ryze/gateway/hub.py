@@ -3,7 +3,9 @@
 Theory. Publishing only appends to the instance's batch; one task, the flush, hands batches
 out, once a scheduler tick: every event is encoded once, the frames of a batch are joined once,
 and each client gets them in one `Outbox.offer`. System calls are the whole cost of a fan-out,
-and this is how few of them there can be. Rules (ARCHITECTURE.md, "Hub"):
+and this is how few of them there can be. A publisher that is alone with its instance need not
+wait for that turn: `publish_now` hands out what it has read, when no flush is under way, nothing
+waits and the clients are few. Rules (ARCHITECTURE.md, "Hub"):
 
 - Everything but the flush and the waiting of publishers is plain functions: between two awaits
   the hub is consistent.
