@@ -44,3 +44,11 @@ def types(session: nox.Session) -> None:
     """Check the types."""
     session.install(".[types]")
     session.run("mypy")
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Measure: a short run that shows that all works; ``nox -s bench -- full`` is the long one."""
+    session.install("-e", ".[bench]")
+    how = ["--full"] if "full" in session.posargs else []
+    session.run("python", "-m", "bench", *how)

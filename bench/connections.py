@@ -11,21 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bench.harness import (
-    LoadGenerator,
-    Server,
-    Trouble,
-    available,
-    common_options,
-    load_generator,
-    options,
-    progress,
-    raise_file_limit,
-    running,
-    tell,
-)
+from bench.generator import LoadGenerator, load_generator
+from bench.machine import raise_file_limit
+from bench.notes import Trouble, progress, tell
+from bench.options import available, common_options, options
 from bench.peers import Peer
 from bench.report import bytes_text, median, save, save_plot, show
+from bench.servers import Server, running
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -82,6 +74,7 @@ def measure_one(peer: Peer, clients: int, port: int = 0) -> dict[str, float]:
         load.call("disconnect")
         return {
             "bytes_a_connection": (full - empty) / clients,
+            "memory_full": full,
             "connections_per_second": clients / came["seconds"],
             "back_seconds": back["seconds"],
             "back_failures": sum(back["failures"].values()),

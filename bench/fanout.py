@@ -13,17 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bench.harness import (
-    LoadGenerator,
-    Options,
-    Trouble,
-    available,
-    common_options,
-    options,
-    progress,
-    subscribed,
-    tell,
-)
+from bench.generator import LoadGenerator, open_all
+from bench.notes import Trouble, progress, tell
+from bench.options import Options, available, common_options, options
 from bench.peers import OURS, Peer
 from bench.report import median, percentile, ratio_text, save, save_plot, show
 
@@ -71,27 +63,14 @@ def measure(given: Options, clients: list[int], in_flight: list[int], event_byte
     with progress("fan-out", steps) as step:
         for n in clients:
             with ExitStack() as stack:
-                loads = _opened(stack, peers, n, event_bytes, given.port)
+                opened = open_all(stack, peers, n, event_bytes, given.port)
+                loads = {peer: load for peer, (_, load) in opened.items()}
                 for turn, w in product(range(given.rounds), in_flight):
                     # Whoever comes first in one round comes last in the next.
                     for peer in list(loads)[:: 1 if turn % 2 == 0 else -1]:
                         step(f"n={n}, w={w}, {peer.title}")
                         _measure_one(peer, loads, n, w, given.seconds, rows)
     return rows
-
-
-def _opened(
-    stack: ExitStack, peers: list[Peer], n: int, event_bytes: int, port: int
-) -> dict[Peer, LoadGenerator]:
-    """Start all servers, each with its subscribers; those that fail are told of, and left out."""
-    loads = {}
-    for place, peer in enumerate(peers):
-        try:
-            opening = subscribed(peer, n, event_bytes, port and port + place)
-            loads[peer] = stack.enter_context(opening)[1]
-        except Trouble as trouble:
-            tell(str(trouble))
-    return loads
 
 
 def _measure_one(

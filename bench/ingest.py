@@ -8,18 +8,12 @@ from typing import Any
 
 import click
 
-from bench.harness import (
-    Options,
-    Trouble,
-    common_options,
-    load_generator,
-    options,
-    progress,
-    running,
-    tell,
-)
+from bench.generator import load_generator
+from bench.notes import Trouble, progress, tell
+from bench.options import Options, common_options, options
 from bench.peers import PEERS
 from bench.report import median, ratio_text, save, show
+from bench.servers import running
 
 __all__ = ["main", "measure"]
 

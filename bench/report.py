@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
-from bench.harness import machine, notes
+from bench.machine import machine
+from bench.notes import notes
 from bench.peers import PEERS
 
 if TYPE_CHECKING:

@@ -37,6 +37,11 @@ _CONTROL = (CLOSE, PING, PONG)
 # A server that has not answered after this long will not do so.
 _HANDSHAKE_SECONDS = 60
 
+# Segments of an Ethernet and a small window. Within a machine segments are of 64 KiB, and the two
+# ends buffer some 4 MiB for a client that does not read; with these it is about a tenth.
+_NETWORK_SEGMENT = 1448
+_NETWORK_BUFFER = 32768
+
 
 @dataclass(frozen=True, slots=True)
 class Address:
@@ -103,16 +108,19 @@ class Subscriber:
         # None while open; 0: closed without a close frame.
         self.close_code: int | None = None
 
-    def receive(self) -> int:
+    def receive(self, limit: int = 0) -> int:
         """Take all that has arrived; how many text bytes it was.
 
         If the server has closed the connection, the bytes that will never come count too, so
         that nobody waits for them.
+
+        Args:
+            limit: take no more bytes than these; 0: all.
         """
         stream = self._stream
         buffer = stream.buffer
         try:
-            got = self._recv_into(buffer)
+            got = self._recv_into(buffer, limit)
         except BlockingIOError:
             return 0
         except OSError:
@@ -202,12 +210,15 @@ class Subscriber:
 class _Dial:
     """One connection on its way to a 101."""
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: Address, narrow: bool) -> None:
         self._address = address
         self._head = b""
         self.socket = socket.socket()
         self.socket.setblocking(False)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if narrow:
+            self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, _NETWORK_SEGMENT)
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _NETWORK_BUFFER)
         self.socket.connect_ex(("127.0.0.1", address.port))
 
     def send_request(self) -> None:
@@ -232,6 +243,8 @@ def open_websockets(
     count: int,
     at_once: int,
     opened: Callable[[socket.socket, bytes], None],
+    *,
+    narrow: bool = False,
 ) -> dict[str, int]:
     """Open `count` WebSockets, `at_once` of them at a time.
 
@@ -240,6 +253,7 @@ def open_websockets(
         count: how many.
         at_once: so many are on their way to the 101 at any time.
         opened: gets each socket and what came behind its 101.
+        narrow: with the segments and windows of a network instead of those of this machine.
 
     Returns:
         How often which failure has come; empty if all are open.
@@ -252,7 +266,7 @@ def open_websockets(
     while (left or dials) and time.perf_counter() < deadline:
         while left and len(dials) < at_once:
             left -= 1
-            dial = _Dial(address)
+            dial = _Dial(address, narrow)
             dials[dial.socket.fileno()] = dial
             poller.register(dial.socket, select.EPOLLOUT)
         for fd, event in poller.poll(1.0):

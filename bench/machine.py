@@ -1,0 +1,53 @@
+"""The machine: what it is, and how many connections it allows."""
+
+import os
+import platform
+import resource
+from contextlib import suppress
+from typing import Any
+
+import psutil
+
+from bench.notes import Trouble
+
+__all__ = ["machine", "raise_file_limit"]
+
+# Descriptors of a process that are no connections.
+_SPARE_FILES = 100
+
+
+def machine() -> dict[str, Any]:
+    """What was measured on."""
+    return {
+        "cpu": _cpu_model(),
+        "cores": os.cpu_count(),
+        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+        "system": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        "load_average_at_start": os.getloadavg()[0],
+    }
+
+
+def _cpu_model() -> str:
+    with suppress(OSError), open("/proc/cpuinfo") as lines:
+        for line in lines:
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor()
+
+
+def raise_file_limit(connections: int) -> None:
+    """Let this process and its children open so many connections.
+
+    Raises:
+        Trouble: the system does not let us.
+    """
+    wanted = connections + _SPARE_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < wanted:
+        raise Trouble(
+            f"{connections} connections need {wanted} file descriptors, the limit is {hard}:"
+            f" raise it (ulimit -Hn {wanted}) or take fewer"
+        )
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -1,0 +1,51 @@
+"""A server's memory and its slow clients' connections, over time."""
+
+import threading
+import time
+from contextlib import suppress
+from typing import NamedTuple
+
+import psutil
+
+from bench.queues import bytes_taken
+from bench.servers import Server
+
+__all__ = ["Look", "Watch"]
+
+_INTERVAL_SECONDS = 0.05
+
+
+class Look(NamedTuple):
+    """What was seen at one moment."""
+
+    # On the clock of ``time.perf_counter``.
+    at: float
+    memory: int
+    # Of the connections in `Watch.ports`: those that the server has not closed.
+    connected: int
+
+
+class Watch(threading.Thread):
+    """Looks every 50 ms, from `start` until `stop`, whatever is measured meanwhile."""
+
+    def __init__(self, server: Server) -> None:
+        super().__init__(daemon=True)
+        self._server = server
+        self._stopping = threading.Event()
+        # The slow clients' ports; empty while there are none.
+        self.ports: list[int] = []
+        self.looks: list[Look] = []
+
+    def run(self) -> None:
+        """See `threading.Thread`."""
+        while not self._stopping.wait(_INTERVAL_SECONDS):
+            ports = self.ports
+            with suppress(psutil.Error, OSError):
+                connected = len(bytes_taken(self._server.port, ports, dict.fromkeys(ports, 0)))
+                self.looks.append(Look(time.perf_counter(), self._server.memory(), connected))
+
+    def stop(self) -> list[Look]:
+        """End it; what it has seen."""
+        self._stopping.set()
+        self.join()
+        return self.looks
