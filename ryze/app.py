@@ -30,6 +30,7 @@ from ryze.api.rate_limit import RateLimits
 from ryze.api.upgrade import UpgradeDesk
 from ryze.errors import RyzeError, StartError
 from ryze.gateway import ConnectionLimits, Gateway, GatewayLimits, Hub, OutboxLimits
+from ryze.groups import first_of
 from ryze.log import configure_logging
 from ryze.registry import Registry
 from ryze.settings import Settings
@@ -39,7 +40,7 @@ from ryze.welcome import ensure_account, first_steps
 __all__ = ["run", "serve"]
 
 # Of the time for a drain, the part after which those who still do not read are cut off.
-_PATIENCE = 0.9
+_DRAIN_SHARE = 0.9
 
 # Connections are long-lived and have few cycles: with the usual thresholds, ten thousand of them
 # are walked through again and again, a quarter of the time that it takes to accept them.
@@ -62,7 +63,7 @@ def run(settings: Settings) -> None:
         trio.run(_run_until_signal, settings)
     except* RyzeError as errors:
         # A start fails for one reason, however many nurseries it comes through.
-        raise _only(errors) from None
+        raise first_of(errors) from None
 
 
 def _print(text: str) -> None:
@@ -116,12 +117,6 @@ async def serve(
                 listening.cancel_scope.cancel()
             connections.cancel_scope.cancel()
     _log.info("stopped")
-
-
-def _only(error: BaseException) -> BaseException:
-    while isinstance(error, BaseExceptionGroup):
-        (error,) = error.exceptions
-    return error
 
 
 async def _run_until_signal(settings: Settings) -> None:
@@ -242,7 +237,7 @@ async def _drain(settings: Settings, gateway: Gateway, door: FrontDoor) -> None:
     The door stays open meanwhile: who comes now is told so (503) instead of being left to
     guess why nobody answers.
     """
-    deadline = trio.current_time() + _PATIENCE * settings.drain_seconds
+    deadline = trio.current_time() + _DRAIN_SHARE * settings.drain_seconds
     with trio.move_on_at(deadline):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(gateway.drain, deadline)

@@ -29,8 +29,8 @@ from ryze.settings import Setting, Settings, all_settings
 
 __all__ = ["cli", "main"]
 
-T = TypeVar("T")
-Command = TypeVar("Command", bound=Callable[..., Any])
+_T = TypeVar("_T")
+_Command = TypeVar("_Command", bound=Callable[..., Any])
 
 _DEFAULT_URL = "http://127.0.0.1:8080"
 
@@ -88,10 +88,10 @@ def main() -> None:
 # --- ryze serve ---
 
 
-def _options_for(settings: Collection[Setting]) -> Callable[[Command], Command]:
+def _options_for(settings: Collection[Setting]) -> Callable[[_Command], _Command]:
     """A flag for each setting. They take any text: validation is the work of `Settings`."""
 
-    def decorate(command: Command) -> Command:
+    def decorate(command: _Command) -> _Command:
         for setting in reversed(list(settings)):
             option = click.option(
                 setting.flag, setting.name, metavar=setting.metavar, help=_help_for(setting)
@@ -215,8 +215,8 @@ def _give_token(
     click.echo(token)
 
 
-def _with_database(settings: Settings, work: Callable[[store.Database], Awaitable[T]]) -> T:
-    async def run() -> T:
+def _with_database(settings: Settings, work: Callable[[store.Database], Awaitable[_T]]) -> _T:
+    async def run() -> _T:
         async with store.open_database(settings.database_url) as database:
             return await work(database)
 
@@ -305,7 +305,7 @@ def _check_url(_ctx: click.Context, _param: click.Parameter, url: str) -> str:
     return url
 
 
-def _client_options(command: Command) -> Command:
+def _client_options(command: _Command) -> _Command:
     url = click.option(
         "--url",
         default=_DEFAULT_URL,

@@ -15,7 +15,7 @@ from ryze.media import without_base64
 
 __all__ = ["EVENT_TYPES", "Event", "EventType", "decode_event", "decode_events", "instance_data"]
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 EventType = Literal[
     "message.exchange",
@@ -94,7 +94,7 @@ def instance_data(base_url: str, name: str, token: str) -> bytes:
     return msgspec.json.encode({"baseUrl": base_url, "instance": name, "token": token})
 
 
-def _decode(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
+def _decode(decoder: msgspec.json.Decoder[_T], body: bytes) -> _T:
     try:
         # msgspec.Raw takes the inside of strings unseen, and a text frame must be UTF-8.
         if not body.isascii():

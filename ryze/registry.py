@@ -17,13 +17,10 @@ import trio
 from ryze.errors import StoreError
 from ryze.gateway import Hub
 from ryze.gateway.disconnects import INSTANCE_DELETED
+from ryze.records import Account, Instance, InstanceSettings, WebsocketConfig
 from ryze.store import (
-    Account,
     Database,
-    Instance,
-    InstanceSettings,
     TokenCipher,
-    WebsocketConfig,
     delete_instance,
     hash_token,
     insert_instance,

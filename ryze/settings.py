@@ -35,17 +35,17 @@ from ryze.errors import SettingsError
 
 __all__ = ["Setting", "Settings", "all_settings"]
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 
 # --- Kinds of values: how a text is read, and what to say when it cannot be ---
 
 
 @dataclass(frozen=True)
-class _Kind(Generic[T]):
+class _Kind(Generic[_T]):
     """A sort of value. `read` raises `ValueError` for a text that is not one."""
 
-    read: Callable[[str], T]
+    read: Callable[[str], _T]
     expected: str
     metavar: str
     # Whether an empty text is a value of its own, rather than a request for the default.
@@ -269,7 +269,7 @@ class Setting:
         return SettingsError(self.variable, self.show(text), expected or self.expected)
 
 
-def _row(default: str, kind: _Kind[T], help: str, *, show: Callable[[str], str] = _as_it_is) -> T:
+def _row(default: str, kind: _Kind[_T], help: str, *, show: Callable[[str], str] = _as_it_is) -> _T:
     metadata = {"kind": kind, "default": default, "help": help, "show": show}
     return field(default=kind.read(default), metadata=metadata)
 

@@ -18,7 +18,7 @@ from rich.live import Live
 from rich.text import Text
 
 from ryze.client import open_connection
-from ryze.client.groups import without_groups
+from ryze.groups import without_groups
 from ryze.traffic import TimedEvent, Traffic, at_rate
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "publish_events",
     "send_at_rate",
     "simulate",
+    "summary",
 ]
 
 # Who is later than this has been held up; the pace starts anew from there.

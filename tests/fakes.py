@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import trio
 
-from ryze.store import Instance, InstanceSettings, WebsocketConfig
+from ryze.records import Instance, InstanceSettings, WebsocketConfig
 
 __all__ = [
     "EVERYTHING",

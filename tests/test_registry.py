@@ -12,13 +12,11 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from ryze.errors import AlreadyExists, StoreError
 from ryze.gateway import Hub
+from ryze.records import DISABLED, InstanceSettings, WebsocketConfig
 from ryze.registry import Principal, Registry
 from ryze.store import (
-    DISABLED,
     Database,
-    InstanceSettings,
     TokenCipher,
-    WebsocketConfig,
     delete_instance,
     hash_token,
     insert_account,

@@ -13,10 +13,11 @@ from typing import TypeVar
 from quart import Response, current_app, g, request
 
 from ryze.api.rate_limit import Window
+from ryze.api.responses import instance_not_found
 from ryze.api.services import services
 from ryze.errors import ApiError
+from ryze.records import Instance
 from ryze.registry import Principal
-from ryze.store import Instance
 
 __all__ = [
     "Scope",
@@ -32,7 +33,7 @@ __all__ = [
 
 _BEARER = "bearer "
 
-F = TypeVar("F", bound=Callable[..., object])
+_F = TypeVar("_F", bound=Callable[..., object])
 
 
 class Scope(Enum):
@@ -56,7 +57,7 @@ class _Access:
 _NO_ROUTE = _Access(None, "global")
 
 
-def access(scope: Scope, limit: str = "global") -> Callable[[F], F]:
+def access(scope: Scope, limit: str = "global") -> Callable[[_F], _F]:
     """Declare what the decorated handler asks of a request.
 
     Args:
@@ -64,7 +65,7 @@ def access(scope: Scope, limit: str = "global") -> Callable[[F], F]:
         limit: the name of the rate limit that it counts against.
     """
 
-    def mark(handler: F) -> F:
+    def mark(handler: _F) -> _F:
         handler.access = _Access(scope, limit)  # type: ignore[attr-defined]
         return handler
 
@@ -140,7 +141,7 @@ def instance(name: str) -> Instance:
     """
     found = services().registry.find(account_id(), name)
     if found is None:
-        raise ApiError(404, "Instance not found")
+        raise instance_not_found()
     return found
 
 

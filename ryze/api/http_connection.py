@@ -171,7 +171,7 @@ class HttpConnection(TCPServer):
 
         Some peers close their end as soon as they have sent a whole request.
         """
-        if self._h11.connection.their_state is h11.SEND_BODY:
+        if self._http.connection.their_state is h11.SEND_BODY:
             await self.protocol.handle(Closed())
         elif task_group._nursery is not None:
             task_group._nursery.cancel_scope.deadline = trio.current_time() + _LINGER_SECONDS
@@ -230,14 +230,14 @@ class HttpConnection(TCPServer):
             return bytes(await self.stream.receive_some(_RECEIVE_BYTES))
         if self._receiving.cancelled_caught and self._linger_until is None:
             if self._head_deadline is not None:
-                await self._h11._send_error_response(HTTPStatus.REQUEST_TIMEOUT)
+                await self._http._send_error_response(HTTPStatus.REQUEST_TIMEOUT)
             self._finish()
         return b""
 
     def _read_deadline(self) -> float:
         if self._linger_until is not None:
             return self._linger_until
-        connection = self._h11.connection
+        connection = self._http.connection
         if connection.their_state is not h11.IDLE or not connection.trailing_data[0]:
             self._head_deadline = None
             return self._idle_until
@@ -252,7 +252,7 @@ class HttpConnection(TCPServer):
                 with suppress(OSError):
                     self.stream.socket.shutdown(trio.socket.SHUT_WR)
             # After an error in what they say, nobody knows where it ends.
-            connection = self._h11.connection
+            connection = self._http.connection
             is_unread = connection.their_state in (h11.SEND_BODY, h11.ERROR)
             linger = is_unread or connection.trailing_data[0]
             self._stop_reading(_LINGER_SECONDS if linger else 0)
@@ -264,7 +264,7 @@ class HttpConnection(TCPServer):
             self._handling.cancel()
 
     @property
-    def _h11(self) -> "_Protocol":
+    def _http(self) -> "_Protocol":
         return cast(_Protocol, self.protocol)
 
     def _socket(self) -> trio.socket.SocketType:

@@ -9,19 +9,13 @@ from quart import Blueprint, Response, request
 
 from ryze.api import auth
 from ryze.api.auth import Scope, access
-from ryze.api.responses import INVALID_BODY, read_json, success
+from ryze.api.responses import INVALID_BODY, instance_not_found, read_json, success
 from ryze.api.services import services
 from ryze.api.websocket_config import SetWebsocket, as_json
 from ryze.errors import AlreadyExists, ApiError
 from ryze.events import EventType
-from ryze.store import (
-    DISABLED,
-    Instance,
-    InstanceSettings,
-    QuotaExceeded,
-    WebsocketConfig,
-    new_token,
-)
+from ryze.records import DISABLED, Instance, InstanceSettings, WebsocketConfig
+from ryze.store import QuotaExceeded, new_token
 
 __all__ = ["NewInstance", "blueprint"]
 
@@ -32,7 +26,7 @@ _log = structlog.get_logger("ryze.http")
 # What the WhatsApp side would report; until a producer is connected, nothing is known of it.
 _STATUS = "disconnected"
 
-InstanceName = Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z0-9_-]{1,100}\Z")]
+_InstanceName = Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z0-9_-]{1,100}\Z")]
 
 # It must be possible to send it as a header.
 _sendable = re.compile(r"[\x21-\x7e]{0,255}")
@@ -41,7 +35,7 @@ _sendable = re.compile(r"[\x21-\x7e]{0,255}")
 class NewInstance(msgspec.Struct, rename="camel"):
     """The body of a creation, without its blocks; null counts as absent."""
 
-    name: InstanceName
+    name: _InstanceName
     token: str | None = None
     auto_reject_calls: bool | None = None
     call_reject_message: str | None = None
@@ -169,5 +163,5 @@ def _settings_json(settings: InstanceSettings) -> dict[str, object]:
 async def delete_instance(name: str) -> Response:
     """Delete an instance and everything of it; its connections end."""
     if not await services().registry.delete_instance(auth.instance(name)):
-        raise ApiError(404, "Instance not found")
+        raise instance_not_found()
     return success("Instance deleted", instance={"status": "deleted"})

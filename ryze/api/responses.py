@@ -13,6 +13,7 @@ from ryze.errors import ApiError, StoreError, error_body
 
 __all__ = [
     "INVALID_BODY",
+    "instance_not_found",
     "read_body",
     "read_json",
     "register_error_handlers",
@@ -27,7 +28,7 @@ _MESSAGES = {413: "Request body too large"}
 
 _log = structlog.get_logger("ryze.http")
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 
 def success(message: str, status: int = 200, **resource: object) -> Response:
@@ -48,7 +49,7 @@ async def read_body() -> bytes:
     return await request.get_data(cache=True, as_text=False, parse_form_data=False)
 
 
-async def read_json(kind: type[T]) -> T:
+async def read_json(kind: type[_T]) -> _T:
     """The request's body as a `kind` (a msgspec struct).
 
     Raises:
@@ -61,6 +62,11 @@ async def read_json(kind: type[T]) -> T:
         return msgspec.json.decode(body, type=kind)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise ApiError(400, INVALID_BODY) from error
+
+
+def instance_not_found() -> ApiError:
+    """The error for an instance that is not there, or not there for this token."""
+    return ApiError(404, "Instance not found")
 
 
 def status_message(status: int) -> str:

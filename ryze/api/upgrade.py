@@ -6,11 +6,12 @@ import h11
 
 from ryze.api.auth import check_pass, sent_token
 from ryze.api.rate_limit import RateLimits
+from ryze.api.responses import instance_not_found
 from ryze.errors import ApiError
 from ryze.gateway import Admission
 from ryze.gateway.handshake import GATEWAY_PATH, check_upgrade, header
+from ryze.records import Instance
 from ryze.registry import Principal, Registry
-from ryze.store import Instance
 
 __all__ = ["UpgradeDesk"]
 
@@ -71,7 +72,7 @@ class UpgradeDesk:
     def _instance(self, principal: Principal, name: str) -> Instance:
         instance = self._registry.find(principal.account_id, name)
         if instance is None:
-            raise ApiError(404, "Instance not found")
+            raise instance_not_found()
         return instance
 
 

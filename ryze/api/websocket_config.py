@@ -5,11 +5,11 @@ from quart import Blueprint, Response
 
 from ryze.api import auth
 from ryze.api.auth import Scope, access
-from ryze.api.responses import read_json, success
+from ryze.api.responses import instance_not_found, read_json, success
 from ryze.api.services import services
 from ryze.errors import ApiError, StoreError
 from ryze.events import EventType
-from ryze.store import DISABLED, WebsocketConfig
+from ryze.records import DISABLED, WebsocketConfig
 
 __all__ = ["SetWebsocket", "as_json", "blueprint"]
 
@@ -48,7 +48,7 @@ async def set_websocket(name: str) -> Response:
     instance = auth.instance(name)
     config = (await read_json(SetWebsocket)).config()
     if not await services().registry.configure_websocket(instance, config):
-        raise ApiError(404, "Instance not found")
+        raise instance_not_found()
     return success("WebSocket configured successfully", websocket=as_json(config))
 
 

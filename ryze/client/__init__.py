@@ -1,7 +1,6 @@
 """The client's side of the wire: what ``ryze listen`` and ``ryze publish`` do.
 
 server      where a server is, and what a token may look like
-groups      exception groups, taken apart
 words       what others say and what went wrong, in one line for people
 decisions   what the end of a connection means, and how long to wait: plain code
 connecting  `open_connection`: one WebSocket, opened, kept alive, closed

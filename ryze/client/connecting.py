@@ -19,9 +19,9 @@ import trio_websocket
 import wsproto.utilities
 
 from ryze.client.decisions import ABNORMAL, UNTRUSTED, ConnectionEnded, Ended
-from ryze.client.groups import without_groups
 from ryze.client.server import Server, header_value
 from ryze.client.words import cannot_reach, message_of, one_line, phrase
+from ryze.groups import without_groups
 
 __all__ = ["open_connection"]
 

@@ -8,8 +8,8 @@ import os
 
 import msgspec
 
-from ryze.client.groups import first_of
 from ryze.client.server import Server
+from ryze.groups import first_of
 
 __all__ = ["NOT_JSON", "cannot_reach", "message_of", "one_line", "phrase"]
 

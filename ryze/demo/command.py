@@ -8,10 +8,10 @@ from collections.abc import AsyncIterator, Callable
 import trio
 from rich.console import Console
 
-from ryze.client.groups import without_groups
 from ryze.demo.board import Board
 from ryze.demo.course import demo
 from ryze.demo.stage import Plan
+from ryze.groups import without_groups
 from ryze.log import configure_logging
 
 __all__ = ["run"]

@@ -2,7 +2,10 @@
 
 gateway      all WebSockets of the server: admission, drain
 handshake    an upgrade request, and its two answers
-connection   one WebSocket: reader, writer, heartbeat
+connection   the life of a WebSocket: reader, writer, heartbeat, farewell
+subscriber   a client's: wsproto reads it, the hub's events go to it
+publisher    a producer's: every frame is an event
+incoming     a producer's frames, read by the chunk
 hub          instance -> outboxes; publish; the flush
 outbox       one client's 256 slots
 frames       an event encoded once into server frames

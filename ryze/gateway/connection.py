@@ -1,4 +1,6 @@
-"""One WebSocket from its 101 to its end: a nursery with a reader and, at times, a writer.
+"""The life of a WebSocket from its 101 to its end: a nursery with a reader and, at times, a writer.
+
+What its peer sends, and what that means, is for `subscriber` and `publisher` to say.
 
     101 --> open --> closing --> closed
              |          |
@@ -13,23 +15,19 @@ socket closed. The heartbeat has no task of its own: it is the reader's deadline
 """
 
 import random
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 
 import trio
-from wsproto.connection import Connection as Protocol
-from wsproto.connection import ConnectionState, ConnectionType
-from wsproto.events import BytesMessage, CloseConnection, Ping, TextMessage
-from wsproto.extensions import Extension
-from wsproto.frame_protocol import CloseReason
 
 from ryze.gateway import disconnects
 from ryze.gateway.disconnects import Disconnect
 from ryze.gateway.hub import Hub
 from ryze.gateway.outbox import Outbox, OutboxLimits
 from ryze.gateway.transport import Transport
-from ryze.store import Instance
+from ryze.records import Instance
 
 __all__ = ["Connection", "ConnectionLimits"]
 
@@ -53,13 +51,13 @@ class ConnectionLimits:
     message_bytes: int = 65536
 
 
-class Connection:
+class Connection(ABC):
     """One client of one instance, after its handshake was accepted.
 
     Args:
         transport: takes and gives the bytes; the caller closes it.
         limits: see there.
-        extensions: what was negotiated; permessage-deflate or nothing.
+        compressed: permessage-deflate was negotiated.
         draw: a random number from 0 to 1, for the moment of the first ping.
     """
 
@@ -68,10 +66,8 @@ class Connection:
         "_grace_seconds",
         "_last_byte",
         "_limits",
-        "_message_bytes",
         "_next_ping",
         "_nursery",
-        "_protocol",
         "_protocol_failed",
         "_transport",
         "_wait",
@@ -83,7 +79,7 @@ class Connection:
         transport: Transport,
         limits: ConnectionLimits,
         *,
-        extensions: list[Extension],
+        compressed: bool = False,
         draw: Callable[[], float] = random.random,
     ) -> None:
         self._transport = transport
@@ -94,7 +90,7 @@ class Connection:
             limits.outbox,
             start_writer=self._start_writer,
             on_close=self._stop_waiting,
-            compressed=bool(extensions),
+            compressed=compressed,
         )
         # How long it may take to send what must still go out; a drain gives more.
         self._grace_seconds = limits.close_grace_seconds
@@ -102,11 +98,8 @@ class Connection:
         self._nursery: trio.Nursery | None = None
         # What the reader waits in; cancelled to tell it that the outbox is closed.
         self._wait: trio.CancelScope | None = None
-        # The peer's frames; after an error in them it must not be fed any more.
-        self._protocol = Protocol(ConnectionType.SERVER, extensions)
+        # The peer has broken the protocol: after that nothing may be fed any more.
         self._protocol_failed = False
-        # Size so far of the client's message that is coming in.
-        self._message_bytes = 0
         # The heartbeat: when the client was last heard, when the next ping is due.
         self._last_byte = self._next_ping = 0.0
 
@@ -144,14 +137,23 @@ class Connection:
         else:
             self._transport.abort()
 
-    # What a subscriber is; a publisher is something else
+    # What a subscriber and a publisher do each in its own way
 
+    @abstractmethod
     def _attached(self, hub: Hub, instance: Instance) -> AbstractContextManager[None]:
         """While inside, the hub knows this connection."""
-        return hub.subscribed(instance, self.outbox)
 
+    @abstractmethod
+    def _feed(self, data: bytes) -> None:
+        """Take in what the peer has sent; a fault in it closes the outbox."""
+
+    @abstractmethod
     async def _digest(self) -> None:
-        """Deal with what `_feed` has taken in; a subscriber's messages are of no interest."""
+        """Deal with what `_feed` has taken in; it may be cancelled, and is called again then."""
+
+    @abstractmethod
+    def _peer_has_closed(self) -> bool:
+        """The peer has sent its close frame."""
 
     # Reader and heartbeat
 
@@ -196,34 +198,6 @@ class Connection:
             self._next_ping = now + self._limits.ping_interval_seconds
             self.outbox.ping()
 
-    def _feed(self, data: bytes) -> None:
-        self._protocol.receive_data(data)
-        for event in self._protocol.events():
-            match event:
-                case Ping():
-                    self.outbox.pong(bytes(event.payload))
-                case TextMessage() | BytesMessage():
-                    self._measure(event)
-                case CloseConnection():
-                    self.outbox.close(self._why_closed(event))
-
-    def _measure(self, message: TextMessage | BytesMessage) -> None:
-        """Messages from clients are read and ignored, unless they are too big."""
-        data = message.data
-        self._message_bytes += len(data.encode() if isinstance(data, str) else data)
-        if self._message_bytes > self._limits.message_bytes:
-            self.outbox.close(disconnects.MESSAGE_TOO_BIG)
-        if message.message_finished:
-            self._message_bytes = 0
-
-    def _why_closed(self, event: CloseConnection) -> Disconnect:
-        if self._protocol.state is ConnectionState.REMOTE_CLOSING:
-            return disconnects.CLIENT_CLOSED
-        self._protocol_failed = True
-        if event.code == CloseReason.INVALID_FRAME_PAYLOAD_DATA:
-            return disconnects.INVALID_TEXT
-        return disconnects.PROTOCOL_ERROR
-
     # The end
 
     async def _part(self, scope: trio.CancelScope) -> None:
@@ -246,9 +220,6 @@ class Connection:
                 return
             if not self._protocol_failed:
                 self._feed(data)
-
-    def _peer_has_closed(self) -> bool:
-        return self._protocol.state is ConnectionState.REMOTE_CLOSING
 
     def _send_eof(self) -> None:
         with suppress(OSError):

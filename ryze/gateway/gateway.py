@@ -21,8 +21,9 @@ from ryze.gateway.disconnects import RESTARTING
 from ryze.gateway.handshake import accept_response, negotiate, refusal_response
 from ryze.gateway.hub import Hub
 from ryze.gateway.publisher import Publisher
+from ryze.gateway.subscriber import Subscriber
 from ryze.gateway.transport import Transport
-from ryze.store import Instance
+from ryze.records import Instance
 
 __all__ = ["Admission", "Admit", "Gateway", "GatewayLimits", "Session"]
 
@@ -70,13 +71,13 @@ class GatewayLimits:
     """What all connections together may take; 0 is no limit.
 
     Args:
-        connection: the limits of each one.
+        subscriber: the limits of each client.
         publisher: likewise, where a producer sends.
         connections: open at the same time.
         connections_per_instance: likewise, for one instance.
     """
 
-    connection: ConnectionLimits = ConnectionLimits()  # noqa: RUF009 - frozen
+    subscriber: ConnectionLimits = ConnectionLimits()  # noqa: RUF009 - frozen
     publisher: ConnectionLimits = ConnectionLimits(message_bytes=32 * 1024 * 1024)  # noqa: RUF009 - frozen
     connections: int = 0
     connections_per_instance: int = 0
@@ -120,14 +121,6 @@ class Gateway:
     def is_draining(self) -> bool:
         """The server is shutting down: nobody is admitted any more."""
         return self._draining
-
-    async def serve(
-        self, transport: Transport, request: h11.Request, trailing: bytes, address: str
-    ) -> None:
-        """Answer an upgrade request, and live the connection if it is admitted."""
-        session = await self.receive(transport, request, trailing, address)
-        if session is not None:
-            await self.live(session)
 
     async def receive(
         self, transport: Transport, request: h11.Request, trailing: bytes, address: str
@@ -191,7 +184,7 @@ class Gateway:
         """
         answer = memoryview(refusal_response(refusal))
         try:
-            with trio.move_on_after(self._limits.connection.close_grace_seconds), suppress(OSError):
+            with trio.move_on_after(self._limits.subscriber.close_grace_seconds), suppress(OSError):
                 while (taken := transport.send_nowait(answer)) < len(answer):
                     answer = answer[taken:]
                     await transport.wait_writable()
@@ -246,4 +239,4 @@ class Gateway:
         if admission.publishes:
             return Publisher(transport, self._limits.publisher)
         extensions = [extension] if extension else []
-        return Connection(transport, self._limits.connection, extensions=extensions)
+        return Subscriber(transport, self._limits.subscriber, extensions=extensions)

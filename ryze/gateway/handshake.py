@@ -16,6 +16,7 @@ from wsproto.utilities import generate_accept_token
 from ryze.errors import ApiError, error_body
 
 __all__ = [
+    "GATEWAY_PATH",
     "RequestParser",
     "accept_response",
     "check_upgrade",

@@ -12,7 +12,7 @@ waits and the clients are few. Rules (ARCHITECTURE.md, "Hub"):
 - Nobody connected, or the event filtered out: it is dropped before any encoding.
 - The configuration that counts is the one at the moment of `publish`.
 - At most 64 events, or about 1 MiB of them, of one instance wait for the flush: publishers wait
-  in `wait_for_room`. Nobody ever waits for a client.
+  in `publish_when_ready`. Nobody ever waits for a client.
 - A flush over many clients yields now and then; each client's order is kept all the same.
 """
 
@@ -31,7 +31,7 @@ from ryze.gateway.disconnects import Disconnect
 from ryze.gateway.frames import Frames, deflated_text_frame, text_frame
 from ryze.gateway.outbox import Outbox
 from ryze.media import may_have_base64
-from ryze.store import DISABLED, Instance, WebsocketConfig
+from ryze.records import DISABLED, Instance, WebsocketConfig
 
 __all__ = ["Batch", "Hub", "HubStatistics"]
 
@@ -108,7 +108,7 @@ class Batch:
         return Frames([deflated_text_frame(payload) for payload in self._payloads])
 
 
-class _Channel:
+class _Audience:
     """One instance in the hub: there as long as it has clients."""
 
     __slots__ = ("batch", "config", "instance_data", "instance_id", "outboxes")
@@ -151,14 +151,14 @@ class Hub:
     def __init__(self, base_url: str) -> None:
         self._base_url = base_url
         # Instances with clients, by id; subscribe() and its end change it.
-        self._channels: dict[int, _Channel] = {}
+        self._audiences: dict[int, _Audience] = {}
         # Instances with publishers, by id; publishing() and its end change it.
         self._publishers: dict[int, set[Outbox]] = {}
-        # Channels that have a batch; publish() adds, the flush takes them all.
-        self._dirty: list[_Channel] = []
+        # Audiences that have a batch; publish() adds, the flush takes them all.
+        self._dirty: list[_Audience] = []
         # Set when there is something to flush; the flush replaces it.
         self._wakeup = trio.Event()
-        # From taking the dirty channels until all of them are handed out; and how often so far.
+        # From taking the dirty audiences until all of them are handed out; and how often so far.
         self._flushing = False
         self._flushes = 0
         # Those who wait for the end of a flush.
@@ -171,12 +171,12 @@ class Hub:
         """A snapshot; costs a walk over all clients."""
         outboxes = self.outboxes()
         return HubStatistics(
-            instances=len(self._channels),
+            instances=len(self._audiences),
             clients=len(outboxes),
             lagging=sum(outbox.pending > 0 for outbox in outboxes),
             pending=sum(outbox.pending for outbox in outboxes),
             pending_bytes=sum(outbox.pending_bytes for outbox in outboxes),
-            waiting=sum(len(channel.batch) for channel in self._dirty if channel.batch),
+            waiting=sum(len(audience.batch) for audience in self._dirty if audience.batch),
         )
 
     # Clients
@@ -184,18 +184,18 @@ class Hub:
     @contextmanager
     def subscribed(self, instance: Instance, outbox: Outbox) -> Iterator[None]:
         """While inside, `outbox` gets the events of `instance`."""
-        channel = self._channels.get(instance.id)
-        if channel is None:
-            channel = self._channels[instance.id] = _Channel(
+        audience = self._audiences.get(instance.id)
+        if audience is None:
+            audience = self._audiences[instance.id] = _Audience(
                 instance.id,
                 instance.websocket or DISABLED,
                 instance_data(self._base_url, instance.name, instance.token),
             )
-        channel.outboxes[outbox] = None
+        audience.outboxes[outbox] = None
         try:
             yield
         finally:
-            self._leave(channel, outbox)
+            self._leave(audience, outbox)
 
     @contextmanager
     def publishing(self, instance: Instance, outbox: Outbox) -> Iterator[None]:
@@ -211,36 +211,36 @@ class Hub:
 
     def has_clients(self, instance_id: int) -> bool:
         """Is anybody there to receive an event of this instance?"""
-        return instance_id in self._channels
+        return instance_id in self._audiences
 
     def connection_count(self, instance_id: int) -> int:
         """How many connections this instance has, publishers included."""
-        channel = self._channels.get(instance_id)
-        subscribers = len(channel.outboxes) if channel else 0
+        audience = self._audiences.get(instance_id)
+        subscribers = len(audience.outboxes) if audience else 0
         return subscribers + len(self._publishers.get(instance_id, ()))
 
     def outboxes(self) -> list[Outbox]:
         """Everybody who is connected."""
-        return [outbox for channel in self._channels.values() for outbox in channel.outboxes]
+        return [outbox for audience in self._audiences.values() for outbox in audience.outboxes]
 
     def configure(self, instance_id: int, config: WebsocketConfig) -> None:
         """From the next event on, the clients of this instance get what `config` says."""
-        if channel := self._channels.get(instance_id):
-            channel.config = config
+        if audience := self._audiences.get(instance_id):
+            audience.config = config
 
     def disconnect(self, instance_id: int, disconnect: Disconnect) -> None:
         """End every connection of one instance, publishers included."""
         for outbox in list(self._publishers.get(instance_id, ())):
             outbox.close(disconnect)
-        if channel := self._channels.get(instance_id):
-            for outbox in list(channel.outboxes):
-                self._leave(channel, outbox)
+        if audience := self._audiences.get(instance_id):
+            for outbox in list(audience.outboxes):
+                self._leave(audience, outbox)
                 outbox.close(disconnect)
 
-    def _leave(self, channel: _Channel, outbox: Outbox) -> None:
-        channel.outboxes.pop(outbox, None)
-        if not channel.outboxes and self._channels.get(channel.instance_id) is channel:
-            del self._channels[channel.instance_id]
+    def _leave(self, audience: _Audience, outbox: Outbox) -> None:
+        audience.outboxes.pop(outbox, None)
+        if not audience.outboxes and self._audiences.get(audience.instance_id) is audience:
+            del self._audiences[audience.instance_id]
 
     # Publishing
 
@@ -250,15 +250,15 @@ class Hub:
         Returns:
             The batch that it joined; None if there is nobody whom it concerns.
         """
-        channel = self._channels.get(instance_id)
-        if channel is None or not channel.wants(event):
+        audience = self._audiences.get(instance_id)
+        if audience is None or not audience.wants(event):
             return None
-        if channel.batch is None:
-            channel.batch = Batch()
-            self._dirty.append(channel)
+        if audience.batch is None:
+            audience.batch = Batch()
+            self._dirty.append(audience)
             self._wakeup.set()
-        channel.batch.add(channel.encode(event))
-        return channel.batch
+        audience.batch.add(audience.encode(event))
+        return audience.batch
 
     def publish_now(self, instance_id: int, events: deque[Event]) -> bool:
         """Take a batch from the left of `events` and hand it out on the spot.
@@ -269,20 +269,20 @@ class Hub:
         Returns:
             Whether it has been done.
         """
-        channel = self._channels.get(instance_id)
-        if channel is None:
+        audience = self._audiences.get(instance_id)
+        if audience is None:
             events.clear()
             return True
-        if self._flushing or channel.batch or len(channel.outboxes) > _CLIENTS_PER_SLICE:
+        if self._flushing or audience.batch or len(audience.outboxes) > _CLIENTS_PER_SLICE:
             return False
         batch = Batch()
-        while events and not batch.is_full and not channel.is_heavy(events[0]):
+        while events and not batch.is_full and not audience.is_heavy(events[0]):
             event = events.popleft()
-            if channel.wants(event):
-                batch.add(channel.encode(event))
+            if audience.wants(event):
+                batch.add(audience.encode(event))
         if batch:
-            self._hand_out(channel, batch, list(channel.outboxes))
-        return not events or not channel.is_heavy(events[0])
+            self._hand_out(audience, batch, list(audience.outboxes))
+        return not events or not audience.is_heavy(events[0])
 
     async def wait_for_room(self, instance_id: int) -> None:
         """Back-pressure: wait while too much of this instance waits for the flush.
@@ -297,8 +297,8 @@ class Hub:
 
         Cancelled, it has not published.
         """
-        channel = self._channels.get(instance_id)
-        if channel is not None and channel.is_heavy(event):
+        audience = self._audiences.get(instance_id)
+        if audience is not None and audience.is_heavy(event):
             # Or everybody else would wait for as long as it takes.
             await trio.to_thread.run_sync(event.without_media)
         await self.wait_for_room(instance_id)
@@ -323,8 +323,8 @@ class Hub:
         return batch.clients if batch else 0
 
     def _is_full(self, instance_id: int) -> bool:
-        channel = self._channels.get(instance_id)
-        return channel is not None and channel.batch is not None and channel.batch.is_full
+        audience = self._audiences.get(instance_id)
+        return audience is not None and audience.batch is not None and audience.batch.is_full
 
     # The flush
 
@@ -335,8 +335,8 @@ class Hub:
             self._wakeup = trio.Event()
             dirty, self._dirty = self._dirty, []
             self._flushing = True
-            for channel in dirty:
-                await self._flush(channel)
+            for audience in dirty:
+                await self._flush(audience)
             self._flushing = False
             self._flushes += 1
             self._waiting.unpark_all()
@@ -348,18 +348,18 @@ class Hub:
         while self._flushes < last:
             await self._waiting.park()
 
-    async def _flush(self, channel: _Channel) -> None:
-        batch, channel.batch = channel.batch, None
-        if batch is None:  # pragma: no cover - a dirty channel has a batch
+    async def _flush(self, audience: _Audience) -> None:
+        batch, audience.batch = audience.batch, None
+        if batch is None:  # pragma: no cover - a dirty audience has a batch
             return
-        outboxes = list(channel.outboxes)
+        outboxes = list(audience.outboxes)
         for start in range(0, len(outboxes), _CLIENTS_PER_SLICE):
             if start:
                 await trio.lowlevel.checkpoint()
-            self._hand_out(channel, batch, outboxes[start : start + _CLIENTS_PER_SLICE])
+            self._hand_out(audience, batch, outboxes[start : start + _CLIENTS_PER_SLICE])
         batch.flushed.set()
 
-    def _hand_out(self, channel: _Channel, batch: Batch, outboxes: list[Outbox]) -> None:
+    def _hand_out(self, audience: _Audience, batch: Batch, outboxes: list[Outbox]) -> None:
         for outbox in outboxes:
             frames = batch.deflated if outbox.compressed else batch.plain
             try:
@@ -370,4 +370,4 @@ class Hub:
                 # The one place for this worker: a bug in one client's outbox ends that client.
                 _log.exception("offer failed", outbox=repr(outbox))
                 outbox.close_abruptly()
-            self._leave(channel, outbox)
+            self._leave(audience, outbox)

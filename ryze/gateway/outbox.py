@@ -68,7 +68,6 @@ class Outbox:
     """
 
     __slots__ = (
-        "_channel",
         "_farewell",
         "_hand",
         "_hand_bytes",
@@ -79,6 +78,7 @@ class Outbox:
         "_pong",
         "_start_writer",
         "_transport",
+        "_waiting",
         "_writing",
         "compressed",
         "disconnect",
@@ -107,7 +107,7 @@ class Outbox:
         self.pending = 0
         self.pending_bytes = 0
         # Messages that wait for the writer; made when the client first lags.
-        self._channel: _Channel | None = None
+        self._waiting: _Queue | None = None
         # True from starting the writer until nothing is left: then nobody else may send.
         self._writing = False
         # The frames that are being written: (size, is it a message), their bytes from the first
@@ -264,14 +264,14 @@ class Outbox:
         return self._queue(parts[begun:])
 
     def _queue(self, parts: Sequence[bytes]) -> bool:
-        if self._channel is None:
-            self._channel = _Channel(*trio.open_memory_channel[bytes](self._limits.messages))
+        if self._waiting is None:
+            self._waiting = _Queue(*trio.open_memory_channel[bytes](self._limits.messages))
         for frame in parts:
             if self._is_full(self.pending, self.pending_bytes):
                 self.close(SLOW_CONSUMER)
                 return False
             # Never full: what the channel holds is a part of what is pending.
-            self._channel.send.send_nowait(frame)
+            self._waiting.send.send_nowait(frame)
             self.pending += 1
             self.pending_bytes += len(frame)
         return True
@@ -280,11 +280,11 @@ class Outbox:
         """Is an offer that finds so much pending an overflow?"""
         return pending >= self._limits.messages or pending_bytes >= self._limits.bytes
 
-    def _waiting(self) -> Iterator[bytes]:
+    def _take_waiting(self) -> Iterator[bytes]:
         """Take the messages out of the channel, one after the other."""
-        while self._channel is not None:
+        while self._waiting is not None:
             try:
-                yield self._channel.receive.receive_nowait()
+                yield self._waiting.receive.receive_nowait()
             except trio.WouldBlock:
                 return
 
@@ -313,7 +313,7 @@ class Outbox:
         self._pong = self._ping = None
         self._hand = deque((len(frame), False) for frame in frames)
         size = 0
-        for frame in self._waiting():
+        for frame in self._take_waiting():
             frames.append(frame)
             self._hand.append((len(frame), True))
             size += len(frame)
@@ -339,7 +339,7 @@ class Outbox:
 
     def _discard(self) -> None:
         """Forget every pending message but what is half-way out."""
-        for _ in self._waiting():
+        for _ in self._take_waiting():
             pass
         kept: deque[tuple[int, bool]] = deque()
         reach = self._hand_offset + self._transport.committed
@@ -354,6 +354,6 @@ class Outbox:
         self.pending, self.pending_bytes = len(messages), sum(messages)
 
 
-class _Channel(NamedTuple):
+class _Queue(NamedTuple):
     send: trio.MemorySendChannel[bytes]
     receive: trio.MemoryReceiveChannel[bytes]

@@ -19,7 +19,7 @@ from ryze.gateway.connection import Connection, ConnectionLimits
 from ryze.gateway.hub import Hub
 from ryze.gateway.incoming import BINARY, CLOSE, PING, TEXT, FrameError, FrameReader, check_close
 from ryze.gateway.transport import Transport
-from ryze.store import Instance
+from ryze.records import Instance
 
 __all__ = ["Publisher"]
 
@@ -45,7 +45,7 @@ class Publisher(Connection):
         *,
         draw: Callable[[], float] = random.random,
     ) -> None:
-        super().__init__(transport, limits, extensions=[], draw=draw)
+        super().__init__(transport, limits, draw=draw)
         transport.receive_bytes = _RECEIVE_BYTES
         self._reader = FrameReader(limits.message_bytes)
         # Data frames so far: the number that names a bad one.

@@ -3,18 +3,20 @@
     tokens      making, hashing and sealing tokens
     key_file    where the keys come from that seal them
     rotation    sealing all of them with a new key
-    records     what the rest of the program sees
     models      the tables; migrations/ makes them
     queries     plain synchronous functions, one for each question
     database    opens the file and runs the queries in threads
 
-The store knows nobody: of our own code it imports only ``ryze.errors``.
+The store knows nobody: of our own code it imports only ``ryze.errors``
+and ``ryze.records``, which says what it keeps.
 """
 
+from ryze.records import DISABLED, Account, Instance, InstanceSettings, WebsocketConfig
 from ryze.store.database import Database, DatabaseInUse, open_database
 from ryze.store.key_file import LoadedKey, load_key
 from ryze.store.queries import (
     QuotaExceeded,
+    Resealed,
     delete_instance,
     insert_account,
     insert_instance,
@@ -26,7 +28,6 @@ from ryze.store.queries import (
     update_instance_seals,
     upsert_websocket_config,
 )
-from ryze.store.records import DISABLED, Account, Instance, InstanceSettings, WebsocketConfig
 from ryze.store.rotation import Rotation, rotate_key
 from ryze.store.tokens import TokenCipher, hash_token, new_token
 
@@ -39,6 +40,7 @@ __all__ = [
     "InstanceSettings",
     "LoadedKey",
     "QuotaExceeded",
+    "Resealed",
     "Rotation",
     "TokenCipher",
     "WebsocketConfig",

@@ -26,8 +26,8 @@ from ryze.errors import SettingsError, StartError, StoreError
 
 __all__ = ["Database", "DatabaseInUse", "open_database"]
 
-P = ParamSpec("P")
-T = TypeVar("T")
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
 
 _MIGRATIONS = Path(__file__).with_name("migrations")
 _FOREIGN = (peewee.PeeweeException, sqlite3.Error)  # fetching rows raises SQLite's own
@@ -71,11 +71,11 @@ class Database:
 
     async def read(
         self,
-        query: Callable[Concatenate[peewee.Database, P], T],
+        query: Callable[Concatenate[peewee.Database, _P], _T],
         /,
-        *args: P.args,
-        **kwargs: P.kwargs,
-    ) -> T:
+        *args: _P.args,
+        **kwargs: _P.kwargs,
+    ) -> _T:
         """Run a query function that only reads.
 
         Cancelled while it waits for its turn, it does nothing; once begun, it finishes.
@@ -84,7 +84,7 @@ class Database:
             StoreError: the database cannot be read.
         """
 
-        def run() -> T:
+        def run() -> _T:
             with _store_errors("read"):
                 return query(self._pool, *args, **kwargs)
 
@@ -92,11 +92,11 @@ class Database:
 
     async def write(
         self,
-        query: Callable[Concatenate[peewee.Database, P], T],
+        query: Callable[Concatenate[peewee.Database, _P], _T],
         /,
-        *args: P.args,
-        **kwargs: P.kwargs,
-    ) -> T:
+        *args: _P.args,
+        **kwargs: _P.kwargs,
+    ) -> _T:
         """Run a query function that writes, after those that came before.
 
         Cancelled while it waits for its turn, it does nothing; once begun, it finishes and
@@ -107,7 +107,7 @@ class Database:
             StoreError: the database cannot be written.
         """
 
-        def run() -> T:
+        def run() -> _T:
             with _store_errors("write"):
                 return query(self._pool, *args, **kwargs)
 
@@ -180,7 +180,7 @@ def _open(
     try:
         _prepare(path)
         if exclusive:
-            stack.enter_context(_server_lock(path))
+            stack.enter_context(_exclusive_lock(path))
         pool = _connections(path, busy_timeout_seconds)
         _migrate(pool, path)
         watcher = _connections(path, busy_timeout_seconds, thread_safe=False)
@@ -206,7 +206,12 @@ def _prepare(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def _server_lock(path: Path) -> Iterator[None]:
+def _exclusive_lock(path: Path) -> Iterator[None]:
+    """While inside, no other process has the database exclusively: two servers cannot share one.
+
+    Raises:
+        DatabaseInUse: somebody else is inside.
+    """
     # The kernel drops the lock with the process, however that ends; the file stays, because
     # removing it would let two servers lock two files of the same name.
     lock = path.with_name(path.name + ".lock")

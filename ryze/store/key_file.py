@@ -35,10 +35,10 @@ __all__ = [
     "retire_keys",
 ]
 
-KEY_BYTES = 32
-KEY_FILE_NAME = "ryze.key"
+_KEY_BYTES = 32
+_KEY_FILE_NAME = "ryze.key"
 
-_EXPECTED = f"expected base64 of exactly {KEY_BYTES} bytes, as `openssl rand -base64 32` makes it"
+_EXPECTED = f"expected base64 of exactly {_KEY_BYTES} bytes, as `openssl rand -base64 32` makes it"
 _MOST_BYTES = 65536  # a key takes 45; reading stops here whatever the file is
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
@@ -72,7 +72,7 @@ def load_key(configured: str, data_dir: Path, *, make: bool = True) -> LoadedKey
     if configured.strip():
         keys = _decode_all(configured.split(","), "RYZE_ENCRYPTION_KEY", "key")
         return LoadedKey(keys, created=False, path=None)
-    path = data_dir / KEY_FILE_NAME
+    path = data_dir / _KEY_FILE_NAME
     with _key_file_errors(path):
         created = make and not path.exists() and _create(path)
         return LoadedKey(_read_keys(path), created, path)
@@ -80,7 +80,7 @@ def load_key(configured: str, data_dir: Path, *, make: bool = True) -> LoadedKey
 
 def new_key() -> bytes:
     """Make a key: 256 random bits."""
-    return secrets.token_bytes(KEY_BYTES)
+    return secrets.token_bytes(_KEY_BYTES)
 
 
 # --- For rotation ---
@@ -97,7 +97,7 @@ def locked_key(configured: str, data_dir: Path) -> Iterator[LoadedKey]:
     Raises:
         KeyFileError: as ``load_key`` does, or somebody else is changing the file.
     """
-    path = data_dir / KEY_FILE_NAME
+    path = data_dir / _KEY_FILE_NAME
     with contextlib.ExitStack() as stack:
         if not configured.strip():
             # Databases may share a key file. Its directory is what can be locked: the file is
@@ -180,7 +180,7 @@ def _decode(text: str, where: str) -> bytes:
     except ValueError:
         # Without its cause: that one may quote the text.
         raise KeyFileError(f"{where} is not base64: {_EXPECTED}") from None
-    if len(key) != KEY_BYTES:
+    if len(key) != _KEY_BYTES:
         raise KeyFileError(f"{where} holds {len(key)} bytes: {_EXPECTED}")
     return key
 

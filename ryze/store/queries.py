@@ -18,12 +18,13 @@ import msgspec
 from peewee import JOIN, SQL, Database, Expression, Model
 
 from ryze.errors import AlreadyExists, KeyFileError, StoreError
+from ryze.records import Account, Instance, InstanceSettings, WebsocketConfig
 from ryze.store.models import AccountRow, InstanceRow, WebsocketConfigRow, unix_now
-from ryze.store.records import Account, Instance, InstanceSettings, WebsocketConfig
 from ryze.store.tokens import TokenCipher, hash_token
 
 __all__ = [
     "QuotaExceeded",
+    "Resealed",
     "delete_instance",
     "insert_account",
     "insert_instance",

@@ -7,15 +7,29 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 from wsproto.connection import Connection as Protocol
 from wsproto.connection import ConnectionType
-from wsproto.events import CloseConnection, Event, Ping, TextMessage
+from wsproto.events import CloseConnection, Ping, TextMessage
+from wsproto.events import Event as FrameEvent
 from wsproto.extensions import Extension
 
+from ryze.events import Event
 from ryze.gateway import Admission, ConnectionLimits, Gateway, GatewayLimits, Hub, HubStatistics
-from ryze.gateway.connection import Connection
-from ryze.store import Instance
+from ryze.gateway.subscriber import Subscriber
+from ryze.records import Instance
 from tests.fakes import FakeTransport, make_instance
 
-__all__ = ["HEAD", "KEY", "NOBODY", "Peer", "open_connection", "open_gateway", "upgrade"]
+__all__ = [
+    "EVENT",
+    "HEAD",
+    "KEY",
+    "NOBODY",
+    "Peer",
+    "open_connection",
+    "open_gateway",
+    "serve_upgrade",
+    "upgrade",
+]
+
+EVENT = Event("call.update", b'{"id":1}')
 
 NOBODY = HubStatistics(0, 0, 0, 0, 0, 0)
 
@@ -59,7 +73,7 @@ class Peer:
         """What has come behind the 101."""
         return bytes(self.transport.taken).partition(b"\r\n\r\n")[2]
 
-    def receive(self) -> list[Event]:
+    def receive(self) -> list[FrameEvent]:
         """What has come since the last time."""
         data = self.wire[self._seen :]
         self._seen += len(data)
@@ -68,10 +82,10 @@ class Peer:
         self._protocol.receive_data(data)
         return list(self._protocol.events())
 
-    def send(self, event: Event) -> None:
+    def send(self, event: FrameEvent) -> None:
         self.transport.feed(self._protocol.send(event))
 
-    async def settled(self) -> list[Event]:
+    async def settled(self) -> list[FrameEvent]:
         await wait_all_tasks_blocked()
         return self.receive()
 
@@ -100,10 +114,10 @@ async def open_connection(
     draw: float = 0.5,
     trailing: bytes = b"",
     instance: Instance | None = None,
-) -> tuple[Connection, Peer]:
+) -> tuple[Subscriber, Peer]:
     """A connection that lives in `nursery`."""
     peer = Peer(transport or FakeTransport())
-    connection = Connection(
+    connection = Subscriber(
         peer.transport, limits or ConnectionLimits(), extensions=[], draw=lambda: draw
     )
 
@@ -129,3 +143,15 @@ def open_gateway(
         return Admission(make_instance(), {"X-Seen": address}, publishes)
 
     return Gateway(hub, admit, limits or GatewayLimits(), compression=compression)
+
+
+async def serve_upgrade(
+    gateway: Gateway,
+    transport: FakeTransport,
+    request: h11.Request | None = None,
+    address: str = "192.0.2.1",
+) -> None:
+    """Answer an upgrade request, and live the connection if it is admitted."""
+    session = await gateway.receive(transport, request or upgrade(), b"", address)
+    if session is not None:
+        await gateway.live(session)

@@ -15,9 +15,7 @@ from wsproto.events import (
     TextMessage,
 )
 
-from ryze.events import Event
 from ryze.gateway import ConnectionLimits, Hub, HubStatistics, OutboxLimits
-from ryze.gateway.connection import Connection
 from ryze.gateway.disconnects import (
     CLIENT_CLOSED,
     GONE,
@@ -28,19 +26,20 @@ from ryze.gateway.disconnects import (
     SLOW_CONSUMER,
 )
 from ryze.gateway.frames import Frames
+from ryze.gateway.subscriber import Subscriber
 from tests.fakes import FakeTransport, PieceTransport, client_frame, make_instance, server_frames
-from tests.gateway.harness import HEAD, NOBODY, Peer, open_connection, open_gateway, upgrade
+from tests.gateway.harness import (
+    EVENT,
+    HEAD,
+    NOBODY,
+    Peer,
+    open_connection,
+    open_gateway,
+    serve_upgrade,
+    upgrade,
+)
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING = 0, 1, 2, 8, 9
-
-EVENT = Event("call.update", b'{"id":1}')
-
-
-@pytest.fixture
-def hub(nursery: trio.Nursery) -> Hub:
-    hub = Hub("http://ryze.test")
-    nursery.start_soon(hub.run)
-    return hub
 
 
 # --- Heartbeat ---
@@ -433,7 +432,7 @@ async def _connect(nursery: trio.Nursery, hub: Hub, transport: FakeTransport | N
     peer = Peer(transport or FakeTransport())
 
     async def serve() -> None:
-        await gateway.serve(peer.transport, upgrade(), b"", "192.0.2.1")
+        await serve_upgrade(gateway, peer.transport)
         assert gateway.connections == 0
         peer.ended.set()
 
@@ -448,10 +447,10 @@ async def test_a_bug_in_the_reader_ends_that_connection_only(
     witness = await _connect(nursery, hub)
     peer = await _connect(nursery, hub)
 
-    def crash(self: Connection, message: object) -> None:
+    def crash(self: Subscriber, message: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(Connection, "_measure", crash)
+    monkeypatch.setattr(Subscriber, "_measure", crash)
     with capture_logs() as logs:
         peer.send(TextMessage("boom"))
         assert await peer.close_code() == 1011
@@ -619,7 +618,7 @@ def _run_until(step: int, scenario: Scenario, make: Callable[[float], FakeTransp
         peer, witness = Peer(make(10**6)), Peer(FakeTransport())
         async with trio.open_nursery() as nursery:
             nursery.start_soon(hub.run)
-            nursery.start_soon(gateway.serve, witness.transport, upgrade(), b"", "192.0.2.2")
+            nursery.start_soon(serve_upgrade, gateway, witness.transport, upgrade(), "192.0.2.2")
             nursery.start_soon(witness.answer_pings, 10)
             await wait_all_tasks_blocked()
             living = trio.lowlevel.current_statistics().tasks_living
@@ -627,7 +626,7 @@ def _run_until(step: int, scenario: Scenario, make: Callable[[float], FakeTransp
             acting = trio.CancelScope()
             with trio.CancelScope() as canceller.scope:
                 nursery.start_soon(_act, scenario, peer, hub, acting)
-                await gateway.serve(peer.transport, upgrade(), b"", "192.0.2.1")
+                await serve_upgrade(gateway, peer.transport)
             canceller.scope = None
             acting.cancel()
             await wait_all_tasks_blocked()

@@ -12,20 +12,10 @@ from wsproto.events import CloseConnection, TextMessage
 from wsproto.extensions import PerMessageDeflate
 
 from ryze.errors import ApiError
-from ryze.events import Event
 from ryze.gateway import Admission, Gateway, GatewayLimits, Hub, Outbox, OutboxLimits
 from ryze.gateway.handshake import refusal_response
 from tests.fakes import FakeTransport, PieceTransport, make_instance, server_frames
-from tests.gateway.harness import NOBODY, Peer, open_gateway, upgrade
-
-EVENT = Event("call.update", b'{"id":1}')
-
-
-@pytest.fixture
-def hub(nursery: trio.Nursery) -> Hub:
-    hub = Hub("http://ryze.test")
-    nursery.start_soon(hub.run)
-    return hub
+from tests.gateway.harness import EVENT, NOBODY, Peer, open_gateway, serve_upgrade, upgrade
 
 
 async def connect(
@@ -39,7 +29,7 @@ async def connect(
     peer = peer or Peer(transport or FakeTransport())
 
     async def serve() -> None:
-        await gateway.serve(peer.transport, request or upgrade(), b"", "192.0.2.1")
+        await serve_upgrade(gateway, peer.transport, request)
         peer.ended.set()
 
     nursery.start_soon(serve)
@@ -177,7 +167,7 @@ async def test_a_cancelled_refusal_closes_the_transport(
     gateway = Gateway(hub, refusing(ApiError(401, "Invalid token")), GatewayLimits())
     transport = FakeTransport(5)
     with trio.move_on_after(1):
-        await gateway.serve(transport, upgrade(), b"", "192.0.2.1")
+        await serve_upgrade(gateway, transport)
     assert transport.closed
 
 
@@ -269,7 +259,7 @@ async def test_a_drain_of_very_many_is_done_in_half_of_the_time(
     for _ in range(300):
         transport = FakeTransport()
         transport.feed_eof = lambda: None  # type: ignore[method-assign]
-        nursery.start_soon(gateway.serve, transport, upgrade(), b"", "192.0.2.1")
+        nursery.start_soon(serve_upgrade, gateway, transport)
     await wait_all_tasks_blocked()
     start = trio.current_time()
     with trio.move_on_at(start + 0.5):

@@ -18,7 +18,7 @@ from ryze.gateway.disconnects import GONE, INSTANCE_DELETED, SLOW_CONSUMER
 from ryze.gateway.frames import text_frame
 from ryze.gateway.hub import Batch, Hub, HubStatistics
 from ryze.gateway.outbox import Outbox, OutboxLimits
-from ryze.store import WebsocketConfig
+from ryze.records import WebsocketConfig
 from tests.fakes import EVERYTHING, FakeTransport, make_instance, server_frames
 from tests.strategies import event_types
 

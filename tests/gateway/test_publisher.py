@@ -12,18 +12,11 @@ from ryze.events import Event
 from ryze.gateway import GatewayLimits, Hub
 from ryze.gateway.disconnects import INSTANCE_DELETED, RESTARTING
 from ryze.gateway.publisher import Publisher
-from ryze.store import WebsocketConfig
+from ryze.records import WebsocketConfig
 from tests.fakes import FakeTransport, client_frame, make_instance, server_frames
-from tests.gateway.harness import HEAD, NOBODY, Peer, open_gateway, upgrade
+from tests.gateway.harness import HEAD, NOBODY, Peer, open_gateway, serve_upgrade, upgrade
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING = 0, 1, 2, 8, 9
-
-
-@pytest.fixture
-def hub(nursery: trio.Nursery) -> Hub:
-    hub = Hub("http://ryze.test")
-    nursery.start_soon(hub.run)
-    return hub
 
 
 def event(n: int) -> bytes:
@@ -50,7 +43,7 @@ async def open_publisher(
 
 async def open_listener(nursery: trio.Nursery, hub: Hub) -> Peer:
     peer = Peer(FakeTransport())
-    nursery.start_soon(open_gateway(hub).serve, peer.transport, upgrade(), b"", "192.0.2.1")
+    nursery.start_soon(serve_upgrade, open_gateway(hub), peer.transport)
     await wait_all_tasks_blocked()
     return peer
 
@@ -226,7 +219,7 @@ async def test_a_publisher_is_admitted_by_the_gateway_and_has_no_compression(
     request = type(request)(method="GET", target="/ws/shop/publish", headers=list(request.headers))
     peer = Peer(FakeTransport())
     gateway = open_gateway(hub, compression=True)
-    nursery.start_soon(gateway.serve, peer.transport, request, b"", "192.0.2.1")
+    nursery.start_soon(serve_upgrade, gateway, peer.transport, request)
     await wait_all_tasks_blocked()
     assert b" 101 " in peer.head
     assert b"permessage-deflate" not in peer.head

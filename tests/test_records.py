@@ -2,7 +2,7 @@ import dataclasses
 
 import pytest
 
-from ryze.store import DISABLED, Account, Instance, InstanceSettings, WebsocketConfig
+from ryze.records import DISABLED, Account, Instance, InstanceSettings, WebsocketConfig
 
 INSTANCE = Instance(1, 2, "shop", "the-token", "the-hash", InstanceSettings(), None)
 

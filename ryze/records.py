@@ -1,4 +1,4 @@
-"""What the rest of the program sees of the store: frozen values, no rows, no SQL."""
+"""What the store keeps and the rest works with: frozen values, no rows, no SQL."""
 
 from dataclasses import dataclass, field
 

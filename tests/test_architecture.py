@@ -1,0 +1,24 @@
+"""ARCHITECTURE.md names everything that is there."""
+
+import re
+import tomllib
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+TEXT = (ROOT / "ARCHITECTURE.md").read_text()
+
+
+def test_the_house_list_is_what_stands_in_the_folder() -> None:
+    _, _, house = TEXT.partition("\nryze/\n")
+    listed = re.findall(r"^  (\w+(?:/|\.py)) ", house.partition("```")[0], re.MULTILINE)
+    modules = [path.name for path in (ROOT / "ryze").glob("[!_]*.py")]
+    packages = [path.parent.name + "/" for path in (ROOT / "ryze").glob("*/__init__.py")]
+    assert sorted(listed) == sorted(modules + packages)
+
+
+def test_the_dependency_table_is_that_of_the_project() -> None:
+    _, _, table = TEXT.partition("\n### Dependencies\n")
+    rows = re.findall(r"^\| ([a-z][a-z0-9, -]*) \|", table.partition("\n#")[0], re.MULTILINE)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    needed = [re.split(r"[^\w-]", line)[0] for line in project["dependencies"]]
+    assert sorted(name for row in rows for name in row.split(", ")) == sorted(needed)
