@@ -5,6 +5,7 @@ says whose events a request may have, or refuses it.
 """
 
 import itertools
+import random
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -91,15 +92,23 @@ class Gateway:
         admit: who may connect.
         limits: see there.
         compression: agree on permessage-deflate with clients that offer it.
+        draw: a random number from 0 to 1, for the moment of each client's first ping.
     """
 
     def __init__(
-        self, hub: Hub, admit: Admit, limits: GatewayLimits, *, compression: bool = False
+        self,
+        hub: Hub,
+        admit: Admit,
+        limits: GatewayLimits,
+        *,
+        compression: bool = False,
+        draw: Callable[[], float] = random.random,
     ) -> None:
         self._hub = hub
         self._admit = admit
         self._limits = limits
         self._compression = compression
+        self._draw = draw
         # Every open WebSocket, from its 101 until its socket is closed; live() changes it.
         self._connections: set[Connection] = set()
         # Numbers for the log.
@@ -237,6 +246,8 @@ class Gateway:
         self, transport: Transport, admission: Admission, extension: Extension | None
     ) -> Connection:
         if admission.publishes:
-            return Publisher(transport, self._limits.publisher)
+            return Publisher(transport, self._limits.publisher, draw=self._draw)
         extensions = [extension] if extension else []
-        return Subscriber(transport, self._limits.subscriber, extensions=extensions)
+        return Subscriber(
+            transport, self._limits.subscriber, extensions=extensions, draw=self._draw
+        )

@@ -142,7 +142,7 @@ def open_gateway(
         publishes = request.target.endswith(b"/publish")
         return Admission(make_instance(), {"X-Seen": address}, publishes)
 
-    return Gateway(hub, admit, limits or GatewayLimits(), compression=compression)
+    return Gateway(hub, admit, limits or GatewayLimits(), compression=compression, draw=lambda: 0.5)
 
 
 async def serve_upgrade(
