@@ -5,7 +5,6 @@ envelope ``{"event": ..., "data": ..., "instanceData": {...}}`` (contract, secti
 and 6). ``data`` is never parsed into objects: it is checked, and passed on byte for byte.
 """
 
-from dataclasses import dataclass, field
 from typing import Literal, TypeVar, cast, get_args
 
 import msgspec
@@ -30,24 +29,25 @@ EventType = Literal[
 EVENT_TYPES: tuple[EventType, ...] = get_args(EventType)
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(msgspec.Struct, frozen=True):
     """One event of one instance.
 
     Args:
         type: one of the six event names.
         data: the JSON object that the producer sent, verbatim, valid UTF-8.
+
+    A struct, as one is made for every event: a tenth of what a frozen dataclass costs.
     """
 
     type: EventType
     data: bytes
     # What without_media() came to, once somebody has asked.
-    _slim: bytes | None = field(default=None, init=False, repr=False, compare=False)
+    _slim: bytes | None = None
 
     def without_media(self) -> bytes:
         """`data` without ``media.base64``; worked out once."""
         if self._slim is None:
-            object.__setattr__(self, "_slim", without_base64(self.data))
+            msgspec.structs.force_setattr(self, "_slim", without_base64(self.data))
         return cast(bytes, self._slim)
 
     def envelope(self, instance_data: bytes, *, media: bool = True) -> bytes:

@@ -20,7 +20,6 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
 from typing import NoReturn
 
 import structlog
@@ -76,13 +75,19 @@ class HubStatistics:
 class Batch:
     """The events of one instance that the next flush hands out."""
 
+    __slots__ = ("_bytes", "_deflated", "_flushed", "_payloads", "_plain", "clients")
+
     def __init__(self) -> None:
         # The encoded envelopes, in publish order.
         self._payloads: list[bytes] = []
         self._bytes = 0
+        # Their frames, made at the first use and shared by all clients.
+        self._plain: Frames | None = None
+        self._deflated: Frames | None = None
+        # There once somebody waits, or it is over.
+        self._flushed: trio.Event | None = None
         # How many clients these events were handed to; final once `flushed` is set.
         self.clients = 0
-        self.flushed = trio.Event()
 
     def __len__(self) -> int:
         return len(self._payloads)
@@ -97,15 +102,26 @@ class Batch:
         """No further event may join before the flush."""
         return len(self._payloads) >= _BATCH_EVENTS or self._bytes >= _BATCH_BYTES
 
-    @cached_property
-    def plain(self) -> Frames:
-        """The frames of all events, encoded at the first use and shared by all clients."""
-        return Frames([text_frame(payload) for payload in self._payloads])
+    @property
+    def flushed(self) -> trio.Event:
+        """Set when all clients have been handed its events."""
+        if self._flushed is None:
+            self._flushed = trio.Event()
+        return self._flushed
 
-    @cached_property
+    @property
+    def plain(self) -> Frames:
+        """The frames of all events; nothing may be added from here on."""
+        if self._plain is None:
+            self._plain = Frames([text_frame(payload) for payload in self._payloads])
+        return self._plain
+
+    @property
     def deflated(self) -> Frames:
         """Likewise for clients that have negotiated permessage-deflate."""
-        return Frames([deflated_text_frame(payload) for payload in self._payloads])
+        if self._deflated is None:
+            self._deflated = Frames([deflated_text_frame(payload) for payload in self._payloads])
+        return self._deflated
 
 
 class _Audience:
@@ -360,14 +376,15 @@ class Hub:
         batch.flushed.set()
 
     def _hand_out(self, audience: _Audience, batch: Batch, outboxes: list[Outbox]) -> None:
+        plain = batch.plain
+        batch.clients += len(outboxes)
         for outbox in outboxes:
-            frames = batch.deflated if outbox.compressed else batch.plain
             try:
-                if outbox.offer(frames):
-                    batch.clients += 1
+                if outbox.offer(batch.deflated if outbox.compressed else plain):
                     continue
             except Exception:
                 # The one place for this worker: a bug in one client's outbox ends that client.
                 _log.exception("offer failed", outbox=repr(outbox))
                 outbox.close_abruptly()
+            batch.clients -= 1
             self._leave(audience, outbox)

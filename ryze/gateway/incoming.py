@@ -8,6 +8,11 @@ It knows no extensions, and leaves the UTF-8 of a text to whoever decodes it.
 from collections.abc import Iterator
 from typing import NamedTuple
 
+try:
+    from websockets.speedups import apply_mask
+except ImportError:  # pragma: no cover - platforms without a compiled wheel
+    from websockets.utils import apply_mask
+
 from ryze.errors import RyzeError
 from ryze.gateway.disconnects import (
     INVALID_TEXT,
@@ -86,19 +91,22 @@ class FrameReader:
         Raises:
             FrameError: at the first frame that breaks a rule; nothing may be fed after it.
         """
-        self._buffer += data
-        if len(self._buffer) < self._needed:
-            return
-        # One copy, so that slices are bytes and cheap; what is left over is small.
-        chunk, position = bytes(self._buffer), 0
-        while frame := self._frame(chunk, position):
+        if self._buffer:
+            self._buffer += data
+            if len(self._buffer) < self._needed:
+                return
+            # One copy, so that slices are bytes and cheap; what is left over is small.
+            data = bytes(self._buffer)
+            self._buffer.clear()
+        position = 0
+        while frame := self._frame(data, position):
             fin, opcode, start, position = frame
-            payload = _unmask(chunk[start:position], chunk[start - 4 : start])
+            payload = apply_mask(data[start:position], data[start - 4 : start])
             if fin and opcode and not self._opcode:
                 yield opcode, payload
             elif message := self._assembled(fin, opcode, payload):
                 yield message
-        del self._buffer[:position]
+        self._buffer += data[position:]
 
     def _frame(self, chunk: bytes, position: int) -> _Frame | None:
         """The frame at `position`; None, with `_needed` set, if it is not all there."""
@@ -173,12 +181,3 @@ def _extended_length(field: bytes) -> int:
     if length < (126 if len(field) == 2 else 65536) or length >> 63:
         raise FrameError(PROTOCOL_ERROR)
     return length
-
-
-def _unmask(payload: bytes, mask: bytes) -> bytes:
-    # As one long number: an exclusive or of any length in three steps of C.
-    size = len(payload)
-    key = (mask * (size // 4 + 1))[:size]
-    return (int.from_bytes(payload, "little") ^ int.from_bytes(key, "little")).to_bytes(
-        size, "little"
-    )

@@ -139,12 +139,13 @@ class Outbox:
             return False
         if self._writing:
             return self._queue(frames.parts)
+        data = frames.joined
         try:
-            taken = self._transport.send_nowait(frames.joined)
+            taken = self._transport.send_nowait(data)
         except OSError:
             self._lost()
             return False
-        return taken == len(frames.joined) or self._lag(frames.parts, taken)
+        return taken == len(data) or self._lag(frames.parts, taken)
 
     def send_handshake(self, response: bytes) -> None:
         """The 101, which goes out before anything else."""
