@@ -53,6 +53,7 @@ class LoadGenerator:
             count=count,
             at_once=at_once,
             narrow=narrow,
+            instances=self._server.peer.instances,
             **self._address("subscribe_path"),
         )
         if strict and done["failures"]:

@@ -34,12 +34,13 @@ class Load:
         path: str,
         headers: dict[str, str],
         bare: bool,
+        instances: int,
         at_once: int,
         narrow: bool = False,
     ) -> dict[str, Any]:
         """Open so many subscribers; at_once 0 means all of them at the same time."""
         started = time.perf_counter()
-        address = Address(port, path, headers, bare)
+        address = Address(port, path, headers, bare, instances)
         failures = self._crowd.connect(address, count, at_once or count, narrow=narrow)
         return {"seconds": time.perf_counter() - started, "failures": failures}
 

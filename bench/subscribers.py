@@ -45,12 +45,20 @@ _NETWORK_BUFFER = 32768
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where to open a WebSocket; `bare` as in `wire.check_upgraded`."""
+    """Where to open a WebSocket; `bare` as in `wire.check_upgraded`.
+
+    Connections are spread over so many `instances`, whose number stands for "%d" in the path.
+    """
 
     port: int
     path: str
     headers: Mapping[str, str]
     bare: bool = False
+    instances: int = 1
+
+    def path_of(self, connection: int) -> str:
+        """The path for the connection of this number."""
+        return self.path.replace("%d", str(connection % self.instances))
 
 
 class Stream:
@@ -210,8 +218,9 @@ class Subscriber:
 class _Dial:
     """One connection on its way to a 101."""
 
-    def __init__(self, address: Address, narrow: bool) -> None:
+    def __init__(self, address: Address, number: int, narrow: bool) -> None:
         self._address = address
+        self._path = address.path_of(number)
         self._head = b""
         self.socket = socket.socket()
         self.socket.setblocking(False)
@@ -223,7 +232,7 @@ class _Dial:
 
     def send_request(self) -> None:
         address = self._address
-        self.socket.send(upgrade_request(address.path, address.port, address.headers))
+        self.socket.send(upgrade_request(self._path, address.port, address.headers))
 
     def receive(self) -> bytes | None:
         """What came behind the 101; None as long as that is not complete."""
@@ -266,7 +275,7 @@ def open_websockets(
     while (left or dials) and time.perf_counter() < deadline:
         while left and len(dials) < at_once:
             left -= 1
-            dial = _Dial(address, narrow)
+            dial = _Dial(address, left, narrow)
             dials[dial.socket.fileno()] = dial
             poller.register(dial.socket, select.EPOLLOUT)
         for fd, event in poller.poll(1.0):

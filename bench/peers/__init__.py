@@ -11,7 +11,7 @@ from bench.peers.compiled import CLoop, Gorilla
 from bench.peers.nchan import Nchan
 from bench.peers.node import NodeWs
 from bench.peers.python import PYTHON_PEERS
-from bench.peers.ryze import Ryze
+from bench.peers.ryze import ManyInstances, Ryze
 
 __all__ = ["OURS", "PEERS", "Peer", "PeerError"]
 
@@ -20,6 +20,7 @@ OURS = "ryze"
 _ALL: tuple[Peer, ...] = (
     Ryze(),
     Ryze(by_http=True),
+    ManyInstances(1000),
     CLoop(),
     Gorilla(),
     NodeWs(),

@@ -22,6 +22,7 @@ class Peer:
         title: in tables and plots.
         publisher: "websocket" or "http".
         publish_path, subscribe_path: where.
+        instances: its connections are spread over so many; "%d" in the path is the number of one.
         headers: of subscribers and publishers.
         bare: it only looks like a WebSocket server; its 101 fits no key.
         environment: variables for the process.
@@ -32,6 +33,7 @@ class Peer:
     publisher = "websocket"
     publish_path = "/publish"
     subscribe_path = "/subscribe"
+    instances = 1
     headers: Mapping[str, str] = {}
     bare = False
     environment: Mapping[str, str] = {}

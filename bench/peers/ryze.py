@@ -9,7 +9,7 @@ from pathlib import Path
 from bench.events import INSTANCE, INSTANCE_DATA, event_template
 from bench.peers.base import Peer
 
-__all__ = ["ACCOUNT_TOKEN", "Ryze"]
+__all__ = ["ACCOUNT_TOKEN", "ManyInstances", "Ryze"]
 
 ACCOUNT_TOKEN = "bench-account-token"
 
@@ -57,6 +57,25 @@ class Ryze(Peer):
     def template(self, size: int) -> str:
         """See `Peer`: the server makes the envelope."""
         return event_template(size).decode()
+
+
+class ManyInstances(Ryze):
+    """The real server, with its connections spread over many instances."""
+
+    def __init__(self, instances: int) -> None:
+        super().__init__()
+        self.name = f"ryze-{instances}"
+        self.title = f"Ryze, {instances:,} instances"
+        self.instances = instances
+        self.subscribe_path = f"/ws/{INSTANCE}-%d"
+        # One token that is good for all of them.
+        self.headers = {"token": ACCOUNT_TOKEN}
+
+    def prepare(self, port: int) -> None:
+        """Create all instances."""
+        super().prepare(port)
+        for number in range(self.instances):
+            create_instance(port, f"{INSTANCE}-{number}", f"bench-token-{number:010d}")
 
 
 def create_instance(port: int, name: str, token: str) -> None:

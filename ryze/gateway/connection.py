@@ -131,11 +131,16 @@ class Connection(ABC):
         self.outbox.close(disconnect)
 
     def close(self) -> None:
-        """Close the socket; reset it if the peer has not taken all that was to be said."""
+        """Close the socket; reset it if the peer has not taken all that was to be said.
+
+        Nothing is left that refers to itself, so that its memory is given back at once.
+        """
         if self.outbox.is_empty:
             self._transport.close()
         else:
             self._transport.abort()
+        self._nursery = None
+        self.outbox.release()
 
     # What a subscriber and a publisher do each in its own way
 

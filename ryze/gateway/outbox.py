@@ -195,6 +195,10 @@ class Outbox:
                 if not half_way_out:
                     self._send_nowait(close_frame(INTERNAL_ERROR))
 
+    def release(self) -> None:
+        """Forget the connection, which is over."""
+        self._start_writer = self._on_close = _nobody
+
     async def write(self) -> None:
         """The writer: give the transport what waits, until nothing does.
 
@@ -353,6 +357,10 @@ class Outbox:
         self._hand = kept
         messages = [size for size, is_message in kept if is_message]
         self.pending, self.pending_bytes = len(messages), sum(messages)
+
+
+def _nobody() -> None:
+    """Who is told of an outbox whose connection is over."""
 
 
 class _Queue(NamedTuple):

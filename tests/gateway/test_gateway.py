@@ -1,6 +1,8 @@
 """All WebSockets together: who is admitted, who is refused, and how everybody is seen off."""
 
+import gc
 import json
+import weakref
 from collections.abc import Callable
 
 import h11
@@ -48,6 +50,29 @@ async def test_who_is_admitted_gets_101_with_the_headers_and_then_events(
     assert repr(gateway) == "<Gateway 1 connections>"
     assert await hub.publish_all(1, [EVENT]) == 1
     assert len(await peer.texts()) == 1
+
+
+@pytest.mark.parametrize("says_goodbye", [True, False])
+async def test_memory_of_a_connection_is_given_back_at_once(
+    says_goodbye: bool, hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """No cycle is left that would wait for the garbage collector, which runs rarely here."""
+    gateway = open_gateway(hub)
+    peer = await connect(nursery, gateway)
+    await hub.publish_all(1, [EVENT])
+    if says_goodbye:
+        peer.send(CloseConnection(1000))
+    else:
+        peer.transport.feed_eof()
+    transport = weakref.ref(peer.transport)
+    gc.disable()
+    try:
+        del peer
+        await wait_all_tasks_blocked()
+        assert gateway.connections == 0
+        assert transport() is None
+    finally:
+        gc.enable()
 
 
 async def test_life_and_death_are_logged(
