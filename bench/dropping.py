@@ -19,8 +19,11 @@ _RESUME_SECONDS = 3.0
 # How long a server may keep a dropped client's connection.
 _CLOSE_SECONDS = 12.0
 # Until what is over shows in the server's memory.
-_SETTLE_SECONDS = 0.5
-_WARM_UP_WAVES = 3
+_SETTLE_SECONDS = 3.0
+# What an allocator takes for good the first times is no leak.
+_WARM_UP_WAVES = 5
+# What is kept of each of these is one.
+_COUNTED_WAVES = 5
 
 
 def count_pending(
@@ -62,27 +65,30 @@ def time_to_close(
     ``closed_after`` is, for each of them, from when the event that dropped it was sent until the
     server's end of the connection is not established any more: by then the server has closed the
     socket. None: not within 12 s, or never dropped. ``memory_back_after`` is from the last of
-    those events until half of what resident memory had risen by is gone.
+    those events until half of what resident memory had risen by is gone; ``memory_kept`` is what
+    is left of the rise of one wave of slow clients, a mean over some waves.
 
     Raises:
         Trouble: it cannot be measured.
     """
     with subscribed(_telling(peer), clients - slow, event_bytes, port) as (server, load):
-        # What an allocator takes for good the first times is no leak.
-        for _ in range(_WARM_UP_WAVES):
+
+        def wave(patience: float) -> dict[str, Any]:
             load.connect(slow, narrow=True)
             load.call("stall", count=slow, read_rate=rate)
-            load.call("overflow", stop_after=most, patience=0)
+            result = load.call("overflow", stop_after=most, patience=patience)
             load.call("dismiss")
-        time.sleep(_SETTLE_SECONDS)
-        load.connect(slow, narrow=True)
-        base = server.memory()
+            return result
+
+        memory = []
+        for waves in (_WARM_UP_WAVES, _COUNTED_WAVES):
+            for _ in range(waves):
+                wave(patience=0)
+            time.sleep(_SETTLE_SECONDS)
+            memory.append(server.memory())
         watch = Watch(server)
         watch.start()
-        load.call("stall", count=slow, read_rate=rate)
-        result = load.call("overflow", stop_after=most, patience=_CLOSE_SECONDS)
-        load.call("dismiss")
-        time.sleep(_SETTLE_SECONDS)
+        result = wave(patience=_CLOSE_SECONDS)
         looks = watch.stop()
         drops = _drops(result, clients, server.drops())
     sent = [_sent(result, event) for event, _ in drops]
@@ -91,13 +97,13 @@ def time_to_close(
             closed - at if closed is not None and at is not None else None
             for closed, at in zip(result["closed_at"], sent, strict=True)
         ],
-        **_memory(base, looks, max((at for at in sent if at is not None), default=None)),
+        "memory_kept": (memory[1] - memory[0]) / _COUNTED_WAVES,
+        **_memory(memory[1], looks, max((at for at in sent if at is not None), default=None)),
     }
 
 
 def _memory(base: int, looks: list[Look], dropped_at: float | None) -> dict[str, float | None]:
     peak = max((look.memory for look in looks), default=base)
-    kept = (looks[-1].memory if looks else base) - base
     back = [
         look.at - dropped_at
         for look in looks
@@ -107,7 +113,6 @@ def _memory(base: int, looks: list[Look], dropped_at: float | None) -> dict[str,
     ]
     return {
         "memory_peak": peak - base,
-        "memory_kept": kept,
         "memory_back_after": back[0] if back else None,
     }
 

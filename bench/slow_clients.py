@@ -130,7 +130,7 @@ def _show_closing(closing: Results) -> None:
                 bytes_text(row["memory_kept"]),
             )
         )
-    columns = ("server", "closed", "median", "last", "memory rose", "half back", "kept")
+    columns = ("server", "closed", "median", "last", "memory rose", "half back", "kept a wave")
     show("From the event that dropped them, if they never read on", columns, table)
 
 

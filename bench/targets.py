@@ -123,7 +123,7 @@ def _slow_clients(document: Results) -> Iterator[Line]:
     yield Line(
         "a stalled client: memory is given back",
         f"kept <= {bytes_text(_NOISE * held)}",
-        f"{bytes_text(closing['memory_kept'])} kept",
+        f"{bytes_text(closing['memory_kept'])} kept a wave",
         closing["memory_kept"] <= _NOISE * held,
     )
     yield Line(

@@ -44,7 +44,7 @@ _DRAIN_SHARE = 0.9
 
 # Connections are long-lived and have few cycles: with the usual thresholds, ten thousand of them
 # are walked through again and again, a quarter of the time that it takes to accept them.
-_GC_THRESHOLDS = (50_000, 50, 100)
+_GC_THRESHOLDS = (10_000, 20, 50)
 
 _log = structlog.get_logger("ryze")
 
