@@ -5,7 +5,7 @@ import pytest
 
 from ryze.errors import StoreError
 from tests.clients import Answer
-from tests.conftest import Server, StartServer
+from tests.conftest import ACCOUNT_TOKEN, Server, StartServer
 
 PAGE = "https://app.example"
 OTHER_PAGE = "http://app.example:81"
@@ -95,6 +95,14 @@ class TestPreflight:
     async def test_nobody_is_allowed_unless_the_setting_says_so(self, server: Server) -> None:
         for origin in (PAGE, "http://test", server.settings.base_url):
             assert (await preflight(server, LIST, origin)).error == REFUSED
+
+    async def test_the_request_can_follow_on_the_same_connection(self, open_server: Server) -> None:
+        client = await open_server.open()
+        headers = {"Origin": PAGE, "Access-Control-Request-Method": "GET"}
+        for _ in range(2):
+            assert (await client.request("OPTIONS", LIST, headers)).status == 204
+            token = {"Origin": PAGE, "token": ACCOUNT_TOKEN}
+            assert (await client.request("GET", LIST, token)).status == 200
 
     async def test_it_is_not_counted(self, start_server: StartServer) -> None:
         limit = limits.parse("1/minute")
