@@ -1,7 +1,7 @@
 """The checks, each a session: ``nox`` runs the usual ones, ``nox -l`` lists all.
 
-Only what pip can install is installed here. Tests that need more (curl, wscat) are skipped
-without it; ``.ci/run`` sees to it that nothing is missing.
+Only what pip can install is installed here. Tests that need more (curl, wscat, chromium)
+are skipped without it; ``.ci/run`` sees to it that nothing is missing.
 """
 
 import nox

@@ -8,7 +8,7 @@ later stops changes, not events.
 Accounts can be changed by another process as well (``ryze account rotate``): `watch` notices.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import structlog
@@ -27,6 +27,7 @@ from ryze.store import (
     select_accounts,
     select_instances,
     select_websocket_config,
+    update_instance_settings,
     upsert_websocket_config,
 )
 
@@ -163,6 +164,32 @@ class Registry:
             self._keep(replace(self._by_id[instance.id], websocket=config))
             self._hub.configure(instance.id, config)
         return True
+
+    async def change_settings(
+        self, instance: Instance, changes: Mapping[str, object]
+    ) -> InstanceSettings | None:
+        """Change some settings of an instance; they apply from the next event on.
+
+        Args:
+            instance: any state of it; what counts is the one it has when its turn comes.
+            changes: new values by the names of `InstanceSettings`; the others stay.
+
+        Returns:
+            All its settings now; None if the instance has been deleted meanwhile.
+
+        Raises:
+            StoreError: the database cannot be written.
+        """
+        async with self._writing:
+            current = self._by_id.get(instance.id)
+            if current is None:
+                return None
+            settings = replace(current.settings, **changes)  # type: ignore[arg-type]
+            if not await self._database.write(update_instance_settings, instance.id, settings):
+                return None
+            self._keep(replace(current, settings=settings))
+            self._hub.change_settings(instance.id, settings)
+        return settings
 
     async def delete_instance(self, instance: Instance) -> bool:
         """Remove an instance and everything of it; its open connections end.

@@ -110,13 +110,17 @@ def _read_database_url(text: str) -> str:
     return text
 
 
+_DEFAULT_PORTS = {"http": ":80", "https": ":443"}
+
+
 def _read_origin(text: str) -> str:
     origin = text.lower()
     if origin != "*" and not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^\s/?#@\\*]+", origin):
         raise ValueError(text)
     # Raises ValueError for a port that is none.
     _ = urlsplit(origin).port
-    return origin
+    # As browsers send it.
+    return origin.removesuffix(_DEFAULT_PORTS.get(origin.partition(":")[0], ""))
 
 
 def _read_origins(text: str) -> tuple[str, ...]:

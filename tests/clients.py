@@ -108,7 +108,7 @@ class RawClient:
         assert len(headers) == len(pairs), f"a header twice in {lines}"
         if status == "100":
             return await self.answer(has_body=has_body)
-        size = int(headers["content-length"]) if has_body and status != "101" else 0
+        size = int(headers["content-length"]) if has_body and status not in ("101", "204") else 0
         return Answer(int(status), headers, await self._exactly(size))
 
     async def rest(self) -> bytes:

@@ -9,6 +9,7 @@ from ryze.events import EVENT_TYPES
 from ryze.gateway.disconnects import ALL, Disconnect
 
 __all__ = [
+    "chat_objects",
     "disconnects",
     "event_types",
     "frame_sizes",
@@ -71,6 +72,19 @@ media_objects = st.lists(
     st.one_of(
         st.tuples(st.just("message"), _message),
         st.tuples(st.just("media"), _media),
+        st.tuples(_names, _leaves),
+    ),
+    max_size=5,
+).map(Members)
+
+_jids = st.one_of(st.sampled_from(["1@g.us", "status@broadcast", "1@s.whatsapp.net"]), _leaves)
+_chat = st.one_of(_with("jid", _jids), _leaves)
+
+# Objects like those that say which chat an event belongs to.
+chat_objects = st.lists(
+    st.one_of(
+        st.tuples(st.just("chat"), _chat),
+        st.tuples(st.just("message"), st.one_of(_with("chat", _chat), _leaves)),
         st.tuples(_names, _leaves),
     ),
     max_size=5,

@@ -3,6 +3,7 @@
 import contextlib
 import sqlite3
 from collections.abc import AsyncIterator, MutableMapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,7 @@ class TestChanges:
             await create(first, f"i{number}", f"token-{number}")
         await first.configure_websocket(first.instances(1)[1], DISABLED)
         await first.delete_instance(first.instances(1)[0])
+        await first.change_settings(first.instances(1)[0], {"ignore_status": True})
         second = await load(database)
         assert second.instances(1) == first.instances(1)
         assert [instance.websocket for instance in second.instances(1)] == [DISABLED, ENABLED]
@@ -104,6 +106,7 @@ class TestChanges:
             for change in (
                 create(registry, "other", "other-token"),
                 registry.configure_websocket(demo, DISABLED),
+                registry.change_settings(demo, {"ignore_status": True}),
                 registry.delete_instance(demo),
             ):
                 with pytest.raises(StoreError):
@@ -118,6 +121,7 @@ class TestChanges:
         assert await registry.delete_instance(demo)
         assert not await registry.delete_instance(demo)
         assert not await registry.configure_websocket(demo, ENABLED)
+        assert await registry.change_settings(demo, {"ignore_status": True}) is None
         again = await create(registry)
         assert again.id != demo.id
         # A request that still holds the old one does not reach the new one.
@@ -130,6 +134,7 @@ class TestChanges:
         demo = await create(registry)
         await database.write(delete_instance, demo.id)
         assert not await registry.configure_websocket(demo, DISABLED)
+        assert await registry.change_settings(demo, {"ignore_status": True}) is None
         assert not await registry.delete_instance(demo)
 
     async def test_changes_at_the_same_time_end_as_the_database_does(
@@ -145,6 +150,24 @@ class TestChanges:
         known = registry.find(1, "demo")
         assert known is not None
         assert known.websocket == await registry.websocket_config(demo)
+
+    async def test_changes_of_different_settings_do_not_undo_each_other(
+        self, database: Database
+    ) -> None:
+        registry = await load(database)
+        demo = await create(registry)
+        names = [field.name for field in fields(InstanceSettings)]
+        names.remove("call_reject_message")
+        async with trio.open_nursery() as nursery:
+            for name in names:
+                change = {name: not getattr(demo.settings, name)}
+                nursery.start_soon(registry.change_settings, demo, change)
+            nursery.start_soon(registry.configure_websocket, demo, DISABLED)
+        known = registry.find(1, "demo")
+        assert known is not None
+        assert known.settings == InstanceSettings(True, "", True, True, True, False, True)
+        assert known.websocket == DISABLED
+        assert (await load(database)).find(1, "demo") == known
 
     async def test_cancelled_while_it_writes_it_is_known_all_the_same(
         self, database: Database, monkeypatch: pytest.MonkeyPatch

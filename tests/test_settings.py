@@ -107,6 +107,11 @@ def test_the_database_is_in_the_data_directory_unless_given(tmp_path: Path) -> N
             ("https://a.example", "http://b:81"),
         ),
         ("allowed_origins", "*", ("*",)),
+        (
+            "allowed_origins",
+            "https://a:443,http://b:80,http://c:443,x://d:80",
+            ("https://a", "http://b", "http://c:443", "x://d:80"),
+        ),
         ("compression", "ON", True),
         ("log_level", "DEBUG", "debug"),
         ("ping_interval_seconds", "0.5", 0.5),

@@ -3,15 +3,16 @@
 front_door        the listener: /ws/ to the gateway, everything else to Quart
 http_connection   one HTTP connection, on Hypercorn's protocol
 auth, rate_limit  what every request passes before its handler
+cors              which web pages may call from a browser
 responses         the one shape of success, and the one of errors
 upgrade           the checks before a WebSocket
-one module for each resource: websocket_config, instances, publish, health
+one module for each resource: websocket_config, instances, instance_settings, publish, health
 """
 
 from quart import Response, request
 from quart_trio import QuartTrio
 
-from ryze.api import auth, health, instances, publish, websocket_config
+from ryze.api import auth, cors, health, instance_settings, instances, publish, websocket_config
 from ryze.api.responses import register_error_handlers
 from ryze.api.services import Services
 from ryze.errors import ApiError
@@ -28,10 +29,12 @@ def create_app(services: Services) -> QuartTrio:
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     # A redirect would be an answer of another shape.
     app.url_map.merge_slashes = False
+    app.before_request(cors.answer_preflight)
     app.before_request(auth.admit)
+    app.after_request(cors.add_cors_headers)
     app.after_request(auth.add_rate_limit_headers)
     register_error_handlers(app)
-    for module in (websocket_config, instances, publish, health):
+    for module in (websocket_config, instances, instance_settings, publish, health):
         app.register_blueprint(module.blueprint)
     app.add_url_rule("/ws/<path:name>", view_func=_not_an_upgrade, methods=_NOT_GET)
     return app

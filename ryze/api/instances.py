@@ -1,6 +1,7 @@
 """Create, list and delete instances (contract, section 5)."""
 
 import re
+from dataclasses import replace
 from typing import Annotated
 
 import msgspec
@@ -9,6 +10,8 @@ from quart import Blueprint, Response, request
 
 from ryze.api import auth
 from ryze.api.auth import Scope, access
+from ryze.api.instance_settings import GivenSettings
+from ryze.api.instance_settings import as_json as settings_json
 from ryze.api.responses import INVALID_BODY, instance_not_found, read_json, success
 from ryze.api.services import services
 from ryze.api.websocket_config import SetWebsocket, as_json
@@ -32,24 +35,15 @@ _InstanceName = Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z0-9_-]{1,100}\Z")
 _sendable = re.compile(r"[\x21-\x7e]{0,255}")
 
 
-class NewInstance(msgspec.Struct, rename="camel"):
+class NewInstance(GivenSettings, rename="camel"):
     """The body of a creation, without its blocks; null counts as absent."""
 
     name: _InstanceName
     token: str | None = None
-    auto_reject_calls: bool | None = None
-    call_reject_message: str | None = None
-    ignore_group_messages: bool | None = None
-    keep_online_status: bool | None = None
-    auto_read_messages: bool | None = None
-    disable_history_sync: bool | None = None
-    ignore_status: bool | None = None
 
     def settings(self) -> InstanceSettings:
         """Its settings, with defaults for those that were not given."""
-        names = InstanceSettings.__dataclass_fields__
-        given = {name: getattr(self, name) for name in names}
-        return InstanceSettings(**{key: value for key, value in given.items() if value is not None})
+        return replace(InstanceSettings(), **self.given())  # type: ignore[arg-type]
 
 
 class _WebsocketBlock(msgspec.Struct, rename="camel"):
@@ -142,19 +136,7 @@ def _instance_json(instance: Instance) -> dict[str, object]:
         },
         "websocket": as_json(instance.websocket or DISABLED),
         "webhook": None,
-        "settings": _settings_json(instance.settings),
-    }
-
-
-def _settings_json(settings: InstanceSettings) -> dict[str, object]:
-    return {
-        "autoRejectCalls": settings.auto_reject_calls,
-        "callRejectMessage": settings.call_reject_message,
-        "ignoreGroupMessages": settings.ignore_group_messages,
-        "keepOnlineStatus": settings.keep_online_status,
-        "autoReadMessages": settings.auto_read_messages,
-        "disableHistorySync": settings.disable_history_sync,
-        "ignoreStatus": settings.ignore_status,
+        "settings": settings_json(instance.settings),
     }
 
 

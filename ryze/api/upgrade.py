@@ -5,6 +5,7 @@ from urllib.parse import parse_qs, unquote
 import h11
 
 from ryze.api.auth import check_pass, sent_token
+from ryze.api.cors import cors_headers, is_allowed, origin_refused
 from ryze.api.rate_limit import RateLimits
 from ryze.api.responses import instance_not_found
 from ryze.errors import ApiError
@@ -50,8 +51,10 @@ class UpgradeDesk:
             if not publishes:
                 _check_enabled(instance)
         except ApiError as refusal:
+            # Without an upgrade a page can read the answer.
+            cors = cors_headers(header(request, b"origin"), self._allowed_origins)
             raise ApiError(
-                refusal.status, refusal.message, {**headers, **refusal.headers}
+                refusal.status, refusal.message, {**headers, **cors, **refusal.headers}
             ) from refusal
         return Admission(instance, headers, publishes)
 
@@ -63,11 +66,11 @@ class UpgradeDesk:
 
     def _check_origin(self, request: h11.Request) -> None:
         origin = header(request, b"origin").lower()
-        if not origin or not self._allowed_origins.isdisjoint({origin, "*"}):
+        if not origin or is_allowed(origin, self._allowed_origins):
             return
         # Not urlsplit, which raises for some of what a client can send.
         if origin.partition("://")[2] != header(request, b"host").lower():
-            raise ApiError(403, "Origin not allowed")
+            raise origin_refused()
 
     def _instance(self, principal: Principal, name: str) -> Instance:
         instance = self._registry.find(principal.account_id, name)

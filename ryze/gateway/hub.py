@@ -9,7 +9,7 @@ waits and the clients are few. Rules (ARCHITECTURE.md, "Hub"):
 
 - Everything but the flush and the waiting of publishers is plain functions: between two awaits
   the hub is consistent.
-- Nobody connected, or the event filtered out: it is dropped before any encoding.
+- Nobody connected, or the event filtered out or ignored: it is dropped before any encoding.
 - The configuration that counts is the one at the moment of `publish`.
 - At most 64 events, or about 1 MiB of them, of one instance wait for the flush: publishers wait
   in `publish_when_ready`. Nobody ever waits for a client.
@@ -26,11 +26,12 @@ import structlog
 import trio
 
 from ryze.events import Event, instance_data
+from ryze.gateway.chats import ignored_chats, is_of_chat
 from ryze.gateway.disconnects import Disconnect
 from ryze.gateway.frames import Frames, deflated_text_frame, text_frame
 from ryze.gateway.outbox import Outbox
 from ryze.media import may_have_base64
-from ryze.records import DISABLED, Instance, WebsocketConfig
+from ryze.records import DISABLED, Instance, InstanceSettings, WebsocketConfig
 
 __all__ = ["Batch", "Hub", "HubStatistics"]
 
@@ -127,12 +128,20 @@ class Batch:
 class _Audience:
     """One instance in the hub: there as long as it has clients."""
 
-    __slots__ = ("batch", "config", "instance_data", "instance_id", "outboxes")
+    __slots__ = ("batch", "config", "ignored", "instance_data", "instance_id", "outboxes")
 
-    def __init__(self, instance_id: int, config: WebsocketConfig, instance_data: bytes) -> None:
+    def __init__(
+        self,
+        instance_id: int,
+        config: WebsocketConfig,
+        settings: InstanceSettings,
+        instance_data: bytes,
+    ) -> None:
         self.instance_id = instance_id
         # What its clients get from the next event on.
         self.config = config
+        # The chats that it does not want to hear of, likewise.
+        self.ignored = ignored_chats(settings)
         # The end of every envelope, encoded once.
         self.instance_data = instance_data
         # Its clients in the order in which they came (a dict for that order).
@@ -143,7 +152,11 @@ class _Audience:
     def wants(self, event: Event) -> bool:
         """Do its clients get this event at all?"""
         config = self.config
-        return config.enabled and (not config.events or event.type in config.events)
+        return (
+            config.enabled
+            and (not config.events or event.type in config.events)
+            and not (self.ignored and is_of_chat(event, self.ignored))
+        )
 
     def is_heavy(self, event: Event) -> bool:
         """Would encoding it take so long that others notice?"""
@@ -205,6 +218,7 @@ class Hub:
             audience = self._audiences[instance.id] = _Audience(
                 instance.id,
                 instance.websocket or DISABLED,
+                instance.settings,
                 instance_data(self._base_url, instance.name, instance.token),
             )
         audience.outboxes[outbox] = None
@@ -243,6 +257,11 @@ class Hub:
         """From the next event on, the clients of this instance get what `config` says."""
         if audience := self._audiences.get(instance_id):
             audience.config = config
+
+    def change_settings(self, instance_id: int, settings: InstanceSettings) -> None:
+        """From the next event on, this instance's events are dropped as `settings` say."""
+        if audience := self._audiences.get(instance_id):
+            audience.ignored = ignored_chats(settings)
 
     def disconnect(self, instance_id: int, disconnect: Disconnect) -> None:
         """End every connection of one instance, publishers included."""

@@ -26,6 +26,7 @@ from ryze.store.queries import (
     select_websocket_config,
     update_account_token,
     update_instance_seals,
+    update_instance_settings,
     upsert_websocket_config,
 )
 from ryze.store.rotation import Rotation, rotate_key
@@ -58,5 +59,6 @@ __all__ = [
     "select_websocket_config",
     "update_account_token",
     "update_instance_seals",
+    "update_instance_settings",
     "upsert_websocket_config",
 ]

@@ -34,6 +34,7 @@ __all__ = [
     "select_websocket_config",
     "update_account_token",
     "update_instance_seals",
+    "update_instance_settings",
     "upsert_websocket_config",
 ]
 
@@ -153,6 +154,15 @@ def insert_instance(
         if websocket is not None:
             _upsert_websocket_config(database, instance_id, websocket)
     return Instance(instance_id, account_id, name, token, token_hash, settings, websocket)
+
+
+def update_instance_settings(
+    database: Database, instance_id: int, settings: InstanceSettings
+) -> bool:
+    """Replace the settings of an instance; False when there is no such instance."""
+    update = InstanceRow.update(**asdict(settings)).where(InstanceRow.id == instance_id)
+    with database.connection_context(), database.atomic():
+        return bool(update.execute(database))
 
 
 def delete_instance(database: Database, instance_id: int) -> bool:

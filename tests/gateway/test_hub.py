@@ -3,6 +3,7 @@
 import zlib
 from collections import deque
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -18,7 +19,7 @@ from ryze.gateway.disconnects import GONE, INSTANCE_DELETED, SLOW_CONSUMER
 from ryze.gateway.frames import text_frame
 from ryze.gateway.hub import Batch, Hub, HubStatistics
 from ryze.gateway.outbox import Outbox, OutboxLimits
-from ryze.records import WebsocketConfig
+from ryze.records import InstanceSettings, WebsocketConfig
 from tests.fakes import EVERYTHING, FakeTransport, make_instance, server_frames
 from tests.strategies import event_types
 
@@ -152,8 +153,29 @@ def numbers_of(documents: list[bytes]) -> list[int]:
     return [msgspec.json.decode(document)["data"]["n"] for document in documents]
 
 
+GROUP = Event("message.exchange", b'{"chat":{"jid":"1@g.us"},"n":1}')
+PRIVATE = Event("message.exchange", b'{"chat":{"jid":"1@s.whatsapp.net"},"n":2}')
+
+
+async def test_ignored_chats_are_those_at_the_moment_of_publish(
+    hub: Hub, flushing: trio.Nursery
+) -> None:
+    client = Client(flushing)
+    ignoring = InstanceSettings(ignore_group_messages=True)
+    with hub.subscribed(replace(make_instance(1), settings=ignoring), client.outbox):
+        assert hub.publish(1, GROUP) is None
+        assert await hub.publish_all(1, [PRIVATE, GROUP]) == 0
+        hub.change_settings(1, InstanceSettings())
+        assert await hub.publish_all(1, [GROUP]) == 1
+        hub.change_settings(1, ignoring)
+        assert await hub.publish_all(1, [GROUP, PRIVATE]) == 1
+        assert hub.publish_now(1, deque([GROUP, PRIVATE, GROUP]))
+    assert numbers(client) == [2, 1, 2, 2]
+
+
 async def test_a_configuration_for_nobody_is_forgotten(hub: Hub) -> None:
     hub.configure(1, EVERYTHING)
+    hub.change_settings(1, InstanceSettings())
     hub.disconnect(1, INSTANCE_DELETED)
     assert hub.statistics() == NOBODY
 

@@ -25,6 +25,7 @@ from ryze.store import (
     select_websocket_config,
     update_account_token,
     update_instance_seals,
+    update_instance_settings,
     upsert_websocket_config,
 )
 from ryze.store.models import InstanceRow, WebsocketConfigRow
@@ -299,6 +300,27 @@ class TestWebsocketConfig:
         await database.write(damage)
         with pytest.raises(StoreError, match="the events of a WebSocket configuration are damaged"):
             await database.read(select_websocket_config, instance.id)
+
+
+class TestSettings:
+    async def test_they_are_replaced_as_a_whole(
+        self, database: Database, cipher: TokenCipher, account: Account
+    ) -> None:
+        first = await add(database, cipher, account, "first", websocket=CONFIG)
+        second = await add(database, cipher, account, "second")
+        settings = InstanceSettings(True, "'\"; 電話 \0", True, True, True, False, True)
+        assert await database.write(update_instance_settings, first.id, settings) is True
+        changed = dataclasses.replace(first, settings=settings)
+        assert await database.read(select_instances, cipher) == [changed, second]
+        assert await database.write(update_instance_settings, first.id, DEFAULTS) is True
+        assert await database.read(select_instances, cipher) == [first, second]
+
+    async def test_a_deleted_instance_takes_none(
+        self, database: Database, cipher: TokenCipher, account: Account
+    ) -> None:
+        instance = await add(database, cipher, account, "shop")
+        await database.write(delete_instance, instance.id)
+        assert await database.write(update_instance_settings, instance.id, DEFAULTS) is False
 
 
 async def test_ping_answers(database: Database) -> None:

@@ -1,0 +1,218 @@
+"""What a browser is told of who may call; tests/e2e/test_browser.py has the browser's own view."""
+
+import limits
+import pytest
+
+from ryze.errors import StoreError
+from tests.clients import Answer
+from tests.conftest import ACCOUNT_TOKEN, Server, StartServer
+
+PAGE = "https://app.example"
+OTHER_PAGE = "http://app.example:81"
+FOREIGN = ["https://evil.example", "https://app.example:444", "http://app.example", "null", ""]
+
+LIST = "/api/instance/list"
+EXPOSED = "X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, Retry-After"
+
+REFUSED = (403, "Origin not allowed")
+
+
+@pytest.fixture
+async def open_server(start_server: StartServer) -> Server:
+    """A server that two origins may call."""
+    return await start_server(allowed_origins=(PAGE, OTHER_PAGE))
+
+
+async def preflight(server: Server, path: str, origin: str = PAGE, method: str = "GET") -> Answer:
+    """What a browser sends by itself: without a token."""
+    headers = {
+        "Origin": origin,
+        "Access-Control-Request-Method": method,
+        "Access-Control-Request-Headers": "content-type,token",
+    }
+    return await server.request("OPTIONS", path, token=None, headers=headers)
+
+
+def cors(answer: Answer) -> dict[str, str]:
+    """The headers that this is about."""
+    return {
+        name: value
+        for name, value in answer.headers.items()
+        if name.startswith("access-control-") or name == "vary"
+    }
+
+
+def told(origin: str) -> dict[str, str]:
+    """What a page of this origin finds on every answer."""
+    return {
+        "access-control-allow-origin": origin,
+        "access-control-expose-headers": EXPOSED,
+        "vary": "Origin",
+    }
+
+
+class TestPreflight:
+    @pytest.mark.parametrize(
+        ("path", "methods"),
+        [
+            (LIST, "GET, HEAD"),
+            ("/api/instance/new", "POST"),
+            ("/api/instance/delete/demo", "DELETE"),
+            ("/api/events/publish/nobody", "POST"),
+            ("/health", "GET, HEAD"),
+        ],
+    )
+    async def test_it_says_what_the_route_takes(
+        self, open_server: Server, path: str, methods: str
+    ) -> None:
+        answer = await preflight(open_server, path, method="PUT")
+        assert (answer.status, answer.body) == (204, b"")
+        assert cors(answer) == told(PAGE) | {
+            "access-control-allow-headers": "Content-Type, Authorization, token",
+            "access-control-allow-methods": methods,
+            "access-control-max-age": "600",
+        }
+        assert not {"content-length", "content-type", "x-ratelimit-limit"} & answer.headers.keys()
+
+    @pytest.mark.parametrize("path", ["/nowhere", "/api/instance/list/", "/ws/demo", "/ws/"])
+    async def test_a_page_may_ask_where_there_is_nothing(
+        self, open_server: Server, path: str
+    ) -> None:
+        """A GET needs no method to be allowed, so it can read that this is a 404."""
+        answer = await preflight(open_server, path)
+        assert answer.status == 204
+        assert "access-control-allow-methods" not in answer.headers
+        refused = await open_server.request("GET", path, headers={"Origin": PAGE})
+        assert refused.status in (404, 426)
+        assert cors(refused) == told(PAGE)
+
+    @pytest.mark.parametrize("origin", FOREIGN)
+    async def test_a_foreign_page_is_refused(self, open_server: Server, origin: str) -> None:
+        answer = await preflight(open_server, LIST, origin)
+        assert answer.error == REFUSED
+        assert cors(answer) == {"vary": "Origin"}
+
+    async def test_nobody_is_allowed_unless_the_setting_says_so(self, server: Server) -> None:
+        for origin in (PAGE, "http://test", server.settings.base_url):
+            assert (await preflight(server, LIST, origin)).error == REFUSED
+
+    async def test_the_request_can_follow_on_the_same_connection(self, open_server: Server) -> None:
+        client = await open_server.open()
+        headers = {"Origin": PAGE, "Access-Control-Request-Method": "GET"}
+        for _ in range(2):
+            assert (await client.request("OPTIONS", LIST, headers)).status == 204
+            token = {"Origin": PAGE, "token": ACCOUNT_TOKEN}
+            assert (await client.request("GET", LIST, token)).status == 200
+
+    async def test_it_is_not_counted(self, start_server: StartServer) -> None:
+        limit = limits.parse("1/minute")
+        server = await start_server(allowed_origins=(PAGE,), global_rate_limit=limit)
+        for origin in (PAGE, *FOREIGN):
+            assert (await preflight(server, LIST, origin)).status in (204, 403)
+        assert (await server.request("GET", LIST, token=None)).rate_limit == (1, 0)
+        assert (await server.request("GET", LIST, token=None)).status == 429
+        assert (await preflight(server, LIST)).status == 204
+
+    @pytest.mark.parametrize(
+        "headers",
+        [{}, {"Origin": PAGE}, {"Access-Control-Request-Method": "GET"}],
+        ids=["neither", "origin", "method"],
+    )
+    async def test_other_options_are_ordinary_requests(
+        self, open_server: Server, headers: dict[str, str]
+    ) -> None:
+        answer = await open_server.request("OPTIONS", LIST, headers=headers)
+        assert answer.error == (405, "Method not allowed")
+        assert answer.rate_limit == (100, 99)
+
+
+class TestAnswers:
+    @pytest.mark.parametrize("origin", [PAGE, OTHER_PAGE, "HTTPS://App.Example"])
+    async def test_a_page_may_read_them(self, open_server: Server, origin: str) -> None:
+        answer = await open_server.request("GET", LIST, headers={"Origin": origin})
+        assert answer.status == 200
+        assert cors(answer) == told(origin)
+
+    @pytest.mark.parametrize("origin", [*FOREIGN, None])
+    async def test_others_may_not_and_caches_know(
+        self, open_server: Server, origin: str | None
+    ) -> None:
+        answer = await open_server.request("GET", LIST, headers={"Origin": origin})
+        assert answer.status == 200
+        assert cors(answer) == {"vary": "Origin"}
+
+    @pytest.mark.parametrize("origin", [*FOREIGN, PAGE, None])
+    async def test_without_the_setting_there_is_no_word_of_it(
+        self, server: Server, origin: str | None
+    ) -> None:
+        assert cors(await server.request("GET", LIST, headers={"Origin": origin})) == {}
+        assert cors(await server.request("GET", "/ws/demo", headers={"Origin": origin})) == {}
+
+    @pytest.mark.parametrize("origin", [PAGE, "null", None])
+    async def test_any_page_may_where_the_setting_says_so(
+        self, start_server: StartServer, origin: str | None
+    ) -> None:
+        server = await start_server(allowed_origins=("*",))
+        expected = {
+            "access-control-allow-origin": "*",
+            "access-control-expose-headers": EXPOSED,
+        }
+        answer = await server.request("GET", LIST, headers={"Origin": origin})
+        assert cors(answer) == expected
+        if origin:
+            answer = await preflight(server, LIST, origin)
+            assert answer.status == 204
+            assert answer.headers["access-control-allow-origin"] == "*"
+
+    async def test_errors_can_be_read_too(
+        self, start_server: StartServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        server = await start_server(
+            allowed_origins=(PAGE,), global_rate_limit=limits.parse("6/minute"), max_body_bytes=10
+        )
+        page = {"Origin": PAGE}
+        new = "/api/instance/new"
+        answers = [
+            await server.request("GET", LIST, token=None, headers=page),
+            await server.request("POST", new, json={}, headers=page),
+            await server.request("POST", new, body=b"x" * 11, headers=page),
+            await server.request("GET", "/nowhere", headers=page),
+            await server.request("PUT", LIST, headers=page),
+            await server.request("GET", "/ws/demo", headers=page),
+            await server.try_to_connect("/ws/demo", headers={**page, "token": "wrong"}),
+        ]
+
+        async def fail(*_: object) -> None:
+            raise StoreError("the disk is gone")
+
+        def crash(*_: object) -> None:
+            raise RuntimeError("a bug")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(server.services.registry, "find", crash)
+            patch.setattr(server.services.database, "write", fail)
+            path = "/api/events/websocket/demo"
+            answers.append(await server.request("POST", path, json={}, headers=page))
+        answers += [await server.request("GET", LIST, headers=page) for _ in range(3)]
+        assert [answer.error[0] for answer in answers[:-3]] == [
+            *(401, 400, 413, 404, 405, 426, 401),
+            500,
+        ]
+        assert answers[-1].status == 429
+        assert "retry-after" in answers[-1].headers
+        for answer in answers:
+            assert cors(answer) == told(PAGE)
+
+    async def test_a_foreign_page_can_send_nothing_that_has_an_effect(
+        self, open_server: Server
+    ) -> None:
+        """What needs no preflight: a form's content types, and no header of its own."""
+        await open_server.create()
+        body = b'{"enabled": false}'
+        kinds = ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data")
+        for kind in kinds:
+            headers = {"Origin": FOREIGN[0], "Content-Type": kind}
+            path = "/api/events/websocket/demo?token=account-token"
+            answer = await open_server.request("POST", path, body=body, token=None, headers=headers)
+            assert answer.error == (401, "Invalid token")
+            assert cors(answer) == {"vary": "Origin"}
