@@ -5,12 +5,13 @@ envelope ``{"event": ..., "data": ..., "instanceData": {...}}`` (contract, secti
 and 6). ``data`` is never parsed into objects: it is checked, and passed on byte for byte.
 """
 
+from codecs import BOM_UTF8
 from typing import Literal, TypeVar, cast, get_args
 
 import msgspec
 
 from ryze.errors import InvalidEvent
-from ryze.media import without_base64
+from ryze.media import with_base64, with_base64_omitted, without_base64
 
 __all__ = ["EVENT_TYPES", "Event", "EventType", "decode_event", "decode_events", "instance_data"]
 
@@ -24,6 +25,9 @@ EventType = Literal[
     "instance.state",
     "label.update",
 ]
+
+# How many bytes an envelope has besides its three values.
+_ENVELOPE_BYTES = len(b'{"event":"","data":,"instanceData":}')
 
 # The six event names, in the order of the contract.
 EVENT_TYPES: tuple[EventType, ...] = get_args(EventType)
@@ -43,6 +47,8 @@ class Event(msgspec.Struct, frozen=True):
     data: bytes
     # What without_media() came to, once somebody has asked.
     _slim: bytes | None = None
+    # Likewise of with_media_omitted().
+    _short: bytes | None = None
 
     def without_media(self) -> bytes:
         """`data` without ``media.base64``; worked out once."""
@@ -50,12 +56,42 @@ class Event(msgspec.Struct, frozen=True):
             msgspec.structs.force_setattr(self, "_slim", without_base64(self.data))
         return cast(bytes, self._slim)
 
-    def envelope(self, instance_data: bytes, *, media: bool = True) -> bytes:
-        """The JSON document that clients receive: exactly three keys, in this order."""
-        data = self.data if media else self.without_media()
+    def with_media_omitted(self) -> bytes:
+        """`data` that says where ``media.base64`` was too large to stay; worked out once."""
+        if self._short is None:
+            msgspec.structs.force_setattr(self, "_short", with_base64_omitted(self.data))
+        return cast(bytes, self._short)
+
+    def with_media(self, base64: bytes) -> "Event":
+        """The same event with a file in its media object.
+
+        Args:
+            base64: the file, encoded.
+
+        Raises:
+            InvalidEvent: there is no media object, or something stands there already.
+        """
+        data = with_base64(self.data, base64)
+        if data is None:
+            raise InvalidEvent(
+                "the event needs an object data.message.media or data.media without base64"
+            )
+        return Event(self.type, data)
+
+    def envelope_bytes(self, instance_data: bytes) -> int:
+        """The size of the envelope that has all of `data`, without making it."""
+        return _ENVELOPE_BYTES + len(self.type) + len(self.data) + len(instance_data)
+
+    def envelope(self, instance_data: bytes, data: bytes | None = None) -> bytes:
+        """The JSON document that clients receive: exactly three keys, in this order.
+
+        Args:
+            instance_data: see the function of that name.
+            data: what to say instead of all of `data`.
+        """
         return b'{"event":"%b","data":%b,"instanceData":%b}' % (
             self.type.encode(),
-            data,
+            self.data if data is None else data,
             instance_data,
         )
 
@@ -101,7 +137,8 @@ def _decode(decoder: msgspec.json.Decoder[_T], body: bytes) -> _T:
             body.decode()
         return decoder.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise InvalidEvent(str(error)) from error
+        is_marked = body.startswith(BOM_UTF8)
+        raise InvalidEvent("a byte order mark is no JSON" if is_marked else str(error)) from error
     except RecursionError as error:
         raise InvalidEvent("nested too deeply") from error
 

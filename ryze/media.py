@@ -1,8 +1,10 @@
-"""The one thing that Ryze changes in an event: ``media.base64`` goes where nobody wants it.
+"""The one thing that Ryze changes in an event: ``media.base64``.
 
 Where an instance has ``mediaBase64: false``, the member ``base64`` of ``data.message.media``
 and of ``data.media`` is removed, and nothing else changes, white space included (contract,
-section 6). So the text is scanned for the span of that member and cut, never re-encoded.
+section 6). So the text is scanned for the span of that member and cut, never re-encoded. In the
+same way ``"base64Omitted": "too_large"`` takes its place where a frame would be too large, and a
+file that comes beside its event is put there.
 
 The input is an object that has been checked already (`ryze.events`): the scanner looks for
 members, not for errors. It works on UTF-8 bytes, in which every structural character of JSON
@@ -15,9 +17,11 @@ from collections.abc import Iterator
 from functools import cache
 from typing import NamedTuple
 
-__all__ = ["may_have_base64", "without_base64"]
+__all__ = ["may_have_base64", "with_base64", "with_base64_omitted", "without_base64"]
 
-_PATHS = (("message", "media", "base64"), ("media", "base64"))
+_MEDIA = (("message", "media"), ("media",))
+_PATHS = tuple((*path, "base64") for path in _MEDIA)
+_OMITTED = b'"base64Omitted":"too_large"'
 
 _WS = rb"[ \t\n\r]*+"
 # Possessive everywhere: a string that could be tried again would be remembered piece by piece.
@@ -40,8 +44,32 @@ def without_base64(data: bytes) -> bytes:
     """The JSON object ``data`` without its ``media.base64``, at both places where it can stand."""
     if not may_have_base64(data):
         return data
-    cuts = sorted(cut for path in _PATHS for cut in _cuts(data, 0, path))
-    return _without(data, cuts) if cuts else data
+    return _with_spans(data, [_cut(member) for member in _all_base64(data)], b"")
+
+
+def with_base64_omitted(data: bytes) -> bytes:
+    """Likewise, but with ``"base64Omitted":"too_large"`` in its place."""
+    if not may_have_base64(data):
+        return data
+    return _with_spans(data, [(each.start, each.end) for each in _all_base64(data)], _OMITTED)
+
+
+def with_base64(data: bytes, base64: bytes) -> bytes | None:
+    """The JSON object ``data`` with ``base64`` (characters of it) in its media object.
+
+    Returns:
+        None if it has no media object, or if there is a ``base64`` in it already.
+    """
+    if next(_all_base64(data), None) is not None:
+        return None
+    for path in _MEDIA:
+        # Of several with the same name the last one counts for those who read it.
+        for media in reversed(list(_members(data, 0, path))):
+            if data[media.value : media.value + 1] == b"{":
+                start = _end(_whitespace, data, media.value + 1)
+                comma = b"" if data[start : start + 1] == b"}" else b","
+                return b'%b"base64":"%b"%b%b' % (data[:start], base64, comma, data[start:])
+    return None
 
 
 def may_have_base64(data: bytes) -> bool:
@@ -62,17 +90,25 @@ class _Member(NamedTuple):
     next: int | None
 
 
-def _cuts(data: bytes, start: int, path: tuple[str, ...]) -> Iterator[tuple[int, int]]:
-    """The spans to remove so that no member at `path` is left in the object at `start`."""
+def _all_base64(data: bytes) -> Iterator[_Member]:
+    return (member for path in _PATHS for member in _members(data, 0, path))
+
+
+def _members(data: bytes, start: int, path: tuple[str, ...]) -> Iterator[_Member]:
+    """The members at `path` of the object at `start`."""
     for member in _named(data, start, path[0]):
-        if len(path) > 1:
-            if data[member.value : member.value + 1] == b"{":
-                yield from _cuts(data, member.value, path[1:])
-        elif member.next is not None:
-            # It goes with the comma behind it; the last one with the comma before it.
-            yield member.start, member.next
-        else:
-            yield member.start if member.kept_end is None else member.kept_end, member.end
+        if len(path) == 1:
+            yield member
+        elif data[member.value : member.value + 1] == b"{":
+            yield from _members(data, member.value, path[1:])
+
+
+def _cut(member: _Member) -> tuple[int, int]:
+    """The span to remove so that the member is gone."""
+    if member.next is not None:
+        # It goes with the comma behind it; the last one with the comma before it.
+        return member.start, member.next
+    return member.start if member.kept_end is None else member.kept_end, member.end
 
 
 def _named(data: bytes, start: int, name: str) -> Iterator[_Member]:
@@ -135,9 +171,12 @@ def _end(pattern: re.Pattern[bytes], data: bytes, start: int) -> int:
     return match.end()
 
 
-def _without(data: bytes, cuts: list[tuple[int, int]]) -> bytes:
+def _with_spans(data: bytes, spans: list[tuple[int, int]], replacement: bytes) -> bytes:
+    """`data` with `replacement` for each span; they may overlap where that is nothing."""
+    if not spans:
+        return data
     kept, position = [], 0
-    for start, end in cuts:
+    for start, end in sorted(spans):
         kept.append(data[position:start])
         position = max(position, end)
-    return b"".join([*kept, data[position:]])
+    return replacement.join([*kept, data[position:]])

@@ -337,7 +337,12 @@ class Settings:
         "0", _number(0), "WebSocket connections of one instance; 0 = no cap."
     )
     max_body_bytes: int = _row(
-        "33554432", _number(1), "The largest request body, and the largest frame of a publisher."
+        "33554432",
+        _number(1),
+        "The largest request body (of a stream: line), and the largest frame of a publisher.",
+    )
+    max_frame_bytes: int = _row(
+        "0", _number(0), "An event whose frame is larger goes out without media.base64; 0 = never."
     )
     compression: bool = _row("off", _ON_OFF, "Offer permessage-deflate to clients that ask for it.")
     drain_seconds: float = _row(
@@ -368,7 +373,9 @@ class Settings:
     keep_alive_seconds: float = _row(
         "65", _seconds(), "How long an idle HTTP connection is kept; more than the balancer does."
     )
-    body_timeout_seconds: float = _row("60", _seconds(), "How long a request body may take.")
+    body_timeout_seconds: float = _row(
+        "60", _seconds(), "How long a request body (of a stream: the next line) may take."
+    )
 
     def __post_init__(self) -> None:
         if not self.database_url:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 
 from ryze.events import decode_event
-from ryze.media import without_base64
+from ryze.media import with_base64, with_base64_omitted, without_base64
 from tests.strategies import json_objects, json_texts, media_objects
 
 FIXTURES = sorted((Path(__file__).parent / "fixtures/events").glob("*.json"))
@@ -149,3 +149,90 @@ def test_some_real_events_have_it() -> None:
 def test_what_was_never_checked_ends_in_an_error_and_not_in_a_loop(data: bytes) -> None:
     with pytest.raises((ValueError, IndexError)):
         without_base64(data)
+
+
+# --- Where a frame would be too large ---
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        ("{}", "{}"),
+        ('{"base64":"x"}', '{"base64":"x"}'),
+        ('{"media":{"base64":"x"}}', '{"media":{MARK}}'),
+        (
+            '{ "media" : { "a":1 , "base64" : "x" , "b":2 } }',
+            '{ "media" : { "a":1 , MARK , "b":2 } }',
+        ),
+        ('{"message":{"media":{"base64":"x","a":1}}}', '{"message":{"media":{MARK,"a":1}}}'),
+        (
+            '{"media":{"base64":"y"},"message":{"media":{"base64":"x"}}}',
+            '{"media":{MARK},"message":{"media":{MARK}}}',
+        ),
+        (r'{"media":{"b\u0061se64":"x"}}', '{"media":{MARK}}'),
+    ],
+)
+def test_what_is_omitted_is_said_in_its_place(data: str, expected: str) -> None:
+    marked = expected.replace("MARK", '"base64Omitted":"too_large"')
+    assert with_base64_omitted(data.encode()).decode() == marked
+
+
+@given(json_texts())
+@settings(deadline=None)
+def test_nothing_but_the_member_changes(data: bytes) -> None:
+    omitted = with_base64_omitted(data)
+    assert with_base64_omitted(omitted) == omitted
+    assert json.loads(without_base64(omitted)) == json.loads(omitted)
+    if omitted != data:
+        assert b'"base64Omitted":"too_large"' in omitted
+    else:
+        assert without_base64(data) == data
+
+
+# --- Where a file comes beside its event ---
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        ('{"media":{}}', '{"media":{"base64":"QQ=="}}'),
+        ('{"media":{ \n}}', '{"media":{ \n"base64":"QQ=="}}'),
+        ('{"a":1,"media":{ "a":1 }}', '{"a":1,"media":{ "base64":"QQ==","a":1 }}'),
+        (
+            '{"message":{"media":{}},"media":{}}',
+            '{"message":{"media":{"base64":"QQ=="}},"media":{}}',
+        ),
+        (
+            '{"message":{"media":null},"media":{}}',
+            '{"message":{"media":null},"media":{"base64":"QQ=="}}',
+        ),
+        ('{"media":{},"media":{}}', '{"media":{},"media":{"base64":"QQ=="}}'),
+        ('{"media":{},"media":1}', '{"media":{"base64":"QQ=="},"media":1}'),
+    ],
+)
+def test_a_file_goes_into_the_media_object(data: str, expected: str) -> None:
+    assert with_base64(data.encode(), b"QQ==") == expected.encode()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        "{}",
+        '{"media":null}',
+        '{"media":[]}',
+        '{"message":{"x":{"media":{}}}}',
+        '{"media":{"base64":null}}',
+        '{"message":{"media":{}},"media":{"base64":""}}',
+    ],
+)
+def test_there_must_be_one_with_room_for_it(data: str) -> None:
+    assert with_base64(data.encode(), b"QQ==") is None
+
+
+@given(json_texts())
+@settings(deadline=None)
+def test_a_file_that_was_put_in_can_be_taken_out(data: bytes) -> None:
+    full = with_base64(data, b"QQ==")
+    if full is not None:
+        assert without_base64(full) == data
+        assert len(full) - len(data) in (len('"base64":"QQ=="'), len('"base64":"QQ==",'))

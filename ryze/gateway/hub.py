@@ -128,7 +128,15 @@ class Batch:
 class _Audience:
     """One instance in the hub: there as long as it has clients."""
 
-    __slots__ = ("batch", "config", "ignored", "instance_data", "instance_id", "outboxes")
+    __slots__ = (
+        "_max_frame_bytes",
+        "batch",
+        "config",
+        "ignored",
+        "instance_data",
+        "instance_id",
+        "outboxes",
+    )
 
     def __init__(
         self,
@@ -136,8 +144,11 @@ class _Audience:
         config: WebsocketConfig,
         settings: InstanceSettings,
         instance_data: bytes,
+        max_frame_bytes: int,
     ) -> None:
         self.instance_id = instance_id
+        # A larger frame goes without its media; 0 for no limit.
+        self._max_frame_bytes = max_frame_bytes
         # What its clients get from the next event on.
         self.config = config
         # The chats that it does not want to hear of, likewise.
@@ -161,13 +172,22 @@ class _Audience:
     def is_heavy(self, event: Event) -> bool:
         """Would encoding it take so long that others notice?"""
         return (
-            not self.config.media_base64
-            and len(event.data) > _HEAVY_BYTES
+            len(event.data) > _HEAVY_BYTES
+            and (not self.config.media_base64 or self._is_too_large(event))
             and may_have_base64(event.data)
         )
 
+    def data_of(self, event: Event) -> bytes:
+        """What its clients get of the event's data; worked out once."""
+        if not self.config.media_base64:
+            return event.without_media()
+        return event.with_media_omitted() if self._is_too_large(event) else event.data
+
     def encode(self, event: Event) -> bytes:
-        return event.envelope(self.instance_data, media=self.config.media_base64)
+        return event.envelope(self.instance_data, self.data_of(event))
+
+    def _is_too_large(self, event: Event) -> bool:
+        return 0 < self._max_frame_bytes < event.envelope_bytes(self.instance_data)
 
 
 class Hub:
@@ -175,10 +195,12 @@ class Hub:
 
     Args:
         base_url: stands in every envelope (contract, section 4).
+        max_frame_bytes: a larger envelope goes out without its media; 0 for no limit.
     """
 
-    def __init__(self, base_url: str) -> None:
+    def __init__(self, base_url: str, max_frame_bytes: int = 0) -> None:
         self._base_url = base_url
+        self._max_frame_bytes = max_frame_bytes
         # Instances with clients, by id; subscribe() and its end change it.
         self._audiences: dict[int, _Audience] = {}
         # Instances with publishers, by id; publishing() and its end change it.
@@ -220,6 +242,7 @@ class Hub:
                 instance.websocket or DISABLED,
                 instance.settings,
                 instance_data(self._base_url, instance.name, instance.token),
+                self._max_frame_bytes,
             )
         audience.outboxes[outbox] = None
         try:
@@ -335,7 +358,7 @@ class Hub:
         audience = self._audiences.get(instance_id)
         if audience is not None and audience.is_heavy(event):
             # Or everybody else would wait for as long as it takes.
-            await trio.to_thread.run_sync(event.without_media)
+            await trio.to_thread.run_sync(audience.data_of, event)
         await self.wait_for_room(instance_id)
         return self.publish(instance_id, event)
 

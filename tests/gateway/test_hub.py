@@ -1,5 +1,6 @@
 """The hub: who gets what, in which order, and what nobody has to wait for."""
 
+import threading
 import zlib
 from collections import deque
 from contextlib import ExitStack
@@ -14,11 +15,13 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+import ryze.events
 from ryze.events import EVENT_TYPES, Event
 from ryze.gateway.disconnects import GONE, INSTANCE_DELETED, SLOW_CONSUMER
 from ryze.gateway.frames import text_frame
 from ryze.gateway.hub import Batch, Hub, HubStatistics
 from ryze.gateway.outbox import Outbox, OutboxLimits
+from ryze.media import with_base64_omitted
 from ryze.records import InstanceSettings, WebsocketConfig
 from tests.fakes import EVERYTHING, FakeTransport, make_instance, server_frames
 from tests.strategies import event_types
@@ -171,6 +174,51 @@ async def test_ignored_chats_are_those_at_the_moment_of_publish(
         assert await hub.publish_all(1, [GROUP, PRIVATE]) == 1
         assert hub.publish_now(1, deque([GROUP, PRIVATE, GROUP]))
     assert numbers(client) == [2, 1, 2, 2]
+
+
+async def test_a_frame_over_the_limit_goes_without_its_media(nursery: trio.Nursery) -> None:
+    event = Event("message.exchange", MEDIA)
+    client, exact = Client(nursery), Hub("http://ryze.test")
+    with exact.subscribed(make_instance(1), client.outbox):
+        exact.publish_now(1, deque([event]))
+    size = len(client.documents[0])
+    for limit, is_whole in ((0, True), (size, True), (size - 1, False), (1, False)):
+        hub, client = Hub("http://ryze.test", limit), Client(nursery)
+        with hub.subscribed(make_instance(1), client.outbox):
+            hub.publish_now(1, deque([event, number(1)]))
+            media = client.data[0]["message"]["media"]
+            assert media.pop("mimeType") == "image/png"
+            assert media == ({"base64": "QUJD"} if is_whole else {"base64Omitted": "too_large"})
+            # What has no media goes as it is, however large.
+            assert client.data[1]["n"] == 1
+
+
+async def test_who_wants_no_media_is_not_told_that_it_was_too_large(nursery: trio.Nursery) -> None:
+    hub, client = Hub("http://ryze.test", 1), Client(nursery)
+    with hub.subscribed(make_instance(1, WebsocketConfig(True)), client.outbox):
+        hub.publish_now(1, deque([Event("message.exchange", MEDIA)]))
+    assert WITHOUT_MEDIA in client.documents[0]
+
+
+async def test_large_media_is_left_out_in_a_thread(
+    flushing: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub, client = Hub("http://ryze.test", 10_000), Client(flushing)
+    flushing.start_soon(hub.run)
+    threads = set()
+
+    def omit(data: bytes) -> bytes:
+        threads.add(threading.current_thread())
+        return with_base64_omitted(data)
+
+    monkeypatch.setattr(ryze.events, "with_base64_omitted", omit)
+    heavy = MEDIA.replace(b"QUJD", b"QUJD" * 10_000)
+    with hub.subscribed(make_instance(1), client.outbox):
+        await hub.publish_all(1, [number(0), Event("message.exchange", heavy), number(2)])
+    assert [data.get("n") for data in client.data] == [0, None, 2]
+    assert client.data[1]["message"]["media"]["base64Omitted"] == "too_large"
+    assert threading.main_thread() not in threads
+    assert len(threads) == 1
 
 
 async def test_a_configuration_for_nobody_is_forgotten(hub: Hub) -> None:
