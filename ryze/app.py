@@ -27,6 +27,7 @@ from ryze.api import Services, create_app
 from ryze.api.front_door import FrontDoor
 from ryze.api.http_connection import HttpServer
 from ryze.api.rate_limit import RateLimits
+from ryze.api.streams import Streams
 from ryze.api.upgrade import UpgradeDesk
 from ryze.errors import RyzeError, StartError
 from ryze.gateway import ConnectionLimits, Gateway, GatewayLimits, Hub, OutboxLimits
@@ -101,7 +102,7 @@ async def serve(
         _listening(settings) as (listeners, settings),
     ):
         token = await ensure_account(database, settings.account_token)
-        hub = Hub(settings.base_url)
+        hub = Hub(settings.base_url, settings.max_frame_bytes)
         if on_hub is not None:
             on_hub(hub)
         registry = await Registry.load(database, TokenCipher(*key.keys), hub)
@@ -151,10 +152,11 @@ def _assemble(
     )
     desk = UpgradeDesk(registry, rate_limits, settings.allowed_origins)
     gateway = Gateway(hub, desk.admit, _gateway_limits(settings), compression=settings.compression)
+    streams = Streams()
     services = Services(
-        settings, database, hub, registry, rate_limits, gateway, trio.current_time()
+        settings, database, hub, registry, rate_limits, gateway, streams, trio.current_time()
     )
-    http = HttpServer(create_app(services), settings)
+    http = HttpServer(create_app(services), streams, settings)
     return gateway, FrontDoor(http, gateway, settings, _tls(settings))
 
 

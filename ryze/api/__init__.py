@@ -5,6 +5,8 @@ http_connection   one HTTP connection, on Hypercorn's protocol
 auth, rate_limit  what every request passes before its handler
 cors              which web pages may call from a browser
 responses         the one shape of success, and the one of errors
+streams           request bodies that need not end
+lines, form       what a body of many events, or one with a file, consists of
 upgrade           the checks before a WebSocket
 one module for each resource: websocket_config, instances, instance_settings, publish, health
 """
@@ -15,6 +17,7 @@ from quart_trio import QuartTrio
 from ryze.api import auth, cors, health, instance_settings, instances, publish, websocket_config
 from ryze.api.responses import register_error_handlers
 from ryze.api.services import Services
+from ryze.api.streams import StreamingConnection, StreamingRequest
 from ryze.errors import ApiError
 
 __all__ = ["Services", "create_app"]
@@ -23,6 +26,8 @@ __all__ = ["Services", "create_app"]
 def create_app(services: Services) -> QuartTrio:
     """The HTTP application of a server."""
     app = QuartTrio("ryze", static_folder=None)
+    app.asgi_http_class = StreamingConnection
+    app.request_class = StreamingRequest
     app.extensions["ryze"] = services
     app.config["MAX_CONTENT_LENGTH"] = services.settings.max_body_bytes
     app.config["BODY_TIMEOUT"] = services.settings.body_timeout_seconds

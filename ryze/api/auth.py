@@ -28,6 +28,7 @@ __all__ = [
     "check_pass",
     "instance",
     "own_instance",
+    "readmit",
     "sent_token",
 ]
 
@@ -143,6 +144,16 @@ def instance(name: str) -> Instance:
     if found is None:
         raise instance_not_found()
     return found
+
+
+def readmit(name: str) -> Instance:
+    """The instance again, for a request that has lasted: may its token still use it?
+
+    Raises:
+        ApiError: 401 or 404.
+    """
+    check_pass(_principal(Scope.INSTANCE), None)
+    return instance(name)
 
 
 def _asked() -> _Access:

@@ -34,6 +34,7 @@ from hypercorn.utils import parse_socket_addr
 from quart_trio import QuartTrio
 
 from ryze.api.responses import status_message
+from ryze.api.streams import Streams
 from ryze.errors import error_body
 from ryze.gateway.handshake import is_for_gateway
 from ryze.settings import Settings
@@ -79,10 +80,12 @@ class HttpServer:
 
     Args:
         app: answers the requests.
+        streams: those of them that do not end by themselves.
         settings: for the limits.
     """
 
-    def __init__(self, app: QuartTrio, settings: Settings) -> None:
+    def __init__(self, app: QuartTrio, streams: Streams, settings: Settings) -> None:
+        self._streams = streams
         self.app = ASGIWrapper(app)
         self.context = WorkerContext(None)
         self.config = Config()
@@ -99,6 +102,7 @@ class HttpServer:
     async def terminate(self) -> None:
         """From now on a connection ends with the answer that it is at."""
         await self.context.terminated.set()
+        self._streams.end()
 
 
 class HttpConnection(TCPServer):

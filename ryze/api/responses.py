@@ -13,6 +13,7 @@ from ryze.errors import ApiError, StoreError, error_body
 
 __all__ = [
     "INVALID_BODY",
+    "TOO_LARGE",
     "instance_not_found",
     "read_body",
     "read_json",
@@ -22,9 +23,10 @@ __all__ = [
 ]
 
 INVALID_BODY = "Invalid request body"
+TOO_LARGE = "Request body too large"
 
 # What the contract calls otherwise than the RFC.
-_MESSAGES = {413: "Request body too large"}
+_MESSAGES = {413: TOO_LARGE}
 
 _log = structlog.get_logger("ryze.http")
 
@@ -36,15 +38,15 @@ def success(message: str, status: int = 200, **resource: object) -> Response:
     return _json(msgspec.json.encode({"success": True, "message": message, **resource}), status)
 
 
-async def read_body() -> bytes:
-    """The request's body, which says that it is JSON.
+async def read_body(mimetype: str) -> bytes:
+    """The request's body, which says that it is of this media type.
 
     Raises:
         ApiError: 400, it says something else.
         RequestEntityTooLarge: it is over the limit; answered with 413.
         RequestTimeout: it does not come to its end; answered with 408.
     """
-    if request.mimetype != "application/json":
+    if request.mimetype != mimetype:
         raise ApiError(400, INVALID_BODY)
     return await request.get_data(cache=True, as_text=False, parse_form_data=False)
 
@@ -55,7 +57,7 @@ async def read_json(kind: type[_T]) -> _T:
     Raises:
         ApiError: 400, whatever is wrong with it; see also `read_body`.
     """
-    body = await read_body()
+    body = await read_body("application/json")
     try:
         # msgspec passes over fields that it does not know without a look at their text.
         body.decode()

@@ -6,6 +6,7 @@ from typing import cast
 from quart import current_app
 
 from ryze.api.rate_limit import RateLimits
+from ryze.api.streams import Streams
 from ryze.gateway import Gateway, Hub
 from ryze.registry import Registry
 from ryze.settings import Settings
@@ -28,6 +29,7 @@ class Services:
     registry: Registry
     rate_limits: RateLimits
     gateway: Gateway
+    streams: Streams
     started_at: float
 
 

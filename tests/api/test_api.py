@@ -237,7 +237,7 @@ class TestBodies:
             "application/x-www-form-urlencoded",
             "application/jsonx",
             "application/json-seq",
-            "multipart/form-data; boundary=x",
+            "multipart/mixed; boundary=x",
             "json",
             ";application/json",
         ],

@@ -1,5 +1,6 @@
 """Publish over HTTP: what is taken, what is refused, and what clients get of it."""
 
+import base64
 import json
 from typing import Any
 
@@ -145,6 +146,72 @@ async def test_media(server: Server, demo: str, where: str, wanted: bool) -> Non
         inner, without = f'{{ "message":{inner} }}', f'{{ "message":{without} }}'
     await post(server, f'{{"event":"message.exchange","data":{inner}}}')
     assert await raw_data(socket) == (inner if wanted else without)
+
+
+FILE = bytes(range(256))
+
+
+def form_of(file: bytes) -> bytes:
+    event = b'{"event":"message.exchange","data":{"message":{"media":{"x":1}}}}'
+    return (
+        b'--b\r\nContent-Disposition: form-data; name="media"; filename="f"\r\n\r\n%b\r\n'
+        b'--b\r\nContent-Disposition: form-data; name="event"\r\n\r\n%b\r\n--b--\r\n'
+    ) % (file, event)
+
+
+async def post_form(server: Server, body: bytes, boundary: str = "; boundary=b") -> Answer:
+    headers = {"Content-Type": f"multipart/form-data{boundary}"}
+    return await server.request("POST", PUBLISH, body=body, headers=headers)
+
+
+class TestForm:
+    @pytest.mark.parametrize("file", [FILE, FILE * 4000], ids=["small", "a megabyte"])
+    async def test_a_file_comes_out_as_base64(self, server: Server, demo: str, file: bytes) -> None:
+        await server.configure(enabled=True, mediaBase64=True)
+        socket = await server.connect()
+        answer = await post_form(server, form_of(file))
+        assert answer.json == {
+            "success": True,
+            "message": "Event published",
+            "published": 1,
+            "clients": 1,
+        }
+        media = (await socket.data())["message"]["media"]
+        assert base64.b64decode(media.pop("base64"), validate=True) == file
+        assert media == {"x": 1}
+
+    async def test_it_stays_behind_where_media_is_not_wanted(
+        self, server: Server, demo: str
+    ) -> None:
+        socket = await server.connect()
+        await post_form(server, form_of(FILE))
+        assert await raw_data(socket) == '{"message":{"media":{"x":1}}}'
+
+    @pytest.mark.parametrize("file", [FILE, FILE * 4000], ids=["small", "a megabyte"])
+    async def test_what_is_wrong_is_said(self, server: Server, demo: str, file: bytes) -> None:
+        answer = await post_form(server, form_of(file)[:-10])
+        reason = "not a form that comes to its end; is the boundary right?"
+        assert answer.error == (400, f"Invalid request body: {reason}")
+        answer = await post_form(server, form_of(file), "")
+        reason = "the Content-Type names no boundary"
+        assert answer.error == (400, f"Invalid request body: {reason}")
+
+    async def test_the_size_of_all_of_it_counts(self, start_server: StartServer) -> None:
+        server = await start_server(max_body_bytes=len(form_of(FILE)))
+        await server.create()
+        assert (await post_form(server, form_of(FILE))).status == 202
+        answer = await post_form(server, form_of(FILE + b"x"))
+        assert answer.error == (413, "Request body too large")
+
+
+async def test_media_over_the_largest_frame(start_server: StartServer) -> None:
+    server = await start_server(max_frame_bytes=1000)
+    await server.create(websocketMediaBase64=True)
+    socket = await server.connect()
+    for size, expected in ((8, "AAAAAAAA"), (1000, None)):
+        await server.publish({"media": {"base64": "A" * size}})
+        media = {"base64": expected} if expected else {"base64Omitted": "too_large"}
+        assert await socket.data() == {"media": media}
 
 
 def body_of(size: int) -> bytes:

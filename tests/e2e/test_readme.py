@@ -61,3 +61,16 @@ def test_the_first_session(start_server: StartServer, tmp_path: Path) -> None:
             lambda: all(terminal.printed('"instanceData"') for terminal in listening),
             "an event is printed in every terminal that listens",
         )
+
+
+def test_other_ways_to_publish(start_server: StartServer, tmp_path: Path) -> None:
+    """Behind the first session: its variables and its instance are there."""
+    tool("curl")
+    server = start_server()
+    (tmp_path / ".curlrc").write_text("fail-with-body\n")
+    exports, create, *_ = [for_server(each, server) for each in blocks_under("First session")]
+    start = f"set -e\ncd {tmp_path}\n{exports}"
+    bash(start + create, CURL_HOME=str(tmp_path))
+    for block in blocks_under("Publishing at rate"):
+        answer = bash(start + for_server(block, server), CURL_HOME=str(tmp_path))
+        assert '"message":"Event published"' in answer

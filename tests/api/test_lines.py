@@ -1,0 +1,69 @@
+"""Lines of a body: the same ones however the bytes are cut."""
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from ryze.api.lines import Line, LineReader, LineTooLong
+
+LIMIT = 5
+
+bodies = st.lists(
+    st.sampled_from([b"a", b"\xc3\xa9", b" ", b"\r", b"\n", b"\r\n", b"abcde", b"\t\x0b"])
+).map(b"".join)
+
+
+def read(chunks: list[bytes]) -> tuple[list[Line], int | None]:
+    """The lines, and the number of the one that is too long."""
+    reader, lines = LineReader(LIMIT), []
+    try:
+        for chunk in chunks:
+            lines += reader.receive_data(chunk)
+            # What is remembered is bounded, too.
+            assert len(reader._begun) <= LIMIT + 1
+        lines += reader.end()
+    except LineTooLong as error:
+        return lines, error.number
+    return lines, None
+
+
+def expected(body: bytes) -> tuple[list[Line], int | None]:
+    lines = []
+    for number, raw in enumerate(body.split(b"\n"), 1):
+        text = raw.removesuffix(b"\r")
+        if len(text) > LIMIT:
+            return lines, number
+        if text.strip():
+            lines.append(Line(number, text))
+    return lines, None
+
+
+@given(bodies, st.lists(st.integers(0, 40)))
+@example(b"abcde\r\nabcde\r", [6])
+@example(b"abcde\rx\n", [6])
+def test_any_split_gives_the_same_lines(body: bytes, cuts: list[int]) -> None:
+    places = [0, *sorted(min(cut, len(body)) for cut in cuts), len(body)]
+    chunks = [body[a:b] for a, b in pairwise(places)]
+    assert read(chunks) == expected(body)
+
+
+@pytest.mark.parametrize("end", [b"", b"\n", b"\r\n"])
+def test_the_limit_is_of_the_line_without_its_end(end: bytes) -> None:
+    assert read([b"\n12345" + end]) == ([Line(2, b"12345")], None)
+    assert read([b"\n123456" + end]) == ([], 2)
+
+
+def test_a_line_without_end_is_refused_as_soon_as_that_is_known() -> None:
+    reader = LineReader(LIMIT)
+    assert list(reader.receive_data(b"1\n12345")) == [Line(1, b"1")]
+    with pytest.raises(LineTooLong, match="line 2 is too long"):
+        list(reader.receive_data(b"6"))
+
+
+def test_whole_lines_are_counted_blank_ones_too() -> None:
+    reader = LineReader(LIMIT)
+    assert list(reader.receive_data(b"\n \r\n12")) == []
+    assert reader.count == 2
+    assert list(reader.end()) == [Line(3, b"12")]

@@ -1,0 +1,381 @@
+"""Publishing a stream of lines: applied as they come, answered at the end, bounded on the way."""
+
+import math
+from collections.abc import Sequence
+
+import pytest
+import quart
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from ryze.api.streams import StreamedBody, Streams
+from ryze.errors import ApiError
+from ryze.events import Event
+from tests.clients import Answer, RawClient, chunked, request_bytes
+from tests.conftest import ACCOUNT_TOKEN, Server, StartServer, until
+
+PUBLISH = "/api/events/publish/demo"
+NDJSON = {"token": ACCOUNT_TOKEN, "Content-Type": "application/x-ndjson"}
+CHUNKED = {**NDJSON, "Transfer-Encoding": "chunked"}
+HEAD = request_bytes("POST", PUBLISH, CHUNKED)
+END = b"0\r\n\r\n"
+
+
+def line(n: int, end: bytes = b"\n") -> bytes:
+    return b'{"event":"call.update","data":{"n":%d}}%b' % (n, end)
+
+
+def lines(*numbers: int) -> bytes:
+    return b"".join(line(n) for n in numbers)
+
+
+def piece(data: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+async def publish(server: Server, body: bytes, size: int = 0, **headers: str) -> Answer:
+    """In chunks of `size`, or with a length."""
+    if size:
+        data = request_bytes("POST", PUBLISH, {**CHUNKED, **headers}, chunked(body, size))
+    else:
+        data = request_bytes("POST", PUBLISH, {**NDJSON, **headers}, body)
+    return await server.raw(data)
+
+
+async def open_stream(server: Server, body: bytes = b"") -> RawClient:
+    """A request that has begun, whose first lines have been published."""
+    client = await server.open()
+    await client.send(HEAD + (piece(body) if body else b""))
+    return client
+
+
+class TestLines:
+    @pytest.mark.parametrize("size", [0, 1, 7, 100, 100_000])
+    async def test_the_answer_to_the_byte(self, server: Server, demo: str, size: int) -> None:
+        socket = await server.connect()
+        answer = await publish(server, lines(*range(20)), size)
+        assert answer.status == 202
+        assert answer.headers["content-type"] == "application/json"
+        assert answer.body == (
+            b'{"success":true,"message":"Event published","published":20,"clients":1}'
+        )
+        assert [await socket.data() for _ in range(20)] == [{"n": n} for n in range(20)]
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            b"",
+            b"\n",
+            b" \r\n\t\n\r\n",
+            b"\n" * 100_000,
+        ],
+        ids=range(4),
+    )
+    async def test_nothing_is_nothing_published(
+        self, server: Server, demo: str, body: bytes
+    ) -> None:
+        answer = await publish(server, body)
+        assert (answer.status, answer.json["published"], answer.json["clients"]) == (202, 0, 0)
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            line(0, b"\r\n") + line(1, b"\r\n"),
+            b"\r\n\n  \n" + line(0) + b"\n" + line(1) + b"\n",
+            line(0) + line(1, b""),
+            line(0) + line(1, b"\r"),
+            b" " + line(0, b" \t\n") + line(1, b"  "),
+        ],
+        ids=["CRLF", "blank lines", "no final newline", "half an end", "spaces"],
+    )
+    async def test_forms_of_lines(self, server: Server, demo: str, body: bytes) -> None:
+        socket = await server.connect()
+        answer = await publish(server, body)
+        assert (answer.status, answer.json["published"]) == (202, 2)
+        assert [await socket.data() for _ in range(2)] == [{"n": 0}, {"n": 1}]
+
+    async def test_each_is_applied_as_it_comes(self, server: Server, demo: str) -> None:
+        socket = await server.connect()
+        client = await open_stream(server)
+        for n in range(3):
+            await client.send(piece(line(n) + b'{"ev'))
+            assert await socket.data() == {"n": n}
+            await client.send(piece(b'ent":"group.flow","data":{}}\n'))
+            assert (await socket.document())["event"] == "group.flow"
+        await client.send(END)
+        answer = await client.answer()
+        assert (answer.status, answer.json["published"]) == (202, 6)
+
+    async def test_the_connection_is_good_for_the_next_request(
+        self, server: Server, demo: str
+    ) -> None:
+        client = await server.open()
+        for _ in range(3):
+            await client.send(HEAD + piece(line(1)) + END)
+            assert (await client.answer()).status == 202
+
+    async def test_more_than_the_largest_body(self, start_server: StartServer) -> None:
+        server = await start_server(max_body_bytes=100)
+        await server.create()
+        answer = await publish(server, lines(*range(1000)), 50)
+        assert (answer.status, answer.json["published"]) == (202, 1000)
+
+    async def test_a_large_line(self, server: Server, demo: str) -> None:
+        socket = await server.connect()
+        large = b'{"event":"call.update","data":{"x":"%b"}}' % (b"x" * 1_000_000)
+        answer = await publish(server, line(0) + large + b"\n" + line(2))
+        assert (answer.status, answer.json["published"]) == (202, 3)
+        assert [len(await socket.text()) > 1_000_000 for _ in range(3)] == [False, True, False]
+
+
+BAD = {
+    "no JSON": (b"hello", "JSON is malformed"),
+    "another event": (b'{"event":"x","data":{}}', "Invalid enum value 'x'"),
+    "an array": (b"[" + line(1, b"") + b"]", "Expected `object`, got `array`"),
+    "data is no object": (b'{"event":"call.update","data":1}', "`data` must be an object"),
+    "two on a line": (line(1, b"") + line(2, b""), "trailing characters"),
+    "one on two lines": (b'{"event":\n"call.update","data":{}}', "truncated"),
+    "a byte order mark": (b"\xef\xbb\xbf" + line(1, b""), "a byte order mark is no JSON"),
+    "not UTF-8": (b'{"event":"call.update","data":{"a":"\xff"}}', "can't decode byte 0xff"),
+    "an endless reason": (b'{"event":"%b"}' % (b"x" * 10_000), "Invalid enum value 'xxx"),
+}
+
+
+class TestBadLines:
+    @pytest.mark.parametrize("what", BAD)
+    @pytest.mark.parametrize("size", [0, 1000])
+    async def test_a_400_names_it_and_what_came_before_it_stands(
+        self, server: Server, demo: str, what: str, size: int
+    ) -> None:
+        bad, reason = BAD[what]
+        socket = await server.connect()
+        answer = await publish(server, line(1) + b"\r\n" + line(2) + bad + b"\n" + line(5), size)
+        status, message = answer.error
+        assert status == 400
+        assert message.startswith("Invalid request body: line 4: ")
+        assert reason in message
+        assert message.endswith("; 2 published")
+        assert len(message) < 300
+        assert [await socket.data() for _ in range(2)] == [{"n": 1}, {"n": 2}]
+        assert await socket.is_silent()
+
+    async def test_the_first_bad_line_counts(self, server: Server, demo: str) -> None:
+        answer = await publish(server, b"x\n" + line(1) + b"y\n")
+        assert answer.error[1].startswith("Invalid request body: line 1: ")
+        assert answer.error[1].endswith("; 0 published")
+
+    async def test_the_end_in_the_middle_of_a_character(self, server: Server, demo: str) -> None:
+        cut = '{"event":"call.update","data":{"a":"é'.encode()[:-1]
+        status, message = (await publish(server, line(1) + cut)).error
+        assert status == 400
+        assert message.startswith("Invalid request body: line 2: ")
+        assert message.endswith("unexpected end of data; 1 published")
+
+    async def test_it_is_answered_before_the_end_of_the_stream(
+        self, server: Server, demo: str
+    ) -> None:
+        client = await open_stream(server, line(1) + b"x\n" + line(3))
+        assert (await client.answer()).error[0] == 400
+
+    async def test_a_content_encoding(self, server: Server, demo: str) -> None:
+        answer = await publish(server, line(1), **{"Content-Encoding": "gzip"})
+        reason = "Invalid request body: a Content-Encoding is not supported; 0 published"
+        assert answer.error == (400, reason)
+        answer = await publish(server, line(1), **{"Content-Encoding": "identity"})
+        assert answer.status == 202
+
+
+class TestSize:
+    async def at(self, start_server: StartServer, size: int, end: bytes) -> Answer:
+        server = await start_server(max_body_bytes=100)
+        await server.create()
+        head, tail = b'{"event":"call.update","data":{"x":"', b'"}}'
+        text = head + b"x" * (size - len(head) - len(tail)) + tail
+        return await publish(server, line(1) + text + end, 70)
+
+    @pytest.mark.parametrize("end", [b"", b"\n", b"\r\n"])
+    async def test_a_line_at_the_limit(self, start_server: StartServer, end: bytes) -> None:
+        assert (await self.at(start_server, 100, end)).status == 202
+
+    @pytest.mark.parametrize("end", [b"", b"\n", b"\r\n"])
+    async def test_one_more_is_a_413(self, start_server: StartServer, end: bytes) -> None:
+        answer = await self.at(start_server, 101, end)
+        assert answer.error == (413, "Request body too large: line 2; 1 published")
+
+    async def test_a_line_without_end_is_refused_at_once(self, start_server: StartServer) -> None:
+        server = await start_server(max_body_bytes=100)
+        await server.create()
+        client = await open_stream(server, line(1) + b"x" * 101)
+        answer = await client.answer()
+        assert answer.error == (413, "Request body too large: line 2; 1 published")
+
+
+class TestEnds:
+    """A stream that does not come to its own end."""
+
+    async def test_a_stalled_one_is_a_408(
+        self, server: Server, demo: str, mock_clock: MockClock
+    ) -> None:
+        client = await open_stream(server, line(1) + b'{"event"')
+        await wait_all_tasks_blocked()
+        mock_clock.jump(59)
+        await client.send(piece(b":"))
+        await wait_all_tasks_blocked()
+        mock_clock.jump(1)
+        assert (await client.answer()).error == (408, "Request timeout; 1 published")
+
+    @pytest.mark.parametrize("sign_of_life", [b"\n", line(2)], ids=["blank", "event"])
+    async def test_each_line_gives_it_more_time(
+        self, server: Server, demo: str, mock_clock: MockClock, sign_of_life: bytes
+    ) -> None:
+        client = await open_stream(server, line(1))
+        for _ in range(5):
+            await wait_all_tasks_blocked()
+            mock_clock.jump(59)
+            await client.send(piece(sign_of_life))
+        await wait_all_tasks_blocked()
+        await client.send(END)
+        assert (await client.answer()).status == 202
+
+    @pytest.mark.parametrize("resets", [False, True])
+    async def test_who_vanishes_has_published_the_lines_that_came(
+        self, server: Server, demo: str, resets: bool
+    ) -> None:
+        socket = await server.connect()
+        # More than is handed on in one piece, and a last line that did not come to its end.
+        count = 5000
+        body = lines(*range(count)) + line(count, b"")
+        client = await server.open()
+        await client.send(HEAD + chunked(body, 1000)[: -len(END)])
+        if resets:
+            await client.stream.aclose()
+        else:
+            await client.stream.send_eof()  # type: ignore[attr-defined]
+        for n in range(count):
+            assert await socket.data() == {"n": n}
+        await until(lambda: not server.front_door_connections())
+        assert await socket.is_silent()
+
+    async def test_a_shutdown_answers_it(self, server: Server, demo: str) -> None:
+        client = await open_stream(server, line(1))
+        await wait_all_tasks_blocked()
+        server.stop.set()
+        answer = await client.answer()
+        assert answer.error == (503, "Server is shutting down; 1 published")
+        await client.stream.aclose()
+        await server.finished.wait()
+
+    async def test_one_that_sends_without_pause_is_answered_too(
+        self, server: Server, demo: str, nursery: trio.Nursery
+    ) -> None:
+        client = await open_stream(server, line(1))
+
+        async def send() -> None:
+            while True:
+                await client.send(piece(lines(*range(1000))))
+
+        async with trio.open_nursery() as sending:
+            sending.start_soon(send)
+            await until(lambda: not server.services.streams._waiting)
+            server.stop.set()
+            assert (await client.answer()).error[0] == 503
+            sending.cancel_scope.cancel()
+
+    async def test_a_deleted_instance_ends_it(self, server: Server, demo: str) -> None:
+        client = await open_stream(server, line(1))
+        await wait_all_tasks_blocked()
+        await server.request("DELETE", "/api/instance/delete/demo")
+        await client.send(piece(line(2)))
+        assert (await client.answer()).error == (404, "Instance not found; 1 published")
+
+    async def test_a_token_that_is_no_longer_good_ends_it(self, server: Server, demo: str) -> None:
+        client = await server.open()
+        head = request_bytes("POST", PUBLISH, {**CHUNKED, "token": demo})
+        await client.send(head + piece(line(1)))
+        await wait_all_tasks_blocked()
+        await server.request("DELETE", "/api/instance/delete/demo")
+        await server.create()
+        await client.send(piece(line(2)))
+        assert (await client.answer()).error == (401, "Invalid token; 1 published")
+
+    async def test_after_the_end_only_what_is_there_is_handed_out(self) -> None:
+        streams, body = Streams(), StreamedBody()
+        body._take(b"x", is_last=False)
+        streams.end()
+        assert await streams.receive(body, math.inf) == b"x"
+        with pytest.raises(ApiError, match="503 Server is shutting down"):
+            await streams.receive(body, math.inf)
+        assert not streams._waiting
+
+
+class TestBackPressure:
+    async def test_a_busy_hub_stops_the_reading(
+        self,
+        server: Server,
+        demo: str,
+        monkeypatch: pytest.MonkeyPatch,
+        nursery: trio.Nursery,
+    ) -> None:
+        """Twenty megabytes: more than the kernel's buffers would take."""
+        hub, idle = server.services.hub, trio.Event()
+        publish_all, held = hub.publish_all, []
+
+        async def publish_when_idle(instance_id: int, events: Sequence[Event]) -> int:
+            held.append((quart.request.body, len(events)))
+            await idle.wait()
+            return await publish_all(instance_id, events)
+
+        monkeypatch.setattr(hub, "publish_all", publish_when_idle)
+        client, done = await server.open(), trio.Event()
+        wide = b'{"event":"call.update","data":{"x":"%b"}}\n' % (b"x" * 1000)
+
+        async def send() -> None:
+            await client.send(HEAD)
+            for _ in range(200):
+                await client.send(piece(wide * 100))
+            await client.send(END)
+            done.set()
+
+        nursery.start_soon(send)
+        await wait_all_tasks_blocked(0.01)
+        ((body, events),) = held
+        # Some room, and one piece more.
+        assert len(body._data) <= 2 * 64 * 1024
+        assert events <= 2 * 64
+        assert not done.is_set()
+        idle.set()
+        answer = await client.answer()
+        assert (answer.status, answer.json["published"]) == (202, 20_000)
+
+    async def test_many_tiny_pieces_are_read_together(self, server: Server, demo: str) -> None:
+        answer = await publish(server, lines(*range(300)), 3)
+        assert (answer.status, answer.json["published"]) == (202, 300)
+
+
+class TestUnreadBodies:
+    """An answer that does not wait for the body: what comes of it has no reader."""
+
+    @pytest.mark.parametrize(
+        ("path", "token", "status"),
+        [
+            (PUBLISH, "wrong", 401),
+            (PUBLISH + "x", ACCOUNT_TOKEN, 404),
+            ("/nowhere", ACCOUNT_TOKEN, 404),
+            ("/api/instance/new", ACCOUNT_TOKEN, 400),
+        ],
+    )
+    async def test_are_thrown_away(
+        self,
+        server: Server,
+        demo: str,
+        mock_clock: MockClock,
+        path: str,
+        token: str,
+        status: int,
+    ) -> None:
+        body = chunked(b"x" * 8_000_000, 50_000)
+        client = await server.open()
+        await client.send(request_bytes("POST", path, {**CHUNKED, "token": token}, body))
+        assert (await client.answer()).error[0] == status
+        await client.stream.send_eof()  # type: ignore[attr-defined]
+        assert await client.rest() == b""
