@@ -1,7 +1,8 @@
-"""Ingest: how many events a second a server takes from one publisher.
+"""Ingest: how many events a second a server takes from one publisher, and in how much memory.
 
-By each way in: a POST for each event, a POST with an array, the publisher socket; with nobody
-connected.
+By each way in: a POST for each event, a POST with an array, a POST that streams lines, the
+publisher socket; with nobody connected. Then, by each way that streams, a great many events in
+one go while the server's resident memory is watched.
 """
 
 from typing import Any
@@ -12,30 +13,45 @@ from bench.generator import load_generator
 from bench.notes import Trouble, progress, tell
 from bench.options import Options, common_options, options
 from bench.peers import PEERS
-from bench.report import median, ratio_text, save, show
+from bench.report import bytes_text, median, ratio_text, save, show
 from bench.servers import running
+from bench.watch import Watch
 
-__all__ = ["main", "measure"]
+__all__ = ["STREAMS", "main", "measure"]
 
 Rows = dict[str, list[dict[str, float]]]
+
+# The ways that stream, by the server's name.
+STREAMS = {"HTTP, a line an event": "ryze-ndjson", "publisher socket": "ryze"}
 
 # What is measured: its name, the server's name, events a write.
 _WAYS = (
     ("HTTP, one a POST", "ryze-http", 1),
     ("HTTP, array of 100", "ryze-http", 100),
-    ("publisher socket", "ryze", 100),
+    *((title, name, 100) for title, name in STREAMS.items()),
 )
+
+_SHORT_EVENTS = 100_000
+
+# Of all looks at the memory, the share until which it may still rise to where it stays.
+_WARM_UP = 0.1
 
 
 @click.command()
 @click.option("--event-bytes", default=300, show_default=True)
+@click.option("--events", default=1_000_000, show_default=True, help="While memory is watched.")
 @common_options(peers="ryze", rounds=5, seconds=2.0)
-def main(event_bytes: int, **common: Any) -> None:
-    """How many events a second can be published, by each way in?"""
+def main(event_bytes: int, events: int, **common: Any) -> None:
+    """How many events a second can be published, by each way in, and does memory stay flat?"""
     given = options(**common)
+    if common["short"]:
+        events = min(events, _SHORT_EVENTS)
     rows = measure(given, event_bytes)
+    memory = _measure_memory(given, event_bytes, events)
     _show(rows)
-    save(given.output, "ingest", {"event_bytes": event_bytes, **vars(given)}, rows)
+    _show_memory(events, memory)
+    parameters = {"event_bytes": event_bytes, "events": events, **vars(given)}
+    save(given.output, "ingest", parameters, {"rates": rows, "memory": memory})
 
 
 def measure(given: Options, event_bytes: int) -> Rows:
@@ -67,6 +83,37 @@ def _measure_one(name: str, in_flight: int, event_bytes: int, given: Options) ->
     }
 
 
+def _measure_memory(given: Options, event_bytes: int, events: int) -> dict[str, dict[str, float]]:
+    memory = {}
+    for title, name in STREAMS.items():
+        try:
+            memory[title] = _pour(name, event_bytes, events, given.port)
+        except Trouble as trouble:
+            tell(str(trouble))
+    return memory
+
+
+def _pour(name: str, event_bytes: int, events: int, port: int) -> dict[str, float]:
+    """So many events in one stream; how memory was at its warm-up's end, and at most after it."""
+    with running(PEERS[name], port) as server, load_generator(server) as load:
+        load.open_publisher(event_bytes)
+        watch = Watch(server)
+        watch.start()
+        try:
+            result = load.measured("pour", count=events, in_flight=100)
+        finally:
+            looks = watch.stop()
+        sizes = [look.memory for look in looks if result["begin"] < look.at < result["end"]]
+        if not sizes:
+            raise Trouble(f"{name}: {events} events are too few to see memory move")
+        warm = sizes[round((len(sizes) - 1) * _WARM_UP)]
+        return {
+            "warm": warm,
+            "growth": max(sizes[sizes.index(warm) :]) - warm,
+            "events_per_second": events / (result["end"] - result["begin"]),
+        }
+
+
 def _show(rows: Rows) -> None:
     medians = {
         title: {name: median(each[name] for each in rounds) for name in rounds[0]}
@@ -88,6 +135,20 @@ def _show(rows: Rows) -> None:
         ("way in", "events/s", "of single POSTs", "CPU us", "load CPU"),
         table,
     )
+
+
+def _show_memory(events: int, memory: dict[str, dict[str, float]]) -> None:
+    table = [
+        (
+            title,
+            f"{row['events_per_second']:,.0f}",
+            bytes_text(row["warm"]),
+            bytes_text(row["growth"]),
+        )
+        for title, row in memory.items()
+    ]
+    columns = ("way in", "events/s", "RSS after a tenth", "at most more, later")
+    show(f"{events:,} events in one stream", columns, table)
 
 
 if __name__ == "__main__":

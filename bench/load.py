@@ -67,6 +67,10 @@ class Load:
         """See `bench.loops`."""
         return loops.ingest(self._crowd, seconds, in_flight)
 
+    def pour(self, count: int, in_flight: int) -> dict[str, Any]:
+        """See `bench.loops`."""
+        return loops.pour(self._crowd, count, in_flight)
+
     def stall(self, count: int, read_rate: float) -> dict[str, Any]:
         """See `bench.stalling`."""
         return stalling.stall(self._crowd, count, read_rate)
@@ -92,6 +96,7 @@ _COMMANDS = (
     "ingest",
     "open_loop",
     "overflow",
+    "pour",
     "publisher",
     "resume",
     "stall",

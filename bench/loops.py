@@ -12,7 +12,7 @@ from typing import Any
 from bench.crowd import PATIENCE_SECONDS, Crowd, LoadError
 from bench.tape import Tape
 
-__all__ = ["closed_loop", "ingest", "open_loop"]
+__all__ = ["closed_loop", "ingest", "open_loop", "pour"]
 
 
 class _Clock:
@@ -113,6 +113,17 @@ def ingest(crowd: Crowd, seconds: float, in_flight: int) -> dict[str, Any]:
         crowd.hear_answer()
         now = time.perf_counter()
     # What waits in sockets has not been taken yet.
+    crowd.publisher.fence()
+    crowd.hear_answer()
+    return {**clock.used(time.perf_counter()), "events": count}
+
+
+def pour(crowd: Crowd, count: int, in_flight: int) -> dict[str, Any]:
+    """Likewise, so many events without a pause: in one stream, where there are streams."""
+    clock = _Clock()
+    for _ in range(0, count, in_flight):
+        crowd.publish(in_flight)
+        crowd.hear_answer()
     crowd.publisher.fence()
     crowd.hear_answer()
     return {**clock.used(time.perf_counter()), "events": count}

@@ -1,17 +1,24 @@
-"""The one who publishes: over a WebSocket, a text frame an event, or by HTTP, an array.
+"""The one who publishes: over a WebSocket, a text frame an event, or by HTTP, an array or a stream.
 
-Both have the same face: `publish` writes all events in one ``send``; `receive` reads what the
+All have the same face: `publish` writes all events in one ``send``; `receive` reads what the
 server says to that; `is_waiting` is true until it has said what must be waited for.
 """
 
 import json
 import socket
+from collections.abc import Callable
 from typing import Protocol
 
 from bench.subscribers import Address, open_websockets
 from bench.wire import CLOSE, PING, PONG, HandshakeError, client_frame, parse_frames
 
-__all__ = ["HttpPublisher", "Publisher", "WebsocketPublisher", "open_publisher"]
+__all__ = [
+    "HttpPublisher",
+    "Publisher",
+    "StreamPublisher",
+    "WebsocketPublisher",
+    "open_publisher",
+]
 
 _CHUNK_BYTES = 65536
 
@@ -83,11 +90,7 @@ class HttpPublisher:
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.is_waiting = False
         self.clients: int | None = None
-        headers = "".join(f"{name}: {value}\r\n" for name, value in address.headers.items())
-        self._head = (
-            f"POST {address.path} HTTP/1.1\r\nHost: 127.0.0.1:{address.port}\r\n{headers}"
-            "Content-Type: application/json\r\nContent-Length: "
-        ).encode()
+        self._head = _head(address, "Content-Type: application/json\r\nContent-Length: ")
         self._received = b""
 
     def publish(self, events: list[bytes]) -> None:
@@ -114,9 +117,47 @@ class HttpPublisher:
             self.is_waiting = False
 
 
+class StreamPublisher(HttpPublisher):
+    """One POST whose body goes on and on, a line an event; a fence ends it, and the next begins."""
+
+    def __init__(self, address: Address) -> None:
+        super().__init__(address)
+        self._head = _head(
+            address, "Content-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n\r\n"
+        )
+        # A request has begun, and has not ended.
+        self._is_open = False
+
+    def publish(self, events: list[bytes]) -> None:
+        """See `Publisher`."""
+        head = b"" if self._is_open else self._head
+        self._is_open = True
+        lines = b"\n".join([*events, b""])
+        self.socket.sendall(b"%b%x\r\n%b\r\n" % (head, len(lines), lines))
+
+    def fence(self) -> None:
+        """See `Publisher`: the answer comes when all of the stream has been taken."""
+        if self._is_open:
+            self.socket.sendall(b"0\r\n\r\n")
+            self._is_open, self.is_waiting = False, True
+
+
+_KINDS: dict[str, Callable[[Address], Publisher]] = {
+    "websocket": WebsocketPublisher,
+    "http": HttpPublisher,
+    "ndjson": StreamPublisher,
+}
+
+
 def open_publisher(kind: str, address: Address) -> Publisher:
-    """A publisher of the `kind` "websocket" or "http"."""
-    return HttpPublisher(address) if kind == "http" else WebsocketPublisher(address)
+    """A publisher of the `kind` "websocket", "http" or "ndjson"."""
+    return _KINDS[kind](address)
+
+
+def _head(address: Address, end: str) -> bytes:
+    headers = "".join(f"{name}: {value}\r\n" for name, value in address.headers.items())
+    first = f"POST {address.path} HTTP/1.1\r\nHost: 127.0.0.1:{address.port}\r\n"
+    return f"{first}{headers}{end}".encode()
 
 
 def _content_length(head: bytes) -> int:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import click
 
+from bench.ingest import STREAMS
 from bench.notes import tell
 from bench.peers import OURS
 from bench.report import bytes_text, median, show
@@ -19,6 +20,8 @@ __all__ = ["Line", "lines", "main"]
 _OTHER = "gorilla"
 _QUEUE = 256
 _KIB = 1024
+# Memory that stays flat: an allocator breathes this much, and a million events have 300 times it.
+_FLAT = 1024 * _KIB
 # Memory that is "back to where it was" is back up to this share of what was taken.
 _NOISE = 0.1
 _SCALES = {OURS: "1 instance", f"{OURS}-1000": "1,000 instances"}
@@ -171,13 +174,19 @@ def _connections(document: Results) -> Iterator[Line]:
 
 
 def _ingest(document: Results) -> Iterator[Line]:
+    results, events = document["results"], document["parameters"]["events"]
     rates = {
         way: median(each["events_per_second"] for each in rounds)
-        for way, rounds in document["results"].items()
+        for way, rounds in results["rates"].items()
     }
-    ratio = rates["publisher socket"] / rates["HTTP, one a POST"]
-    name = "publisher socket, nobody connected"
-    yield Line(name, ">= 50 x single POSTs", f"{ratio:.1f} x", ratio >= 50)
+    for way in STREAMS:
+        ratio = rates[way] / rates["HTTP, one a POST"]
+        name = f"{way}, nobody connected"
+        yield Line(name, ">= 50 x single POSTs", f"{ratio:.1f} x", ratio >= 50)
+    for way in STREAMS:
+        growth = results["memory"][way]["growth"]
+        name = f"{way}, {events:,} events: memory stays flat"
+        yield Line(name, f"<= {bytes_text(_FLAT)} more", bytes_text(growth), growth <= _FLAT)
 
 
 _JUDGES: dict[str, Callable[[Results], Iterator[Line]]] = {

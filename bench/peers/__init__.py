@@ -19,7 +19,8 @@ OURS = "ryze"
 
 _ALL: tuple[Peer, ...] = (
     Ryze(),
-    Ryze(by_http=True),
+    Ryze("http"),
+    Ryze("ndjson"),
     ManyInstances(1000),
     CLoop(),
     Gorilla(),

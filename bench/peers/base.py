@@ -20,7 +20,7 @@ class Peer:
     Attributes:
         name: on the command line.
         title: in tables and plots.
-        publisher: "websocket" or "http".
+        publisher: "websocket", "http" or "ndjson"; see `bench.publishers`.
         publish_path, subscribe_path: where.
         instances: its connections are spread over so many; "%d" in the path is the number of one.
         headers: of subscribers and publishers.

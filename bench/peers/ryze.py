@@ -17,17 +17,21 @@ ACCOUNT_TOKEN = "bench-account-token"
 _EVENTS = ["message.exchange", "message.status", "call.update"]
 
 
+_TITLES = {"websocket": "Ryze", "http": "Ryze (HTTP)", "ndjson": "Ryze (NDJSON)"}
+
+
 class Ryze(Peer):
     """The real server.
 
     Args:
-        by_http: publish arrays by HTTP instead of through the publisher socket.
+        publisher: how events come in; see `bench.publishers`.
     """
 
-    def __init__(self, *, by_http: bool = False) -> None:
-        self.name = "ryze-http" if by_http else "ryze"
-        self.title = "Ryze (HTTP)" if by_http else "Ryze"
-        self.publisher = "http" if by_http else "websocket"
+    def __init__(self, publisher: str = "websocket") -> None:
+        by_http = publisher != "websocket"
+        self.name = f"ryze-{publisher}" if by_http else "ryze"
+        self.title = _TITLES[publisher]
+        self.publisher = publisher
         self.subscribe_path = f"/ws/{INSTANCE}"
         self.publish_path = (
             f"/api/events/publish/{INSTANCE}" if by_http else f"/ws/{INSTANCE}/publish"
