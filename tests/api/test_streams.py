@@ -2,6 +2,8 @@
 
 import math
 from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
 
 import pytest
 import quart
@@ -308,44 +310,85 @@ class TestEnds:
         assert not streams._waiting
 
 
-class TestBackPressure:
-    async def test_a_busy_hub_stops_the_reading(
-        self,
-        server: Server,
-        demo: str,
-        monkeypatch: pytest.MonkeyPatch,
-        nursery: trio.Nursery,
-    ) -> None:
-        """Twenty megabytes: more than the kernel's buffers would take."""
-        hub, idle = server.services.hub, trio.Event()
-        publish_all, held = hub.publish_all, []
+class Hold:
+    """Stops whoever publishes until it is released, as a hub that is busy."""
 
-        async def publish_when_idle(instance_id: int, events: Sequence[Event]) -> int:
-            held.append((quart.request.body, len(events)))
-            await idle.wait()
-            return await publish_all(instance_id, events)
+    def __init__(self, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.released = trio.Event()
+        # What was held up: the body of the request, and how many events.
+        self.held: list[tuple[Any, int]] = []
+        self._publish_all = server.services.hub.publish_all
+        monkeypatch.setattr(server.services.hub, "publish_all", self._publish_later)
 
-        monkeypatch.setattr(hub, "publish_all", publish_when_idle)
-        client, done = await server.open(), trio.Event()
+    async def _publish_later(self, instance_id: int, events: Sequence[Event]) -> int:
+        self.held.append((quart.request.body, len(events)))
+        await self.released.wait()
+        return await self._publish_all(instance_id, events)
+
+
+@pytest.fixture
+def hold(server: Server, demo: str, monkeypatch: pytest.MonkeyPatch) -> Hold:
+    return Hold(server, monkeypatch)
+
+
+class Flood:
+    """Twenty megabytes of a stream: more than the kernel's buffers would take."""
+
+    LINES = 20_000
+
+    def __init__(self, nursery: trio.Nursery, client: RawClient) -> None:
+        self.is_sent = False
+        nursery.start_soon(self._send, client)
+
+    async def _send(self, client: RawClient) -> None:
         wide = b'{"event":"call.update","data":{"x":"%b"}}\n' % (b"x" * 1000)
-
-        async def send() -> None:
-            await client.send(HEAD)
-            for _ in range(200):
+        with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+            for _ in range(0, self.LINES, 100):
                 await client.send(piece(wide * 100))
             await client.send(END)
-            done.set()
+            self.is_sent = True
 
-        nursery.start_soon(send)
+
+class TestBackPressure:
+    async def test_a_busy_hub_stops_the_reading(
+        self, server: Server, hold: Hold, nursery: trio.Nursery
+    ) -> None:
+        client = await open_stream(server)
+        flood = Flood(nursery, client)
         await wait_all_tasks_blocked(0.01)
-        ((body, events),) = held
+        ((body, events),) = hold.held
         # Some room, and one piece more.
         assert len(body._data) <= 2 * 64 * 1024
         assert events <= 2 * 64
-        assert not done.is_set()
-        idle.set()
+        assert not flood.is_sent
+        hold.released.set()
         answer = await client.answer()
-        assert (answer.status, answer.json["published"]) == (202, 20_000)
+        assert (answer.status, answer.json["published"]) == (202, flood.LINES)
+
+    async def test_what_piles_up_behind_a_bad_line_does_not_hold_up_the_answer(
+        self, server: Server, hold: Hold, nursery: trio.Nursery
+    ) -> None:
+        client = await open_stream(server, line(1) + b"x\n")
+        Flood(nursery, client)
+        await wait_all_tasks_blocked(0.01)
+        hold.released.set()
+        assert (await client.answer()).error[0] == 400
+        await client.stream.aclose()
+        await until(lambda: not server.front_door_connections())
+
+    async def test_who_vanishes_meanwhile_has_published_the_lines_that_came(
+        self, server: Server, hold: Hold
+    ) -> None:
+        socket = await server.connect()
+        client = await open_stream(server, line(1))
+        await until(lambda: bool(hold.held))
+        await client.send(piece(line(2) + line(3) + line(4, b"")))
+        await client.stream.aclose()
+        await wait_all_tasks_blocked()
+        hold.released.set()
+        assert [await socket.data() for _ in range(3)] == [{"n": n} for n in (1, 2, 3)]
+        await until(lambda: not server.front_door_connections())
+        assert await socket.is_silent()
 
     async def test_many_tiny_pieces_are_read_together(self, server: Server, demo: str) -> None:
         answer = await publish(server, lines(*range(300)), 3)
