@@ -1,4 +1,4 @@
-"""Every route, whatever goes wrong: one error shape (contract, section 1)."""
+"""Which routes there are, and what holds for all of them; their errors: test_errors.py."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -6,12 +6,9 @@ from typing import Any
 import pytest
 
 from ryze.api import create_app
-from ryze.errors import StoreError
 from ryze.settings import Settings
 from tests.clients import UPGRADE
 from tests.conftest import JSON, Server
-
-_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 
 
 def _routes() -> list[Any]:
@@ -26,9 +23,6 @@ def _each(routes: list[Any]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("route", routes, ids=[route.endpoint for route in routes])
 
 
-every_route = _each(ROUTES)
-# The GET of the others is the gateway's; see test_upgrade.py.
-every_route_of_ours = _each([route for route in ROUTES if not route.rule.startswith("/ws/")])
 every_get_route = _each([route for route in ROUTES if "GET" in route.methods])
 
 
@@ -39,15 +33,6 @@ def path_of(route: Any) -> str:
 
 def methods_of(route: Any) -> list[str]:
     return sorted(route.methods - {"HEAD"})
-
-
-def break_handler(server: Server, route: Any, error: Exception) -> None:
-    async def broken(**_: str) -> None:
-        raise error
-
-    handler = server.app.view_functions[route.endpoint]
-    broken.__dict__.update(handler.__dict__)
-    server.app.view_functions[route.endpoint] = broken
 
 
 def test_there_are_these_routes_and_no_others() -> None:
@@ -64,102 +49,6 @@ def test_there_are_these_routes_and_no_others() -> None:
         "GET /health",
         "DELETE,OPTIONS,PATCH,POST,PUT,TRACE /ws/<path:name>",
     }
-
-
-@every_route
-@pytest.mark.parametrize(
-    ("error", "message"),
-    [
-        (RuntimeError("a bug"), "Internal server error"),
-        (ExceptionGroup("in a nursery", [RuntimeError("a bug")]), "Internal server error"),
-        (StoreError("the disk is gone"), "Failed to get instance"),
-    ],
-    ids=["crash", "crash in a nursery", "database"],
-)
-async def test_what_a_handler_raises_is_a_500(
-    server: Server, route: Any, error: Exception, message: str
-) -> None:
-    break_handler(server, route, error)
-    for method in methods_of(route):
-        answer = await server.request(method, path_of(route), json={})
-        assert answer.error == (500, message)
-        assert "x-ratelimit-limit" in answer.headers or route.endpoint in (
-            "health.health",
-            "publish.publish",
-        )
-
-
-@every_route
-async def test_a_crash_before_the_handler_is_a_500(
-    server: Server, route: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def crash(*_: object) -> None:
-        raise RuntimeError("a bug")
-
-    monkeypatch.setattr(server.services.rate_limits, "hit", crash)
-    monkeypatch.setattr(server.services.database, "read", crash)
-    answer = await server.request(methods_of(route)[0], path_of(route), json={})
-    assert answer.error == (500, "Internal server error")
-
-
-async def test_a_crash_before_an_upgrade_is_a_500(
-    server: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def crash(*_: object) -> None:
-        raise RuntimeError("a bug")
-
-    monkeypatch.setattr(server.services.rate_limits, "hit", crash)
-    answer = await server.try_to_connect()
-    assert answer.error == (500, "Internal server error")
-
-
-@every_route_of_ours
-async def test_another_method_is_a_405_that_names_the_right_one(server: Server, route: Any) -> None:
-    for method in {*_METHODS, "BREW"} - route.methods:
-        answer = await server.request(method, path_of(route), json={})
-        if method != "HEAD":
-            assert answer.error == (405, "Method not allowed")
-        assert answer.status == 405
-        assert {name.strip() for name in answer.headers["allow"].split(",")} == route.methods
-        assert answer.rate_limit[0] == 100
-
-
-@pytest.mark.parametrize(
-    "path",
-    [
-        "/",
-        "/api",
-        "/api/",
-        "/ws",
-        "/health/",
-        "/API/instance/list",
-        "/api/instance/list/",
-        "/api//instance/list",
-        "/api/instance/../instance/list",
-        "/api/events/getwebsocket/demo",
-        "/api/events/getWebsocket/",
-        "/api/events/getWebsocket/a/b",
-        "/api/events/getWebsocket/a%2Fb",
-        "?x",
-        "*",
-        "http://[",
-        "http://test",
-        "x:y",
-        "/%ff%00",
-    ],
-)
-@pytest.mark.parametrize("headers", [{}, UPGRADE], ids=["plain", "upgrade"])
-async def test_an_unknown_route_is_a_404(
-    server: Server, path: str, headers: dict[str, str]
-) -> None:
-    answer = await server.request("GET", path, headers=headers)
-    assert answer.error == (404, "Not found")
-    assert answer.rate_limit == (100, 99)
-
-
-async def test_an_unknown_route_needs_no_token(server: Server) -> None:
-    assert (await server.request("GET", "/nowhere", token=None)).error == (404, "Not found")
-    assert (await server.request("GET", "/nowhere", token="wrong")).error == (404, "Not found")
 
 
 @every_get_route
