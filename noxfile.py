@@ -47,6 +47,13 @@ def types(session: nox.Session) -> None:
 
 
 @nox.session
+def soak(session: nox.Session) -> None:
+    """Everything at once for minutes: ``nox -s soak -- --minutes 10``; ``--help`` has the rest."""
+    session.install("-e", ".[test]")
+    session.run("python", "-m", "tests.soak", *session.posargs)
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """Measure: a short run that shows that all works; ``nox -s bench -- full`` is the long one."""
     session.install("-e", ".[bench]")
