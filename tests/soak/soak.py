@@ -40,7 +40,7 @@ _SHORTEST_TREND_SECONDS = 60
 
 # What may grow in the second half: of the memory, of the descriptors (share, or so many at all).
 _MEMORY_GROWTH = (0.05, 0)
-_DESCRIPTOR_GROWTH = (0.1, 8)
+_DESCRIPTOR_GROWTH = (0.2, 16)
 
 
 @dataclass(frozen=True)
