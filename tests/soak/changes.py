@@ -76,7 +76,6 @@ async def change_config(stage: Stage, config: WebsocketConfig) -> None:
 async def owner(stage: Stage, findings: Findings, chance: random.Random) -> None:
     """Change the configuration now and then, until cancelled."""
     while True:
-        await trio.sleep(chance.uniform(*_PAUSE_SECONDS))
         with findings.watching(f"the owner of {stage.name}"):
             if stage.may_turn_off and chance.random() < _SHARE_OFF:
                 await _change_whole(stage, DISABLED)
@@ -84,6 +83,7 @@ async def owner(stage: Stage, findings: Findings, chance: random.Random) -> None
                 await trio.sleep(chance.uniform(*_OFF_SECONDS))
             await _change_whole(stage, _some_config(chance))
             findings.done["configurations changed"] += 1
+        await trio.sleep(chance.uniform(*_PAUSE_SECONDS))
 
 
 async def _change_whole(stage: Stage, config: WebsocketConfig) -> None:

@@ -22,13 +22,7 @@ def test_nothing_goes_wrong(result: Result) -> None:
     assert result.exit_code == 0
 
 
-def test_everything_has_happened(result: Result) -> None:
+def test_it_has_had_something_to_do(result: Result) -> None:
     assert result.frames > 0
-    for what in (
-        "bad inputs",
-        "configurations changed",
-        "connections",
-        "instances made and deleted",
-        "visitors",
-    ):
+    for what in ("bad inputs", "configurations changed", "connections"):
         assert result.done[what] > 0, what
