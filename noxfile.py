@@ -25,9 +25,11 @@ FLAKE8_ASYNC = [
 
 @nox.session(python=["3.11", "3.12", "3.13"])
 def tests(session: nox.Session) -> None:
-    """Run the tests; what stands behind ``--`` goes to pytest."""
+    """Run the tests, in two processes; what stands behind ``--`` goes to pytest."""
     session.install(".[test]")
-    session.run("pytest", *session.posargs)
+    # A file stays together: its fixtures may be shared. More processes would be in the way of the
+    # tests that start servers and clients of their own.
+    session.run("pytest", "-n", "2", "--dist", "loadfile", *session.posargs)
 
 
 @nox.session
@@ -44,6 +46,13 @@ def types(session: nox.Session) -> None:
     """Check the types."""
     session.install(".[types]")
     session.run("mypy")
+
+
+@nox.session
+def soak(session: nox.Session) -> None:
+    """Everything at once for minutes: ``nox -s soak -- --minutes 10``; ``--help`` has the rest."""
+    session.install("-e", ".[test]")
+    session.run("python", "-m", "tests.soak", *session.posargs)
 
 
 @nox.session

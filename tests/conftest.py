@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 import structlog.testing
 import trio
@@ -18,6 +19,14 @@ from ryze.api import Services
 from ryze.api.front_door import FrontDoor
 from ryze.settings import Settings
 from tests.clients import UPGRADE, Answer, RawClient, WebSocketClient, request_bytes
+
+# How long anything takes says nothing on a machine with other work.
+hypothesis.settings.register_profile(
+    "unhurried",
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("unhurried")
 
 ACCOUNT_TOKEN = "account-token"
 

@@ -158,7 +158,7 @@ def authority() -> trustme.CA:
 async def tls_server(
     start_server: StartServer, tmp_path: Path, authority: trustme.CA
 ) -> Callable[..., Any]:
-    """Starts a server that speaks TLS, with an instance."""
+    """Starts a server that speaks TLS, with an instance unless told otherwise."""
     certificate = authority.issue_cert("127.0.0.1")
     cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
     key.write_bytes(certificate.private_key_pem.bytes())
@@ -166,9 +166,10 @@ async def tls_server(
     trust = ssl.create_default_context()
     authority.configure_trust(trust)
 
-    async def start(**changes: Any) -> Server:
+    async def start(*, instance: bool = True, **changes: Any) -> Server:
         server = await start_server(tls=trust, tls_cert=cert, tls_key=key, **changes)
-        await server.create()
+        if instance:
+            await server.create()
         return server
 
     return start
@@ -221,7 +222,7 @@ class TestTls:
         logs: list[MutableMapping[str, Any]],
         data: bytes,
     ) -> None:
-        server: Server = await tls_server(handshake_timeout_seconds=0.2)
+        server: Server = await tls_server(instance=False, handshake_timeout_seconds=0.2)
         server.tls = None
         client = await server.open()
         await client.send(data)
@@ -229,7 +230,7 @@ class TestTls:
         assert not [line for line in logs if line["log_level"] == "error"]
 
     async def test_silence_is_closed(self, tls_server: Callable[..., Any]) -> None:
-        server: Server = await tls_server(handshake_timeout_seconds=0.05)
+        server: Server = await tls_server(instance=False, handshake_timeout_seconds=0.05)
         server.tls = None
         client = await server.open()
         assert await client.rest() == b""
