@@ -24,6 +24,7 @@ import trio
 
 from ryze import __version__
 from ryze.api import Services, create_app
+from ryze.api.accepting import Acceptor, allow_all_descriptors
 from ryze.api.front_door import FrontDoor
 from ryze.api.http_connection import HttpServer
 from ryze.api.rate_limit import RateLimits
@@ -33,6 +34,7 @@ from ryze.errors import RyzeError, StartError
 from ryze.gateway import ConnectionLimits, Gateway, GatewayLimits, Hub, OutboxLimits
 from ryze.groups import first_of
 from ryze.log import configure_logging
+from ryze.notify import READY, STOPPING, Notifier
 from ryze.registry import Registry
 from ryze.settings import Settings
 from ryze.store import Database, TokenCipher, load_key, open_database
@@ -40,28 +42,41 @@ from ryze.welcome import ensure_account, first_steps
 
 __all__ = ["run", "serve"]
 
-# Of the time for a drain, the part after which those who still do not read are cut off.
-_DRAIN_SHARE = 0.9
+# What of the time for a drain is kept for leaving, when those who still do not read are cut off:
+# this part of it, or so long for each of them where they are many; but never more than half.
+_LEAVING_SHARE = 0.1
+_LEAVING_SECONDS_EACH = 0.001
 
 # Connections are long-lived and have few cycles: with the usual thresholds, ten thousand of them
 # are walked through again and again, a quarter of the time that it takes to accept them.
 _GC_THRESHOLDS = (10_000, 20, 50)
 
+# Who to tell where nobody has asked to be told.
+_NOBODY = Notifier()
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
 _log = structlog.get_logger("ryze")
 
 
-def run(settings: Settings) -> None:
+def run(settings: Settings, notify_socket: str = "") -> None:
     """Run a server until it is told to stop (SIGTERM or SIGINT) and has drained.
 
-    A second signal ends it at once, with exit code 1.
+    A second signal ends it at once, with exit code 1. Signals that the caller has blocked are
+    waited for: one that came before us is not lost.
+
+    Args:
+        settings: see there.
+        notify_socket: where a service manager wants to be told that it runs; see `Notifier`.
 
     Raises:
         RyzeError: it cannot start; the message says why.
     """
     configure_logging(settings.log_level, settings.log_format)
     gc.set_threshold(*_GC_THRESHOLDS)
+    allow_all_descriptors()
     try:
-        trio.run(_run_until_signal, settings)
+        trio.run(_run_until_signal, settings, Notifier(notify_socket))
     except* RyzeError as errors:
         # A start fails for one reason, however many nurseries it comes through.
         raise first_of(errors) from None
@@ -78,6 +93,7 @@ async def serve(
     *,
     announce: Callable[[str], None] = _print,
     on_hub: Callable[[Hub], None] | None = None,
+    notifier: Notifier = _NOBODY,
     task_status: trio.TaskStatus[Settings] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Run a server until `stop` is set and it has drained.
@@ -89,6 +105,7 @@ async def serve(
         stop: tells it to drain.
         announce: is told what a person must know: the address, and a new token once.
         on_hub: is handed the hub, for who wants to watch it (``ryze demo``).
+        notifier: is told when it serves, and when it stops.
         task_status: started with the settings as they came out, address included.
 
     Raises:
@@ -109,23 +126,27 @@ async def serve(
         gateway, door = _assemble(settings, database, hub, registry)
         async with _background(hub, registry), trio.open_nursery() as connections:
             async with trio.open_nursery() as listening:
-                await listening.start(_accept, door, listeners, connections)
+                acceptor = Acceptor(door.serve, door.make_room)
+                await listening.start(acceptor.accept, listeners, connections)
                 announce(first_steps(settings, token))
                 _log.info("started", url=settings.base_url, version=__version__)
+                notifier.tell(READY)
                 task_status.started(settings)
                 await stop.wait()
+                notifier.tell(STOPPING)
                 await _drain(settings, gateway, door)
                 listening.cancel_scope.cancel()
             connections.cancel_scope.cancel()
     _log.info("stopped")
 
 
-async def _run_until_signal(settings: Settings) -> None:
+async def _run_until_signal(settings: Settings, notifier: Notifier) -> None:
     stop = trio.Event()
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+    with trio.open_signal_receiver(*_SIGNALS) as signals:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_watch_signals, signals, stop)
-            await serve(settings, stop)
+            await serve(settings, stop, notifier=notifier)
             nursery.cancel_scope.cancel()
 
 
@@ -221,25 +242,15 @@ async def _background(hub: Hub, registry: Registry) -> AsyncIterator[None]:
         nursery.cancel_scope.cancel()
 
 
-async def _accept(
-    door: FrontDoor,
-    listeners: list[trio.SocketListener],
-    connections: trio.Nursery,
-    *,
-    task_status: trio.TaskStatus[object],
-) -> None:
-    await trio.serve_listeners(
-        door.serve, listeners, handler_nursery=connections, task_status=task_status
-    )
-
-
 async def _drain(settings: Settings, gateway: Gateway, door: FrontDoor) -> None:
     """See everybody off, within the time for a drain whatever any peer does.
 
     The door stays open meanwhile: who comes now is told so (503) instead of being left to
     guess why nobody answers.
     """
-    deadline = trio.current_time() + _DRAIN_SHARE * settings.drain_seconds
+    seconds = settings.drain_seconds
+    leaving = max(_LEAVING_SHARE * seconds, _LEAVING_SECONDS_EACH * gateway.connections)
+    deadline = trio.current_time() + seconds - min(leaving, seconds / 2)
     with trio.move_on_at(deadline):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(gateway.drain, deadline)

@@ -12,8 +12,10 @@ This is the edge of the program: ``os.environ`` is read here and nowhere below.
 """
 
 import os
+import signal
 import sys
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import IO, Any, TypeVar
 
@@ -126,11 +128,22 @@ def serve(**flags: str | None) -> None:
     """
     # First of all: it writes over the flags, so that no secret of theirs stays visible.
     setproctitle("ryze serve")
-    settings = _settings_from(flags)
-    # Only here, as this is the one command that needs the whole server.
-    from ryze.app import run
+    with _held_signals():
+        settings = _settings_from(flags)
+        # Only here, as this is the one command that needs the whole server.
+        from ryze.app import run
 
-    run(settings)
+        run(settings, os.environ.get("NOTIFY_SOCKET", ""))
+
+
+@contextmanager
+def _held_signals() -> Iterator[None]:
+    """Keep a request to stop for `run`: one that comes while it is imported ends well too."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT))
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 # --- ryze account ---

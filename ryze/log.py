@@ -79,6 +79,15 @@ def configure_logging(level: str, format: str, stream: TextIO | None = None) -> 
 class _Handler(logging.StreamHandler[TextIO]):
     """Ours, so that a second `configure_logging` finds the handler of the first."""
 
+    def handleError(self, record: logging.LogRecord) -> None:
+        """A line that cannot be written is lost; there is nowhere left to complain.
+
+        The disk is full, or whoever read the lines is gone. (`logging` would write a traceback
+        to the very same place.) What else goes wrong is a bug, and shown.
+        """
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handleError(record)
+
 
 def _build_handler(stream: TextIO, renderer: Processor) -> logging.Handler:
     processors: list[Processor] = [

@@ -336,6 +336,11 @@ class Settings:
     max_connections_per_instance: int = _row(
         "0", _number(0), "WebSocket connections of one instance; 0 = no cap."
     )
+    # Enough for any proxy and its producers. Whoever fills it takes nothing from the WebSockets,
+    # which have all other descriptors.
+    max_http_connections: int = _row(
+        "1000", _number(0), "HTTP connections in all; one more ends the longest idle; 0 = no cap."
+    )
     max_body_bytes: int = _row(
         "33554432",
         _number(1),

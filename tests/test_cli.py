@@ -94,7 +94,7 @@ def served(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
     """Puts a server in place that only notes the settings it was started with."""
     started: list[Settings] = []
     app: Any = ModuleType("ryze.app")
-    app.run = started.append
+    app.run = lambda settings, _notify_socket: started.append(settings)
     monkeypatch.setitem(sys.modules, "ryze.app", app)
     return started
 

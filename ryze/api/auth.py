@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from quart import Response, current_app, g, request
 
-from ryze.api.rate_limit import Window
+from ryze.api.rate_limit import Window, address_key
 from ryze.api.responses import instance_not_found
 from ryze.api.services import services
 from ryze.errors import ApiError
@@ -92,7 +92,7 @@ async def admit() -> None:
     if asked.scope is Scope.OPEN:
         return
     g.principal = _principal(asked.scope)
-    who = g.principal.key if g.principal else (request.remote_addr or "")
+    who = g.principal.key if g.principal else address_key(request.remote_addr or "")
     g.window = services().rate_limits.hit(asked.limit, who)
     if services().gateway.is_draining:
         raise ApiError(503, "Server is shutting down")

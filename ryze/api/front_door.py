@@ -7,9 +7,18 @@
 
 A WebSocket on a fresh connection, which is nearly every one, thus never meets the HTTP server:
 that would cost as much again as the whole handshake.
+
+Descriptors are for WebSockets. HTTP connections have a cap of their own, and where they reach it
+the one that has been idle longest makes way. Who has not even said what it wants has some seconds
+for that; when descriptors run out (`accepting`), those who have had one second are closed first.
 """
 
 import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import islice
+from math import inf
+from typing import NamedTuple
 
 import structlog
 import trio
@@ -26,7 +35,20 @@ __all__ = ["FrontDoor"]
 _UPGRADE_PREFIX = b"GET /ws/"
 _RECEIVE_BYTES = 16384
 
+# Whoever means it has sent a request after this, over any network; and so many of the others are
+# closed at a time, that is between two looks for room.
+_HESITATION_SECONDS = 1
+_CLOSED_AT_A_TIME = 256
+
 _log = structlog.get_logger("ryze.http")
+
+
+class _Opening(NamedTuple):
+    stream: Stream
+    # What was read from it.
+    first: bytes
+    # What it asks for; None: it is for the HTTP server to see.
+    upgrade: Upgrade | None
 
 
 class FrontDoor:
@@ -46,7 +68,10 @@ class FrontDoor:
         self._gateway = gateway
         self._head_seconds = settings.handshake_timeout_seconds
         self._max_header_bytes = settings.max_header_bytes
+        self._max_http_connections = settings.max_http_connections
         self._tls = tls
+        # Where those wait who have not made a request yet, and since when; oldest first.
+        self._hesitating: dict[trio.CancelScope, float] = {}
         # The connections that are HTTP at the moment; _answer() changes it.
         self._answering: set[HttpConnection] = set()
         # Where drain() waits for them to end.
@@ -81,22 +106,56 @@ class FrontDoor:
         for connection in self._answering:
             connection.abort()
 
+    def make_room(self) -> None:
+        """There are no descriptors left: close whom that harms least.
+
+        That is who has been connected for a while without a request, and idle HTTP connections.
+        """
+        long_ago = trio.current_time() - _HESITATION_SECONDS
+        for patience, since in islice(self._hesitating.items(), _CLOSED_AT_A_TIME):
+            if since <= long_ago:
+                patience.cancel()
+        for connection in self._answering:
+            if connection.idle_since < inf:
+                connection.abort()
+
     async def _receive(self, socket_stream: trio.SocketStream) -> Session | None:
         """Serve the connection as long as it is HTTP; then the session that it becomes, if any."""
         address = socket_stream.socket.getpeername()[0]
         deadline = trio.current_time() + self._head_seconds
-        stream = await self._secured(socket_stream, deadline)
-        if stream is None:
+        opening = None
+        with self._patience():
+            opening = await self._open(socket_stream, deadline)
+        if opening is None:
             return None
-        first = await _first_bytes(stream, deadline)
-        if first.startswith(_UPGRADE_PREFIX):
-            upgrade = await self._read_upgrade(stream, first, deadline)
-        else:
+        stream, first, upgrade = opening
+        if upgrade is None:
             upgrade = await self._answer(HttpConnection(self._http, stream, first, deadline))
         if upgrade is None:
             return None
         transport = _transport(stream)
         return await self._gateway.receive(transport, upgrade.request, upgrade.trailing, address)
+
+    @contextmanager
+    def _patience(self) -> Iterator[None]:
+        """While the peer has not made a request: `make_room` may end what is inside."""
+        with trio.CancelScope() as scope:
+            self._hesitating[scope] = trio.current_time()
+            try:
+                yield
+            finally:
+                del self._hesitating[scope]
+
+    async def _open(self, socket_stream: trio.SocketStream, deadline: float) -> _Opening | None:
+        """What the peer wants; None if it does not say so, or asks for a WebSocket in vain."""
+        stream = await self._secured(socket_stream, deadline)
+        if stream is None:
+            return None
+        first = await _first_bytes(stream, deadline)
+        if not first.startswith(_UPGRADE_PREFIX):
+            return _Opening(stream, first, None)
+        upgrade = await self._read_upgrade(stream, first, deadline)
+        return upgrade and _Opening(stream, first, upgrade)
 
     async def _secured(self, stream: trio.SocketStream, deadline: float) -> Stream | None:
         """The stream to speak HTTP on; None if no TLS comes about."""
@@ -111,12 +170,28 @@ class FrontDoor:
         return secured
 
     async def _answer(self, connection: HttpConnection) -> Upgrade | None:
+        if self._is_full() and not self._end_idlest():
+            refusal = ApiError(503, "Too many connections")
+            _log.info("refused", status=refusal.status, reason=refusal.message)
+            await self._gateway.refuse(_transport(connection.stream), refusal)
+            return None
         self._answering.add(connection)
         try:
             return await connection.run()
         finally:
             self._answering.discard(connection)
             self._departures.unpark_all()
+
+    def _is_full(self) -> bool:
+        return 0 < self._max_http_connections <= len(self._answering)
+
+    def _end_idlest(self) -> bool:
+        """Close the HTTP connection that has been idle longest; False if none is idle."""
+        idlest = min(self._answering, key=lambda connection: connection.idle_since)
+        is_idle = idlest.idle_since < inf
+        if is_idle:
+            idlest.abort()
+        return is_idle
 
     async def _read_upgrade(self, stream: Stream, data: bytes, deadline: float) -> Upgrade | None:
         """The whole request for a WebSocket; None if there is none, which has been answered."""

@@ -180,6 +180,15 @@ class HttpConnection(TCPServer):
         elif task_group._nursery is not None:
             task_group._nursery.cancel_scope.deadline = trio.current_time() + _LINGER_SECONDS
 
+    @property
+    def idle_since(self) -> float:
+        """When the last answer ended, or before the first one the first part of a request came.
+
+        Infinity from the next whole request head on, and once the connection comes to its end.
+        """
+        is_leaving = self._linger_until is not None
+        return inf if is_leaving else self._idle_until - self.config.keep_alive_timeout
+
     def finish_if_idle(self) -> None:
         """Close the connection if it is between two requests."""
         if self._idle_until < inf:
@@ -245,8 +254,11 @@ class HttpConnection(TCPServer):
         if connection.their_state is not h11.IDLE or not connection.trailing_data[0]:
             self._head_deadline = None
             return self._idle_until
+        now = trio.current_time()
         if self._head_deadline is None:
-            self._head_deadline = trio.current_time() + self._server.head_seconds
+            self._head_deadline = now + self._server.head_seconds
+        # Half a head keeps nobody out.
+        self._idle_until = min(self._idle_until, now + self.config.keep_alive_timeout)
         return self._head_deadline
 
     def _finish(self) -> None:

@@ -4,6 +4,7 @@
 the counters are kept here, on Trio's clock, which never jumps.
 """
 
+import ipaddress
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from limits.strategies import FixedWindowRateLimiter
 
 from ryze.errors import ApiError
 
-__all__ = ["RateLimits", "Window"]
+__all__ = ["RateLimits", "Window", "address_key"]
 
 # Windows that are over are dropped whenever the number of windows has doubled, from here on.
 _SWEEP_FROM = 1024
@@ -56,6 +57,21 @@ class Window:
             retry_after = {"Retry-After": str(int(self.resets_in) + 1)}
             message = "Rate limit exceeded. Try again later."
             raise ApiError(429, message, {**self.headers(), **retry_after})
+
+
+def address_key(address: str) -> str:
+    """What a client without a token is counted as.
+
+    With IPv6 that is its network of 64 bits: whoever has one can send from any address of it.
+    """
+    try:
+        ip = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(ip, ipaddress.IPv4Address):
+        return str(ip)
+    # How a socket for both families shows an IPv4 address.
+    return str(ip.ipv4_mapped or ipaddress.IPv6Network((int(ip), 64), strict=False))
 
 
 class RateLimits:

@@ -6,7 +6,7 @@ import h11
 
 from ryze.api.auth import check_pass, sent_token
 from ryze.api.cors import cors_headers, is_allowed, origin_refused
-from ryze.api.rate_limit import RateLimits
+from ryze.api.rate_limit import RateLimits, address_key
 from ryze.api.responses import instance_not_found
 from ryze.errors import ApiError
 from ryze.gateway import Admission
@@ -39,7 +39,7 @@ class UpgradeDesk:
         raw_name, slash, role = path.removeprefix(GATEWAY_PATH.decode()).partition("/")
         name, publishes = unquote(raw_name), role == "publish"
         principal = self._principal(request, query, name)
-        who = principal.key if principal else address
+        who = principal.key if principal else address_key(address)
         window = self._rate_limits.hit("publish" if publishes else "global", who)
         headers = window.headers() if window else {}
         try:

@@ -207,23 +207,36 @@ class Gateway:
     async def drain(self, deadline: float) -> None:
         """Admit nobody any more, and send everybody away with 1012, one after the other.
 
-        Each client gets what is pending for it and the close frame, as far as it reads.
+        The publishers are first, and all at once: so the clients all get the same, whoever of
+        them is the last. Each gets what is pending for it and the close frame, as far as it reads.
         Returns when the last one is gone; those who do not read stay until they are cancelled.
 
         Args:
             deadline: on Trio's clock; half of the time until then is for the spreading.
         """
         self._draining = True
-        await self._hub.flushed()
-        connections = list(self._connections)
         half = max(0.0, deadline - trio.current_time()) / 2
-        pause = min(_DRAIN_PAUSE_SECONDS, half / max(1, len(connections)))
-        for connection in connections:
-            grace = max(0.0, deadline - trio.current_time())
-            connection.disconnect(RESTARTING, grace_seconds=grace)
-            await trio.sleep(pause)
+        for connection in list(self._connections):
+            if isinstance(connection, Publisher):
+                self._send_away(connection, deadline)
+        with trio.move_on_after(half / 2):
+            await self._hub.quiet()
+        clients = list(self._connections)
+        half = max(0.0, deadline - trio.current_time()) / 2
+        pause = min(_DRAIN_PAUSE_SECONDS, half / max(1, len(clients)))
+        due = trio.current_time()
+        for connection in clients:
+            self._send_away(connection, deadline)
+            due += pause
+            # Not a pause after each: on a busy machine they would add up to more than there is.
+            if due > trio.current_time():
+                await trio.sleep_until(due)
         while self._connections:
             await self._departures.park()
+
+    def _send_away(self, connection: Connection, deadline: float) -> None:
+        grace = max(0.0, deadline - trio.current_time())
+        connection.disconnect(RESTARTING, grace_seconds=grace)
 
     def _admitted(self, request: h11.Request, address: str) -> Admission:
         admission = self._admit(request, address)

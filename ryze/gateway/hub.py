@@ -261,6 +261,7 @@ class Hub:
             publishers.discard(outbox)
             if not publishers and self._publishers.get(instance.id) is publishers:
                 del self._publishers[instance.id]
+                self._waiting.unpark_all()
 
     def has_clients(self, instance_id: int) -> bool:
         """Is anybody there to receive an event of this instance?"""
@@ -405,6 +406,12 @@ class Hub:
         last = self._flushes + self._flushing + bool(self._dirty)
         while self._flushes < last:
             await self._waiting.park()
+
+    async def quiet(self) -> None:
+        """Wait until all publishers have gone, and what they have published is handed out."""
+        while self._publishers:
+            await self._waiting.park()
+        await self.flushed()
 
     async def _flush(self, audience: _Audience) -> None:
         batch, audience.batch = audience.batch, None

@@ -7,13 +7,30 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from ryze.api.rate_limit import RateLimits, Window
+from ryze.api.rate_limit import RateLimits, Window, address_key
 from ryze.errors import ApiError
 from tests.clients import Answer
 from tests.conftest import Server, StartServer
 
 LIST = "/api/instance/list"
 OVER = (429, "Rate limit exceeded. Try again later.")
+
+
+@pytest.mark.parametrize(
+    ("address", "key"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("2001:db8:1:2::1", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2:ffff:ffff:ffff:ffff", "2001:db8:1:2::/64"),
+        ("2001:db8:1:3::1", "2001:db8:1:3::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("", ""),
+        ("unix:", "unix:"),
+    ],
+)
+def test_an_ipv6_network_counts_as_one(address: str, key: str) -> None:
+    assert address_key(address) == key
 
 
 class Clock:

@@ -16,7 +16,13 @@ from wsproto.extensions import PerMessageDeflate
 from ryze.errors import ApiError
 from ryze.gateway import Admission, Gateway, GatewayLimits, Hub, Outbox, OutboxLimits
 from ryze.gateway.handshake import refusal_response
-from tests.fakes import FakeTransport, PieceTransport, make_instance, server_frames
+from tests.fakes import (
+    FakeTransport,
+    PieceTransport,
+    client_frame,
+    make_instance,
+    server_frames,
+)
 from tests.gateway.harness import EVENT, NOBODY, Peer, open_gateway, serve_upgrade, upgrade
 
 
@@ -291,6 +297,56 @@ async def test_a_drain_of_very_many_is_done_in_half_of_the_time(
     with trio.move_on_at(start + 0.5):
         await gateway.drain(start + 1)
     assert [o for o in hub.outboxes() if o.disconnect is None] == []
+
+
+async def test_a_drain_that_is_slowed_down_makes_its_pauses_shorter(
+    hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    class Slow(FakeTransport):
+        def send_nowait(self, data: bytes | memoryview) -> int:
+            # So long does it take on this machine.
+            autojump_clock.jump(0.004)
+            return super().send_nowait(data)
+
+    gateway = open_gateway(hub)
+    for _ in range(300):
+        nursery.start_soon(serve_upgrade, gateway, Slow())
+    await wait_all_tasks_blocked()
+    start = trio.current_time()
+    with trio.move_on_at(start + 1.6):
+        # Half of the time. A pause of 5 ms after each would make it 2.7 s.
+        await gateway.drain(start + 3)
+    assert [o for o in hub.outboxes() if o.disconnect is None] == []
+
+
+async def test_a_drain_sends_publishers_away_before_anybody_else(
+    hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    gateway = open_gateway(hub)
+    peers = [await connect(nursery, gateway) for _ in range(3)]
+    request = upgrade()
+    publish = h11.Request(method="GET", target="/ws/shop/publish", headers=list(request.headers))
+    publisher = await connect(nursery, gateway, request=publish)
+    idle = await connect(nursery, gateway, request=publish)
+    peers += [await connect(nursery, gateway) for _ in range(3)]
+    # So much that it has to wait for room; all of it has come before the drain.
+    event = client_frame(1, b'{"event":"call.update","data":{}}')
+    publisher.transport.receive_bytes = 300 * len(event)
+    publisher.transport.feed(event * 300)
+    nursery.start_soon(gateway.drain, trio.current_time() + 10)
+    await wait_all_tasks_blocked()
+    # Both of them, while the first client has just been told.
+    closed = [p for p in (*peers, publisher, idle) if p.wire.endswith(b"restarting")]
+    assert closed[-2:] == [publisher, idle]
+    assert len(closed) == 3
+    publisher.transport.feed(event)
+    await publisher.ended.wait()
+    for peer in peers:
+        await trio.sleep(0.1)
+        texts = [e for e in peer.receive() if isinstance(e, TextMessage | CloseConnection)]
+        assert len(texts) == 301
+        assert isinstance(texts[-1], CloseConnection)
+    nursery.cancel_scope.cancel()
 
 
 async def test_a_drain_waits_for_those_who_read_until_the_deadline(
