@@ -33,6 +33,15 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session
+def hostile(session: nox.Session) -> None:
+    """A hundred thousand connections come and go; some minutes."""
+    session.install(".[test]")
+    session.run(
+        "pytest", "tests/hostile/test_masses.py", "--come-and-go=100000", "--timeout=0", "-s"
+    )
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Check style, and that Trio is used as it should be."""
     session.install(".[lint]")

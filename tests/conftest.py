@@ -74,6 +74,10 @@ class Server:
         """Those that are HTTP at the moment."""
         return set(self._door._answering)
 
+    def make_room(self) -> None:
+        """As if it had no descriptors left."""
+        self._door.make_room()
+
     async def aclose(self) -> None:
         """End it without farewell, and see that nobody is left in it."""
         for stream in self._streams:
@@ -153,6 +157,11 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 StartServer = Callable[..., Awaitable[Server]]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    help = "connections in tests/hostile/test_masses.py"
+    parser.addoption("--come-and-go", type=int, default=2000, help=help)
 
 
 @pytest.fixture

@@ -1,33 +1,18 @@
-from collections.abc import Callable, Iterator
-from itertools import count
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from .harness import Server
+from .harness import Server, StartServer, servers_in
 
-StartServer = Callable[..., Server]
+__all__ = ["StartServer"]
 
 
 @pytest.fixture
 def start_server(tmp_path: Path) -> Iterator[StartServer]:
-    """Starts servers, by default on one data directory; at the end none has logged a token."""
-    servers: list[Server] = []
-    runs = count(1)
-
-    def start(**settings: object) -> Server:
-        run_dir = tmp_path / f"run-{next(runs)}"
-        run_dir.mkdir()
-        servers.append(Server(tmp_path / "data", run_dir, **settings))
-        return servers[-1]
-
-    yield start
-    for server in servers:
-        server.end()
-    secrets = set[str]().union(*(server.secrets for server in servers))
-    for server in servers:
-        assert not [token for token in secrets if token in server.log], "a token in the log"
-        assert "Traceback" not in server.log, server.log
+    """See `servers_in`."""
+    with servers_in(tmp_path) as start:
+        yield start
 
 
 @pytest.fixture

@@ -11,7 +11,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -75,10 +77,13 @@ class Server:
     Args:
         data_dir: where its data is; may hold that of an earlier server.
         run_dir: an empty directory for what it writes.
+        command: what it is started with, before its own command line.
         settings: by python name, e.g. ``drain_seconds=5``.
     """
 
-    def __init__(self, data_dir: Path, run_dir: Path, **settings: object) -> None:
+    def __init__(
+        self, data_dir: Path, run_dir: Path, *, command: Sequence[str] = (), **settings: object
+    ) -> None:
         self.data_dir = data_dir
         self._stdout = run_dir / "stdout"
         self._stderr = run_dir / "stderr"
@@ -88,7 +93,7 @@ class Server:
         variables = {f"RYZE_{k.upper()}": str(v) for k, v in (defaults | settings).items()}
         with self._stdout.open("wb") as stdout, self._stderr.open("wb") as stderr:
             self.process = subprocess.Popen(
-                [RYZE, "serve"],
+                [*command, RYZE, "serve"],
                 env=environ(**variables),
                 stdin=subprocess.DEVNULL,
                 stdout=stdout,
@@ -145,6 +150,10 @@ class Server:
         assert status == 202, answer
         return int(answer["clients"])
 
+    def hang_up(self) -> None:
+        """Close the connection that requests are sent on; the next one opens another."""
+        self._http.close()
+
     def terminate(self) -> None:
         """``kill -TERM``."""
         self.process.send_signal(signal.SIGTERM)
@@ -164,6 +173,32 @@ class Server:
         """The TokenAccount that a first start shows, on a line of its own."""
         _, _, after = self.output.partition("shown this once:")
         return after.split()[0] if after else ""
+
+
+StartServer = Callable[..., Server]
+
+
+@contextmanager
+def servers_in(folder: Path) -> Iterator[StartServer]:
+    """Starts servers, by default on one data directory; at the end none has logged a token."""
+    servers: list[Server] = []
+    runs = count(1)
+
+    def start(**settings: Any) -> Server:
+        run_dir = folder / f"run-{next(runs)}"
+        run_dir.mkdir()
+        servers.append(Server(folder / "data", run_dir, **settings))
+        return servers[-1]
+
+    try:
+        yield start
+    finally:
+        for server in servers:
+            server.end()
+    secrets = set[str]().union(*(server.secrets for server in servers))
+    for server in servers:
+        assert not [token for token in secrets if token in server.log], "a token in the log"
+        assert "Traceback" not in server.log, server.log
 
 
 def raw_data(document: str) -> str:
