@@ -58,6 +58,13 @@ def types(session: nox.Session) -> None:
 
 
 @nox.session
+def schema(session: nox.Session) -> None:
+    """Write the published documents into ``schema/``."""
+    session.install(".")
+    session.run("python", "-m", "ryze.api.schema", "schema")
+
+
+@nox.session
 def soak(session: nox.Session) -> None:
     """Everything at once for minutes: ``nox -s soak -- --minutes 10``; ``--help`` has the rest."""
     session.install("-e", ".[test]")

@@ -8,19 +8,29 @@ responses         the one shape of success, and the one of errors
 streams           request bodies that need not end
 lines, form       what a body of many events, or one with a file, consists of
 upgrade           the checks before a WebSocket
-one module for each resource: websocket_config, instances, instance_settings, publish, health
+one module for each resource: websocket_config, instances, instance_settings, publish, health, docs
+schema            what docs shows, made from the routes and types
 """
 
 from quart import Response, request
 from quart_trio import QuartTrio
 
-from ryze.api import auth, cors, health, instance_settings, instances, publish, websocket_config
+from ryze.api import (
+    auth,
+    cors,
+    docs,
+    health,
+    instance_settings,
+    instances,
+    publish,
+    websocket_config,
+)
 from ryze.api.responses import register_error_handlers
 from ryze.api.services import Services
 from ryze.api.streams import StreamingConnection, StreamingRequest
 from ryze.errors import ApiError
 
-__all__ = ["Services", "create_app"]
+__all__ = ["Services", "add_routes", "create_app"]
 
 
 def create_app(services: Services) -> QuartTrio:
@@ -32,17 +42,22 @@ def create_app(services: Services) -> QuartTrio:
     app.config["MAX_CONTENT_LENGTH"] = services.settings.max_body_bytes
     app.config["BODY_TIMEOUT"] = services.settings.body_timeout_seconds
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
-    # A redirect would be an answer of another shape.
-    app.url_map.merge_slashes = False
     app.before_request(cors.answer_preflight)
     app.before_request(auth.admit)
     app.after_request(cors.add_cors_headers)
     app.after_request(auth.add_rate_limit_headers)
     register_error_handlers(app)
-    for module in (websocket_config, instances, instance_settings, publish, health):
-        app.register_blueprint(module.blueprint)
+    add_routes(app)
     app.add_url_rule("/ws/<path:name>", view_func=_not_an_upgrade, methods=_NOT_GET)
     return app
+
+
+def add_routes(app: QuartTrio) -> None:
+    """Every route but those of WebSockets, which are the gateway's."""
+    # A redirect would be an answer of another shape.
+    app.url_map.merge_slashes = False
+    for module in (websocket_config, instances, instance_settings, publish, health, docs):
+        app.register_blueprint(module.blueprint)
 
 
 _NOT_GET = ["HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"]

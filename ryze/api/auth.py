@@ -42,6 +42,8 @@ class Scope(Enum):
 
     # None at all, and no rate limit: for load balancers and monitoring.
     OPEN = auto()
+    # None, but every request counts: against the token that came with it, else the address.
+    PUBLIC = auto()
     # A TokenAccount only.
     ACCOUNT = auto()
     # A TokenAccount, or the TokenInstance of the instance in the path, if there is one.
@@ -50,12 +52,12 @@ class Scope(Enum):
 
 @dataclass(frozen=True, slots=True)
 class _Access:
-    scope: Scope | None
+    scope: Scope
     limit: str
 
 
 # Of what is no route: it needs no token to be told so.
-_NO_ROUTE = _Access(None, "global")
+_NO_ROUTE = _Access(Scope.PUBLIC, "global")
 
 
 def access(scope: Scope, limit: str = "global") -> Callable[[_F], _F]:
@@ -96,7 +98,7 @@ async def admit() -> None:
     g.window = services().rate_limits.hit(asked.limit, who)
     if services().gateway.is_draining:
         raise ApiError(503, "Server is shutting down")
-    if asked.scope is not None:
+    if asked.scope is not Scope.PUBLIC:
         check_pass(g.principal, g.window)
     elif g.window:
         g.window.check()
@@ -162,7 +164,7 @@ def _asked() -> _Access:
     return asked
 
 
-def _principal(scope: Scope | None) -> Principal | None:
+def _principal(scope: Scope) -> Principal | None:
     headers = {name.lower(): value for name, value in request.headers.items()}
     principal = services().registry.authenticate(sent_token(headers))
     if principal is None or (scope is Scope.ACCOUNT and principal.instance):

@@ -20,7 +20,7 @@ from ryze.events import EventType
 from ryze.records import DISABLED, Instance, InstanceSettings, WebsocketConfig
 from ryze.store import QuotaExceeded, new_token
 
-__all__ = ["NewInstance", "blueprint"]
+__all__ = ["INSTANCE_NAME", "NewInstance", "WebsocketBlock", "blueprint"]
 
 blueprint = Blueprint("instances", __name__)
 
@@ -29,24 +29,38 @@ _log = structlog.get_logger("ryze.http")
 # What the WhatsApp side would report; until a producer is connected, nothing is known of it.
 _STATUS = "disconnected"
 
-_InstanceName = Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z0-9_-]{1,100}\Z")]
+#: What an instance may be called, as a regular expression.
+INSTANCE_NAME = "[A-Za-z0-9_-]{1,100}"
+
+_InstanceName = Annotated[str, msgspec.Meta(pattern=rf"\A{INSTANCE_NAME}\Z")]
 
 # It must be possible to send it as a header.
 _sendable = re.compile(r"[\x21-\x7e]{0,255}")
+
+_Token = Annotated[
+    str,
+    msgspec.Meta(
+        description="Its TokenInstance; made by the server if empty or not given.",
+        # Not checked by msgspec: white space around it is cut off first.
+        extra_json_schema={"pattern": f"^{_sendable.pattern}$"},
+    ),
+]
 
 
 class NewInstance(GivenSettings, rename="camel"):
     """The body of a creation, without its blocks; null counts as absent."""
 
     name: _InstanceName
-    token: str | None = None
+    token: _Token | None = None
 
     def settings(self) -> InstanceSettings:
         """Its settings, with defaults for those that were not given."""
         return replace(InstanceSettings(), **self.given())  # type: ignore[arg-type]
 
 
-class _WebsocketBlock(msgspec.Struct, rename="camel"):
+class WebsocketBlock(msgspec.Struct, rename="camel"):
+    """Set Websocket as a part of a creation; null counts as absent."""
+
     websocket_enabled: bool | None = None
     websocket_events: list[EventType] | None = None
     websocket_media_base64: bool | None = None
@@ -91,7 +105,7 @@ _TAKEN = {"name": "Instance already exists", "token": "Token already in use"}
 async def _websocket_block(name: str) -> WebsocketConfig | None:
     """The body's ``websocket*`` fields; wrong ones do not stop the creation."""
     try:
-        return msgspec.json.decode(await request.get_data(), type=_WebsocketBlock).config()
+        return msgspec.json.decode(await request.get_data(), type=WebsocketBlock).config()
     except msgspec.ValidationError as error:
         _log.warning("websocket block ignored", instance=name, error=str(error))
         return DISABLED

@@ -1,6 +1,9 @@
 """Set Websocket and Check Websocket (contract, sections 2 and 3)."""
 
+from typing import Annotated
+
 import msgspec
+from msgspec import Meta
 from quart import Blueprint, Response
 
 from ryze.api import auth
@@ -19,9 +22,13 @@ blueprint = Blueprint("websocket_config", __name__)
 class SetWebsocket(msgspec.Struct, rename="camel"):
     """The body of Set Websocket; null for an optional field counts as absent."""
 
-    enabled: bool
-    events: list[EventType] | None = None
-    media_base64: bool | None = None
+    enabled: Annotated[bool, Meta(description="Clients may connect, and get events.")]
+    events: Annotated[
+        list[EventType] | None, Meta(description="Those wanted; without it, or empty: all six.")
+    ] = None
+    media_base64: Annotated[bool | None, Meta(description="Events keep their `media.base64`.")] = (
+        None
+    )
 
     def config(self) -> WebsocketConfig:
         """What is saved: a repeated event is kept once, and nothing is kept of a disabled one."""

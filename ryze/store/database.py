@@ -24,12 +24,13 @@ from playhouse.migrations import Runner
 
 from ryze.errors import SettingsError, StartError, StoreError
 
-__all__ = ["Database", "DatabaseInUse", "open_database"]
+__all__ = ["MIGRATIONS", "Database", "DatabaseInUse", "open_database"]
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
-_MIGRATIONS = Path(__file__).with_name("migrations")
+#: Where the migrations are.
+MIGRATIONS = Path(__file__).with_name("migrations")
 _FOREIGN = (peewee.PeeweeException, sqlite3.Error)  # fetching rows raises SQLite's own
 _READERS = 4
 _SCHEME = "sqlite:///"
@@ -244,7 +245,7 @@ def _connections(
 
 def _migrate(database: peewee.SqliteDatabase, path: Path) -> None:
     """Bring the tables up to date; WAL mode stays with the file and is set here once."""
-    runner = Runner(database, str(_MIGRATIONS))
+    runner = Runner(database, str(MIGRATIONS))
     with database.connection_context():
         database.pragma("journal_mode", "wal")
         status = runner.status()

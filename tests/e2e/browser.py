@@ -79,14 +79,15 @@ class Site:
 
 
 @contextmanager
-def visiting(address: str, profile: Path) -> Iterator[None]:
+def visiting(address: str, profile: Path, *more_options: str) -> Iterator[None]:
     """While inside, a browser shows the page.
 
     Args:
         address: of the page.
         profile: an empty directory for what the browser keeps.
+        more_options: besides the usual ones.
     """
-    command = [tool("chromium"), *_OPTIONS, f"--user-data-dir={profile}"]
+    command = [tool("chromium"), *_OPTIONS, *more_options, f"--user-data-dir={profile}"]
     if os.geteuid() == 0:
         # It refuses to run its sandbox as root.
         command.append("--no-sandbox")

@@ -1,0 +1,35 @@
+"""Write all documents into a folder: ``python -m ryze.api.schema schema``."""
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from ryze.api.schema.asyncapi import asyncapi
+from ryze.api.schema.events import documents
+from ryze.api.schema.openapi import openapi
+from ryze.store.ddl import ddl
+
+__all__ = ["files"]
+
+
+def files() -> dict[str, str]:
+    """What the folder holds, by path."""
+    schemas = {f"events/{name}": _json(schema) for name, schema in documents().items()}
+    return {
+        "openapi.json": _json(openapi()),
+        "asyncapi.json": _json(asyncapi()),
+        **schemas,
+        "database.sql": ddl(),
+    }
+
+
+def _json(document: Mapping[str, object]) -> str:
+    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+
+
+if __name__ == "__main__":
+    for path, text in files().items():
+        file = Path(sys.argv[1]) / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")

@@ -1,0 +1,56 @@
+from typing import Any
+
+import jsonschema
+import pytest
+
+from ryze.api.schema.asyncapi import asyncapi
+from ryze.api.schema.disconnects import CLOSE_CODES, as_table
+from ryze.events import EVENT_TYPES
+from ryze.gateway import disconnects
+
+DOCUMENT = asyncapi()
+MESSAGES = DOCUMENT["components"]["messages"]
+
+
+def test_both_channels_are_there_with_all_six_events() -> None:
+    addresses = {channel["address"]: channel for channel in DOCUMENT["channels"].values()}
+    assert addresses.keys() == {"/ws/{instance}", "/ws/{instance}/publish"}
+    for channel in addresses.values():
+        names = [reference["$ref"].rpartition("/")[2] for reference in channel["messages"].values()]
+        assert [MESSAGES[name]["name"] for name in names] == list(EVENT_TYPES)
+
+
+def test_close_codes_are_all_that_the_gateway_sends() -> None:
+    sent = {(end.code, end.reason) for end in disconnects.ALL if end.code is not None}
+    sent.add((1008, disconnects.bad_frame(1, "...").reason))
+    assert {(row["code"], row["reason"]) for row in CLOSE_CODES} == sent
+    for channel in DOCUMENT["channels"].values():
+        assert channel["x-close-codes"] == CLOSE_CODES
+
+
+def test_who_may_come_back_is_told_so() -> None:
+    for row in CLOSE_CODES:
+        assert isinstance(row["code"], int)
+        if row["code"] >= 4000:
+            assert (row["client"] == "stop") == (row["code"] >= 4500)
+
+
+def test_people_can_read_them_too() -> None:
+    assert as_table() in DOCUMENT["info"]["description"]
+    assert "| 4008 | `slow consumer` | come back, and read faster |" in as_table()
+    assert "``" not in as_table()
+
+
+@pytest.mark.parametrize("name", MESSAGES)
+def test_examples_of_messages_fit(name: str) -> None:
+    message: dict[str, Any] = MESSAGES[name]
+    assert message["examples"]
+    for example in message["examples"]:
+        schema = {**message["payload"], "components": DOCUMENT["components"]}
+        jsonschema.validate(example["payload"], schema, cls=jsonschema.Draft7Validator)
+
+
+def test_only_delivered_events_say_where_they_come_from() -> None:
+    for name, message in MESSAGES.items():
+        members = message["payload"]["properties"]
+        assert ("instanceData" in members) == name.endswith("Delivered")
