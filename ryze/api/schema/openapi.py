@@ -31,7 +31,8 @@ _DESCRIPTION = """\
 A self-hosted, real-time event gateway: turn the WebSocket of an instance on, connect any number of
 clients to it, publish events, and every client gets them at once.
 
-Every error is `{"success": false, "error": {"message": "..."}}`. The WebSocket channels stand in
+Every error is `{"success": false, "error": {"message": "..."}}`, also where no route is: 404
+`Not found`, 405 `Method not allowed`. The WebSocket channels stand in
 [asyncapi.json](asyncapi.json).
 """
 _SCHEMES = {
@@ -184,6 +185,8 @@ def _derived(route: Route, scope: Scope, on_instance: bool) -> Iterator[tuple[in
     if scope is not Scope.OPEN:
         yield 429, "Rate limit exceeded. Try again later."
         yield 503, "Server is shutting down"
+        yield 503, "Too many connections"
+    yield 431, status_message(431)
     yield 500, status_message(500)
 
 

@@ -16,7 +16,6 @@ _ERRORS = {
     400: ["Invalid WebSocket handshake"],
     403: ["Origin not allowed"],
     426: ["Upgrade required"],
-    503: ["Too many connections"],
 }
 _NOT_ENABLED = (
     "WebSocket is not enabled for this instance. "
