@@ -420,7 +420,11 @@ async def test_events_after_the_first_too_big_message_change_nothing(
     peer.transport.feed(client_frame(CLOSE, b"\x03\xe8"))
     assert await peer.close_code() == 1009
     assert connection.outbox.disconnect is MESSAGE_TOO_BIG
+    assert peer.transport.eof_sent
+    peer.transport.feed_eof()
+    await wait_all_tasks_blocked()
     assert peer.ended.is_set()
+    assert not peer.transport.aborted
 
 
 # --- Bugs ---
@@ -447,12 +451,12 @@ async def test_a_bug_in_the_reader_ends_that_connection_only(
     witness = await _connect(nursery, hub)
     peer = await _connect(nursery, hub)
 
-    def crash(self: Subscriber, message: object) -> None:
+    def crash(self: Subscriber, *_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(Subscriber, "_measure", crash)
+    monkeypatch.setattr(Subscriber, "_take", crash)
     with capture_logs() as logs:
-        peer.send(TextMessage("boom"))
+        peer.send(Ping(b"boom"))
         assert await peer.close_code() == 1011
     assert peer.ended.is_set()
     failed, ended = logs
