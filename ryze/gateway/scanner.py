@@ -204,11 +204,16 @@ class _Message:
         self._decode(data, final=False)
 
     def _decode(self, data: bytes, *, final: bool) -> None:
-        if self._text is not None:
-            try:
-                self._text.decode(data, final)
-            except UnicodeDecodeError as error:
-                raise FrameError(INVALID_TEXT) from error
+        if self._text is None:
+            return
+        try:
+            self._text.decode(data, final)
+        except UnicodeDecodeError as error:
+            raise FrameError(INVALID_TEXT) from error
+        # The decoder waits for the third byte of a surrogate, which is wrong from the second on.
+        begun = self._text.getstate()[0]
+        if begun[:1] == b"\xed" and begun[1:] >= b"\xa0":
+            raise FrameError(INVALID_TEXT)
 
 
 def _new_inflater() -> "zlib._Decompress":
