@@ -10,17 +10,18 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
+import h11
 import trio
 from quart_trio import QuartTrio
 
 from ryze.api.front_door import FrontDoor
 from ryze.api.http_connection import HttpServer
-from ryze.gateway import Gateway, Hub, Outbox, OutboxLimits
+from ryze.gateway import Admission, Gateway, GatewayLimits, Hub, Outbox, OutboxLimits
 from ryze.gateway.disconnects import Disconnect
+from ryze.gateway.handshake import check_upgrade
 from ryze.settings import Settings
 from tests.clients import UPGRADE, Answer, RawClient, request_bytes
-from tests.fakes import FakeTransport, client_frame, make_instance, server_frames
-from tests.gateway.harness import open_gateway
+from tests.fakes import FakeTransport, ServerFrame, client_frame, make_instance, server_frames
 
 __all__ = [
     "BINARY",
@@ -104,8 +105,11 @@ class Wire:
 
     def __init__(self, client: RawClient, answer: Answer) -> None:
         self.answer = answer
+        assert isinstance(client.stream, trio.SocketStream)
         self._stream = client.stream
         self._received = client.take_buffer()
+        # All frames so far, in full.
+        self.raw: list[ServerFrame] = []
 
     async def send(self, data: bytes) -> None:
         await self._stream.send_all(data)
@@ -115,6 +119,7 @@ class Wire:
         frames: list[Expected] = []
         while len(frames) < count:
             whole, self._received = server_frames(self._received)
+            self.raw += whole
             frames += [_expected(frame.opcode, frame.payload) for frame in whole]
             if len(frames) < count and not await self._receive():
                 break
@@ -136,6 +141,10 @@ class Wire:
         with suppress(trio.BrokenResourceError):
             await self.send(close(1000))
         assert not await self._receive()
+
+    async def hang_up(self) -> None:
+        """Send nothing more, not even a close."""
+        await self._stream.send_eof()
 
     async def _receive(self) -> bool:
         try:
@@ -181,7 +190,7 @@ class Door:
     async def published(self) -> int:
         """How many events have been published."""
         await self.hub.flushed()
-        return len(server_frames(self._listener.taken)[0])
+        return sum(frame.opcode == TEXT for frame in server_frames(self._listener.taken)[0])
 
     def listen(self) -> Outbox:
         return Outbox(
@@ -194,11 +203,16 @@ class Door:
             stream.socket.close()
 
 
+def _admit(request: h11.Request, address: str) -> Admission:
+    check_upgrade(request)
+    return Admission(make_instance(), {}, publishes=request.target.endswith(b"/publish"))
+
+
 @asynccontextmanager
 async def open_door(*, compression: bool = False) -> AsyncIterator[Door]:
     """A server of its own; it must be without connections when it ends."""
     hub = Hub("http://ryze.test")
-    gateway = open_gateway(hub, compression=compression)
+    gateway = Gateway(hub, _admit, GatewayLimits(), compression=compression, draw=lambda: 0.5)
     http = HttpServer(QuartTrio(__name__), Settings())
     front_door = FrontDoor(http, gateway, Settings(), None)
     async with trio.open_nursery() as nursery:
