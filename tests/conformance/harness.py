@@ -18,7 +18,7 @@ from ryze.api.front_door import FrontDoor
 from ryze.api.http_connection import HttpServer
 from ryze.gateway import Admission, Gateway, GatewayLimits, Hub, Outbox, OutboxLimits
 from ryze.gateway.disconnects import Disconnect
-from ryze.gateway.handshake import check_upgrade
+from ryze.gateway.handshake import check_upgrade, header
 from ryze.settings import Settings
 from tests.clients import UPGRADE, Answer, RawClient, request_bytes
 from tests.fakes import FakeTransport, ServerFrame, client_frame, make_instance, server_frames
@@ -163,9 +163,10 @@ def _expected(opcode: int, payload: bytes) -> Expected:
 class Door:
     """The server's side: the one port, a gateway and a hub; everybody may connect."""
 
-    def __init__(self, address: tuple[str, int], gateway: Gateway, hub: Hub) -> None:
-        self.gateway = gateway
+    def __init__(self, address: tuple[str, int], hub: Hub, hosts: list[str]) -> None:
         self.hub = hub
+        # What those who were let in have called us.
+        self.hosts = hosts
         self._address = address
         self._streams: list[trio.SocketStream] = []
         # Takes part in what publishers publish.
@@ -203,23 +204,25 @@ class Door:
             stream.socket.close()
 
 
-def _admit(request: h11.Request, address: str) -> Admission:
-    check_upgrade(request)
-    return Admission(make_instance(), {}, publishes=request.target.endswith(b"/publish"))
-
-
 @asynccontextmanager
 async def open_door(*, compression: bool = False) -> AsyncIterator[Door]:
     """A server of its own; it must be without connections when it ends."""
+    hosts: list[str] = []
+
+    def admit(request: h11.Request, address: str) -> Admission:
+        check_upgrade(request)
+        hosts.append(header(request, b"host"))
+        return Admission(make_instance(), {}, publishes=request.target.endswith(b"/publish"))
+
     hub = Hub("http://ryze.test")
-    gateway = Gateway(hub, _admit, GatewayLimits(), compression=compression, draw=lambda: 0.5)
+    gateway = Gateway(hub, admit, GatewayLimits(), compression=compression, draw=lambda: 0.5)
     http = HttpServer(QuartTrio(__name__), Settings())
     front_door = FrontDoor(http, gateway, Settings(), None)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(hub.run)
         listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
         nursery.start_soon(trio.serve_listeners, front_door.serve, listeners)
-        door = Door(listeners[0].socket.getsockname(), gateway, hub)
+        door = Door(listeners[0].socket.getsockname(), hub, hosts)
         with hub.subscribed(make_instance(), door.listen()):
             try:
                 yield door
