@@ -182,8 +182,6 @@ class Connection(ABC):
         try:
             for opcode, payload in self._reader.receive_data(data):
                 self._take(opcode, payload)
-                if self._peer_closed:
-                    break
         except FrameError as error:
             self._protocol_failed = True
             self.outbox.close(error.disconnect)

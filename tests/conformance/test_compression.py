@@ -114,6 +114,7 @@ LARGEST = deflated(b"x" * LIMIT)
 A_BYTE_MORE = deflated(b"x" * (LIMIT + 1))
 # A gigabyte of zeros would be a thousand times this; it must not be inflated, however often.
 BOMB = deflated(bytes(10**7))
+STORED = bytes.fromhex("00ff0000ff") + b"x" * 255
 TWO_BLOCKS = bytes.fromhex("f24805000000ffffcac9c90700")
 # Section 7.2.3.2: "Hello" as a reference to the one before.
 AGAIN = bytes.fromhex("f200110000")
@@ -128,6 +129,7 @@ FRAMES = [
     Row("7.2.3.6", "an empty message", text(b"\x00")),
     Row("7.2.1", "blocks behind one with BFINAL", text(b"\x03\x00" * 99 + HELLO)),
     Row("7.2.1", "fixed codes", text(deflated(b"Hello" * 99, strategy=zlib.Z_FIXED))),
+    Row("7.2.1", "a whole stored block", text(STORED + b"\x00")),
     Row("7.2.1", "stored", text(deflated(b"Hello" * 99, level=0))),
     Row("7.2.1", "binary", client_frame(BINARY, deflated(b"\xff" * 99), rsv=RSV1)),
     Row("6", "a byte a fragment", in_pieces(HELLO, 1)),
@@ -153,6 +155,7 @@ FRAMES = [
     Row("7.2.2", "no deflate", text(b"\xff" * 9), (PROTOCOL_ERROR,)),
     Row("7.2.2", "nothing at all", text(b""), (PROTOCOL_ERROR,)),
     Row("7.2.2", "cut short", text(LARGEST[:-9]), (PROTOCOL_ERROR,)),
+    Row("7.2.2", "cut short, stored", text(STORED[:-3]), (PROTOCOL_ERROR,)),
     Row("7.2.3.2", "the context of the last message", text(HELLO) + text(AGAIN), (PROTOCOL_ERROR,)),
     # What is inflated counts, and is checked
     Row("RFC 6455, 8.1", "no text", text(deflated(b"Hello\xff")), (INVALID_TEXT,)),
