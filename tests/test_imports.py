@@ -23,7 +23,7 @@ _ALLOWED = {
     "surrogates": set(),
     "events": {"errors", "media", "surrogates"},
     "settings": {"errors"},
-    "gateway": {"events", *_GROUND},
+    "gateway": {"events", "surrogates", *_GROUND},
     "store": {"errors", "records"},
     "registry": {"gateway", "store", *_GROUND},
     "api": {"registry", "gateway", "events", "settings", "store", *_GROUND},

@@ -2,6 +2,7 @@
 
 import threading
 import zlib
+from collections import deque
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
