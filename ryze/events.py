@@ -6,12 +6,14 @@ and 6). ``data`` is never parsed into objects: it is checked, and passed on byte
 """
 
 from codecs import BOM_UTF8
+from collections.abc import Callable
 from typing import Literal, TypeVar, cast, get_args
 
 import msgspec
 
 from ryze.errors import InvalidEvent
 from ryze.media import with_base64, with_base64_omitted, without_base64
+from ryze.surrogates import hide
 
 __all__ = ["EVENT_TYPES", "Event", "EventType", "decode_event", "decode_events", "instance_data"]
 
@@ -111,7 +113,10 @@ def decode_event(body: bytes) -> Event:
     Raises:
         InvalidEvent: says what is wrong with it.
     """
-    return _event(_decode(_one, body))
+    try:
+        return _event(_decode(_one, body))
+    except InvalidEvent as error:
+        return _decode_hidden(body, error, lambda hidden: [_event(_decode(_one, hidden))])[0]
 
 
 def decode_events(body: bytes) -> list[Event]:
@@ -122,12 +127,32 @@ def decode_events(body: bytes) -> list[Event]:
     """
     if body.lstrip(b" \t\r\n")[:1] != b"[":
         return [decode_event(body)]
-    return [_event(document) for document in _decode(_many, body)]
+    try:
+        return _decode_many(body)
+    except InvalidEvent as error:
+        return _decode_hidden(body, error, _decode_many)
 
 
 def instance_data(base_url: str, name: str, token: str) -> bytes:
     """The ``instanceData`` object of an instance's envelopes."""
     return msgspec.json.encode({"baseUrl": base_url, "instance": name, "token": token})
+
+
+def _decode_many(body: bytes) -> list[Event]:
+    return [_event(document) for document in _decode(_many, body)]
+
+
+def _decode_hidden(
+    body: bytes, error: InvalidEvent, decode: Callable[[bytes], list[Event]]
+) -> list[Event]:
+    """Decode what has been refused with `error`, if only for a surrogate."""
+    hidden = hide(body)
+    if hidden is None:
+        raise error
+    try:
+        return [Event(event.type, hidden.show(event.data)) for event in decode(hidden.body)]
+    except InvalidEvent as other:
+        raise InvalidEvent(hidden.show(str(other).encode()).decode()) from other
 
 
 def _decode(decoder: msgspec.json.Decoder[_T], body: bytes) -> _T:

@@ -70,6 +70,10 @@ class Server:
         self._streams.append(stream)
         return RawClient(stream)
 
+    @property
+    def front_door(self) -> FrontDoor:
+        return self._door
+
     def front_door_connections(self) -> set[object]:
         """Those that are HTTP at the moment."""
         return set(self._door._answering)

@@ -113,6 +113,75 @@ def test_data_passes_byte_for_byte(type: str, data: bytes) -> None:
     envelope.decode()
 
 
+# --- Surrogates as escapes, which msgspec refuses ---
+
+SURROGATES = [
+    rb"\ud83d",
+    rb"\uDC00",
+    rb"cut \ud83d",
+    rb"\ud83dx",
+    rb"\udc00\ud83d",
+    rb"\ud83d\ud83d\ude00",
+    rb"\ud83d\ude00",
+    rb"\\\ud83d",
+    rb"\ud83d \\ud83d",
+    rb"\ud83d /~ /^ \/",
+    b"\\ud83d \xf0\x9f\x98\x80",
+]
+
+
+@pytest.mark.parametrize("text", SURROGATES)
+def test_half_a_surrogate_pair_passes_as_it_is(text: bytes) -> None:
+    for data in (b'{"a":"%b"}', b'{"%b":1}', b'[]"%b"'):
+        body = b'{"x":"%b","event":"call.update","data":%b}' % (text, data % text)
+        many = b"[%b,%b]" % (body, body)
+        if data[:1] == b"[":
+            for decode in (decode_event, decode_events):
+                with pytest.raises(InvalidEvent):
+                    decode(body)
+            continue
+        event = Event("call.update", data % text)
+        assert decode_event(body) == event
+        assert decode_events(many) == [event, event]
+        assert json.loads(event.envelope(b"{}"))["data"] == json.loads(event.data)
+
+
+def test_the_media_goes_beside_half_a_surrogate_pair() -> None:
+    data = rb'{"t":"\ud83d","media":{"base64":"QUJD","\udc00":1}}'
+    event = decode_event(b'{"event":"call.update","data":%b}' % data)
+    assert event.without_media() == rb'{"t":"\ud83d","media":{"\udc00":1}}'
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (rb'{"event":"call.update","data":{"a":"\ud83d"}', "truncated|malformed"),
+        (rb'{"event":"call.update","data":{"a":"\ud83d\x"}}', "escape"),
+        (rb'{"event":"call.update","data":{"a":"\ud83"}}', "escape"),
+        (rb'{"event":"call.update","data":{"a":\ud83d}}', "malformed"),
+        (rb'{"event":"call.update","data":["\ud83d"]}', "must be an object"),
+        (rb'{"event":"call\ud83d","data":{}}', r"Invalid enum value 'call\\ud83d'"),
+        (b'{"event":"call.update","data":{"a":"\\ud83d\xff"}}', "utf-8"),
+        (
+            rb'{"event":"call.update","data":{"a":"\ud83d /~ /^ /` /| /< /@ /$ /!"}}',
+            "truncated|escape|surrogate",
+        ),
+    ],
+)
+def test_what_is_wrong_besides_is_still_refused(body: bytes, message: str) -> None:
+    for decode, many in ((decode_event, body), (decode_events, b"[%b]" % body)):
+        with pytest.raises(InvalidEvent, match=message):
+            decode(many)
+
+
+@given(st.lists(st.one_of(st.text(max_size=4), st.sampled_from(["\ud83d", "\udc00", "\\", "/~"]))))
+def test_any_text_that_javascript_can_write_passes(parts: list[str]) -> None:
+    """As JSON.stringify does: a surrogate without its other half becomes an escape."""
+    text = json.dumps("".join(parts), ensure_ascii=False)
+    data = b'{"a":%b}' % text.encode("utf-8", "backslashreplace")
+    assert decode_event(b'{"event":"call.update","data":%b}' % data).data == data
+
+
 @given(st.binary(max_size=60))
 def test_garbage_is_an_event_or_an_invalid_event(body: bytes) -> None:
     with suppress(InvalidEvent):

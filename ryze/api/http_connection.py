@@ -13,7 +13,6 @@ This module alone uses Hypercorn's internals (pinned to their minor version). It
 """
 
 import logging
-import re
 import sys
 from contextlib import suppress
 from http import HTTPStatus
@@ -36,7 +35,7 @@ from quart_trio import QuartTrio
 from ryze.api.responses import status_message
 from ryze.api.streams import Streams
 from ryze.errors import error_body
-from ryze.gateway.handshake import is_for_gateway
+from ryze.gateway.handshake import in_origin_form, is_for_gateway
 from ryze.settings import Settings
 
 __all__ = ["HttpConnection", "HttpServer", "Stream", "Upgrade"]
@@ -50,9 +49,6 @@ _RECEIVE_BYTES = 65536
 # request's body is lost if we close with bytes unread, as that resets the connection: so those
 # are read for so long. A peer that has closed its end may still wait for its answer so long.
 _LINGER_SECONDS = 2
-
-# What stands before the path in a target of absolute form (RFC 9112, section 3.2.2).
-_AUTHORITY = re.compile(rb"\A[a-z][a-z0-9+.-]*://[^/?]*", re.I)
 
 _BROKEN = (trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError)
 
@@ -295,8 +291,9 @@ class HttpConnection(TCPServer):
 class _Protocol(H11Protocol):
     async def _check_protocol(self, event: h11.Request) -> None:
         """Hypercorn looks here for HTTP/2; we look for WebSockets."""
-        if is_for_gateway(event):
-            raise _UpgradeRequested(Upgrade(event, bytes(self.connection.trailing_data[0])))
+        request = in_origin_form(event)
+        if is_for_gateway(request):
+            raise _UpgradeRequested(Upgrade(request, bytes(self.connection.trailing_data[0])))
 
     async def _create_stream(self, request: h11.Request) -> None:
         """Everything here is plain HTTP, and has a path.
@@ -308,10 +305,11 @@ class _Protocol(H11Protocol):
             await self._send_error_response(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
             await self.send(Closed())
             return
-        path = _AUTHORITY.sub(b"", request.target)
+        request = in_origin_form(request)
+        target = request.target
         plain = h11.Request(
             method=request.method,
-            target=path if path.startswith(b"/") else b"/" + path,
+            target=target if target.startswith(b"/") else b"/" + target,
             headers=[(name, value) for name, value in request.headers if name != b"connection"],
             http_version=request.http_version,
         )

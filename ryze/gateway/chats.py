@@ -18,6 +18,7 @@ import msgspec
 
 from ryze.events import Event
 from ryze.records import InstanceSettings
+from ryze.surrogates import hide
 
 __all__ = ["ignored_chats", "is_of_chat"]
 
@@ -57,13 +58,20 @@ def is_of_chat(event: Event, endings: tuple[str, ...]) -> bool:
     """Does this event belong to a chat whose jid ends like one of these?"""
     if event.type not in _EVENTS_OF_CHATS:
         return False
-    try:
-        data = _decoder.decode(event.data)
-    except (msgspec.MsgspecError, RecursionError):
+    data = _decode(event.data)
+    if data is None:
         # In a shape that nobody sends: it passes.
         return False
     inner = data.message.chat if isinstance(data.message, _Message) else None
     return _ends(data.chat, endings) or _ends(inner, endings)
+
+
+def _decode(text: bytes) -> _Data | None:
+    try:
+        return _decoder.decode(text)
+    except (msgspec.MsgspecError, RecursionError):
+        hidden = hide(text)
+        return _decode(hidden.body) if hidden else None
 
 
 def _ends(chat: _Chat | _Scalar, endings: tuple[str, ...]) -> bool:

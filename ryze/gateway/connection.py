@@ -16,13 +16,15 @@ socket closed. The heartbeat has no task of its own: it is the reader's deadline
 
 import random
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
+from typing import Protocol
 
 import trio
 
 from ryze.gateway import disconnects
+from ryze.gateway.client_frames import CLOSE, PING, FrameError, check_close
 from ryze.gateway.disconnects import Disconnect
 from ryze.gateway.hub import Hub
 from ryze.gateway.outbox import Outbox, OutboxLimits
@@ -51,12 +53,22 @@ class ConnectionLimits:
     message_bytes: int = 65536
 
 
+class _Reader(Protocol):
+    def receive_data(self, data: bytes) -> Iterator[tuple[int, bytes]]:
+        """What is whole by these bytes, as (opcode, payload).
+
+        Raises:
+            FrameError: the peer broke the protocol; nothing may be fed after that.
+        """
+
+
 class Connection(ABC):
     """One client of one instance, after its handshake was accepted.
 
     Args:
         transport: takes and gives the bytes; the caller closes it.
         limits: see there.
+        reader: of the peer's frames.
         compressed: permessage-deflate was negotiated.
         draw: a random number from 0 to 1, for the moment of the first ping.
     """
@@ -68,7 +80,9 @@ class Connection(ABC):
         "_limits",
         "_next_ping",
         "_nursery",
+        "_peer_closed",
         "_protocol_failed",
+        "_reader",
         "_transport",
         "_wait",
         "outbox",
@@ -78,12 +92,14 @@ class Connection(ABC):
         self,
         transport: Transport,
         limits: ConnectionLimits,
+        reader: _Reader,
         *,
         compressed: bool = False,
         draw: Callable[[], float] = random.random,
     ) -> None:
         self._transport = transport
         self._limits = limits
+        self._reader = reader
         self._draw = draw
         self.outbox = Outbox(
             transport,
@@ -98,8 +114,9 @@ class Connection(ABC):
         self._nursery: trio.Nursery | None = None
         # What the reader waits in; cancelled to tell it that the outbox is closed.
         self._wait: trio.CancelScope | None = None
-        # The peer has broken the protocol: after that nothing may be fed any more.
-        self._protocol_failed = False
+        # The peer has sent its close frame, or has broken the protocol: what comes after that is
+        # thrown away (RFC 6455, sections 1.4 and 7.1.7).
+        self._peer_closed = self._protocol_failed = False
         # The heartbeat: when the client was last heard, when the next ping is due.
         self._last_byte = self._next_ping = 0.0
 
@@ -149,16 +166,35 @@ class Connection(ABC):
         """While inside, the hub knows this connection."""
 
     @abstractmethod
-    def _feed(self, data: bytes) -> None:
-        """Take in what the peer has sent; a fault in it closes the outbox."""
+    def _take_message(self, opcode: int, payload: bytes) -> None:
+        """Take in a whole message of the peer's, if the reader gives any."""
 
     @abstractmethod
     async def _digest(self) -> None:
-        """Deal with what `_feed` has taken in; it may be cancelled, and is called again then."""
+        """Deal with messages taken in; it may be cancelled, and is called again then."""
 
-    @abstractmethod
-    def _peer_has_closed(self) -> bool:
-        """The peer has sent its close frame."""
+    # What the peer sends
+
+    def _feed(self, data: bytes) -> None:
+        """Take in what the peer has sent; a fault in it closes the outbox."""
+        if self._peer_closed or self._protocol_failed:
+            return
+        try:
+            for opcode, payload in self._reader.receive_data(data):
+                self._take(opcode, payload)
+        except FrameError as error:
+            self._protocol_failed = True
+            self.outbox.close(error.disconnect)
+
+    def _take(self, opcode: int, payload: bytes) -> None:
+        if opcode < CLOSE:
+            self._take_message(opcode, payload)
+        elif opcode == PING:
+            self.outbox.pong(payload)
+        elif opcode == CLOSE:
+            check_close(payload)
+            self._peer_closed = True
+            self.outbox.close(disconnects.CLIENT_CLOSED)
 
     # Reader and heartbeat
 
@@ -219,12 +255,8 @@ class Connection(ABC):
         if is_said and self._protocol_failed:
             # Its answer could not be read any more: let it see the end and hang up.
             self._send_eof()
-        while not self._peer_has_closed():
-            data = await self._receive()
-            if not data:
-                return
-            if not self._protocol_failed:
-                self._feed(data)
+        while not self._peer_closed and (data := await self._receive()):
+            self._feed(data)
 
     def _send_eof(self) -> None:
         with suppress(OSError):

@@ -14,7 +14,6 @@ from typing import NamedTuple
 import h11
 import structlog
 import trio
-from wsproto.extensions import Extension
 
 from ryze.errors import ApiError
 from ryze.gateway.connection import Connection, ConnectionLimits
@@ -251,16 +250,15 @@ class Gateway:
             raise ApiError(503, "Too many connections", admission.headers)
         return admission
 
-    def _extension(self, request: h11.Request, admission: Admission) -> Extension | None:
+    def _extension(self, request: h11.Request, admission: Admission) -> str | None:
         # A publisher's frames are read by a reader that knows no extensions.
         return negotiate(request) if self._compression and not admission.publishes else None
 
     def _connection(
-        self, transport: Transport, admission: Admission, extension: Extension | None
+        self, transport: Transport, admission: Admission, extension: str | None
     ) -> Connection:
         if admission.publishes:
             return Publisher(transport, self._limits.publisher, draw=self._draw)
-        extensions = [extension] if extension else []
         return Subscriber(
-            transport, self._limits.subscriber, extensions=extensions, draw=self._draw
+            transport, self._limits.subscriber, compression=extension is not None, draw=self._draw
         )

@@ -6,14 +6,15 @@ Nothing here waits or knows who may connect: bytes in, values and bytes out
 
 import base64
 import binascii
-from collections.abc import Iterator, Mapping
+import hashlib
+import re
+from collections.abc import Mapping
 from http import HTTPStatus
 
 import h11
-from wsproto.extensions import Extension, PerMessageDeflate
-from wsproto.utilities import generate_accept_token
 
 from ryze.errors import ApiError, error_body
+from ryze.gateway.extensions import Offer, agree, parse_offers
 
 __all__ = [
     "GATEWAY_PATH",
@@ -21,6 +22,7 @@ __all__ = [
     "accept_response",
     "check_upgrade",
     "header",
+    "in_origin_form",
     "is_for_gateway",
     "negotiate",
     "refusal_response",
@@ -28,7 +30,11 @@ __all__ = [
 
 GATEWAY_PATH = b"/ws/"
 
-_NO_CONTEXT_TAKEOVER = ("server_no_context_takeover", "client_no_context_takeover")
+# Section 1.3.
+_ACCEPT_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+
+# What stands before the path in a target of absolute form (RFC 9112, section 3.2.2).
+_AUTHORITY = re.compile(rb"\A[a-z][a-z0-9+.-]*://([^/?]*)", re.I)
 
 
 class RequestParser:
@@ -67,6 +73,24 @@ class RequestParser:
         return bytes(self._parser.trailing_data[0])
 
 
+def in_origin_form(request: h11.Request) -> h11.Request:
+    """The same request, its target without scheme and host (RFC 9112, section 3.2.2).
+
+    A host in the target counts more than the header.
+    """
+    match = _AUTHORITY.match(request.target)
+    if match is None:
+        return request
+    path = request.target[match.end() :]
+    headers = [(name, value) for name, value in request.headers if name != b"host"]
+    return h11.Request(
+        method=request.method,
+        target=path if path.startswith(b"/") else b"/" + path,
+        headers=[(b"host", match[1]), *headers],
+        http_version=request.http_version,
+    )
+
+
 def is_for_gateway(request: h11.Request) -> bool:
     """Does the gateway answer this, not the HTTP routes?"""
     return request.method == b"GET" and request.target.startswith(GATEWAY_PATH)
@@ -102,35 +126,31 @@ def check_upgrade(request: h11.Request) -> None:
     )
     if not well_formed:
         raise ApiError(400, "Invalid WebSocket handshake")
+    _offers(request)
 
 
-def negotiate(request: h11.Request) -> PerMessageDeflate | None:
-    """The permessage-deflate that this client and we can agree on, if any.
-
-    Without context takeover and with our full window, so that a compressed frame fits every
-    client: an offer that asks us for a smaller window is declined.
-    """
-    for offer in header(request, b"sec-websocket-extensions").split(","):
-        name, *parameters = (part.strip() for part in offer.split(";"))
-        if name == PerMessageDeflate.name and all(map(_is_acceptable, parameters)):
-            extension = PerMessageDeflate()
-            extension.finalize("; ".join((name, *_NO_CONTEXT_TAKEOVER)))
-            return extension
-    return None
+def negotiate(request: h11.Request) -> str | None:
+    """The extension that this client and we agree on, as the 101 names it; None for none."""
+    return agree(_offers(request))
 
 
 def accept_response(
-    request: h11.Request, extension: Extension | None, headers: Mapping[str, str]
+    request: h11.Request, extension: str | None, headers: Mapping[str, str]
 ) -> bytes:
-    """The 101 for a request that `check_upgrade` has let pass, with more `headers`."""
-    key = header(request, b"sec-websocket-key").encode()
+    """The 101 for a request that `check_upgrade` has let pass, with more `headers`.
+
+    Args:
+        request: see there.
+        extension: what `negotiate` has said.
+        headers: e.g. those of the rate limit.
+    """
     answer = {
         "Upgrade": "websocket",
         "Connection": "Upgrade",
-        "Sec-WebSocket-Accept": generate_accept_token(key).decode(),
+        "Sec-WebSocket-Accept": _accept_token(header(request, b"sec-websocket-key")),
     }
     if extension is not None:
-        answer["Sec-WebSocket-Extensions"] = "; ".join((extension.name, *_NO_CONTEXT_TAKEOVER))
+        answer["Sec-WebSocket-Extensions"] = extension
     return _head(101, {**answer, **headers})
 
 
@@ -176,14 +196,13 @@ def _has_body(request: h11.Request) -> bool:
     )
 
 
-def _is_acceptable(parameter: str) -> bool:
-    name, _, value = (part.strip().strip('"') for part in parameter.partition("="))
-    if name in _NO_CONTEXT_TAKEOVER:
-        return not value
-    # We never name a window, so the client compresses with any up to 15 bits.
-    return name == "client_max_window_bits" and value in _window_bits()
+def _accept_token(key: str) -> str:
+    """The proof that its key was read (section 4.2.2)."""
+    return base64.b64encode(hashlib.sha1(key.encode() + _ACCEPT_GUID).digest()).decode()
 
 
-def _window_bits() -> Iterator[str]:
-    yield ""
-    yield from map(str, range(8, 16))
+def _offers(request: h11.Request) -> list[Offer]:
+    try:
+        return parse_offers(header(request, b"sec-websocket-extensions"))
+    except ValueError as error:
+        raise ApiError(400, "Invalid WebSocket handshake") from error

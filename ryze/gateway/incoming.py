@@ -1,63 +1,32 @@
-"""Frames from a client, fast (RFC 6455, section 5): bytes in, messages out.
+"""Frames from a producer, fast (RFC 6455, section 5): bytes in, messages out.
 
-A subscriber sends next to nothing, and wsproto reads that. A publisher sends a hundred
-thousand frames a second: this reader takes a whole chunk of them in one pass and costs a tenth.
-It knows no extensions, and leaves the UTF-8 of a text to whoever decodes it.
+A producer sends a hundred thousand frames a second: this reader takes a whole chunk of them in
+one pass. It knows no extensions, and leaves the UTF-8 of a text to whoever decodes it: an event
+is judged when all of it is there.
 """
 
 from collections.abc import Iterator
 from typing import NamedTuple
 
-try:
-    from websockets.speedups import apply_mask
-except ImportError:  # pragma: no cover - platforms without a compiled wheel
-    from websockets.utils import apply_mask
-
-from ryze.errors import RyzeError
-from ryze.gateway.disconnects import (
-    INVALID_TEXT,
-    MESSAGE_TOO_BIG,
-    PROTOCOL_ERROR,
-    Disconnect,
+from ryze.gateway.client_frames import (
+    CLOSE,
+    CONTINUATION,
+    FIN,
+    LENGTH,
+    MASKED,
+    OPCODE,
+    TEXT,
+    FrameError,
+    check_frame,
+    extended_length,
+    unmask,
 )
+from ryze.gateway.disconnects import MESSAGE_TOO_BIG
 
-__all__ = [
-    "BINARY",
-    "CLOSE",
-    "CONTINUATION",
-    "PING",
-    "PONG",
-    "TEXT",
-    "FrameError",
-    "FrameReader",
-    "check_close",
-]
+__all__ = ["FrameReader"]
 
-CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
-
-_FIN = 0x80
-_RESERVED = 0x70
-_OPCODE = 0x0F
-_MASKED = 0x80
-_LENGTH = 0x7F
 # The first byte of nearly every frame: nothing about it needs to be checked.
-_WHOLE_TEXT = _FIN | TEXT
-_KNOWN = frozenset((CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG))
-
-# Section 7.4: those that an endpoint may send, besides 3000-4999.
-_CLOSE_CODES = frozenset((1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014))
-
-
-class FrameError(RyzeError):
-    """The peer broke the protocol.
-
-    Args:
-        disconnect: what to tell it.
-    """
-
-    def __init__(self, disconnect: Disconnect) -> None:
-        super().__init__(disconnect.reason)
-        self.disconnect = disconnect
+_WHOLE_TEXT = FIN | TEXT
 
 
 class _Frame(NamedTuple):
@@ -101,7 +70,7 @@ class FrameReader:
         position = 0
         while frame := self._frame(data, position):
             fin, opcode, start, position = frame
-            payload = apply_mask(data[start:position], data[start - 4 : start])
+            payload = unmask(data[start:position], data[start - 4 : start])
             if fin and opcode and not self._opcode:
                 yield opcode, payload
             elif message := self._assembled(fin, opcode, payload):
@@ -115,33 +84,24 @@ class FrameReader:
             self._needed = 2
             return None
         first, second = chunk[position], chunk[position + 1]
-        length = second & _LENGTH
+        length = second & LENGTH
         if length >= 126:
             start += 2 if length == 126 else 8
             if len(chunk) < start:
                 self._needed = start - position
                 return None
-            length = _extended_length(chunk[position + 2 : start])
-        if first != _WHOLE_TEXT or self._opcode or not second & _MASKED or length > self._max_bytes:
+            length = extended_length(chunk[position + 2 : start])
+        if first != _WHOLE_TEXT or self._opcode or not second & MASKED or length > self._max_bytes:
             self._check(first, second, length)
         end = start + 4 + length
         if len(chunk) < end:
             self._needed = end - position
             return None
-        return _Frame(first & _FIN, first & _OPCODE, start + 4, end)
+        return _Frame(first & FIN, first & OPCODE, start + 4, end)
 
     def _check(self, first: int, second: int, length: int) -> None:
-        opcode = first & _OPCODE
-        is_control = opcode >= CLOSE
-        if (
-            first & _RESERVED
-            or opcode not in _KNOWN
-            or not second & _MASKED
-            or (is_control and (length > 125 or not first & _FIN))
-            or (not is_control and (opcode == CONTINUATION) != (self._opcode != CONTINUATION))
-        ):
-            raise FrameError(PROTOCOL_ERROR)
-        if not is_control and length + len(self._fragments) > self._max_bytes:
+        check_frame(first, second, in_message=self._opcode != CONTINUATION)
+        if first & OPCODE < CLOSE and length + len(self._fragments) > self._max_bytes:
             raise FrameError(MESSAGE_TOO_BIG)
 
     def _assembled(self, fin: int, opcode: int, payload: bytes) -> tuple[int, bytes] | None:
@@ -156,28 +116,3 @@ class FrameReader:
         self._opcode = CONTINUATION
         self._fragments.clear()
         return message
-
-
-def check_close(payload: bytes) -> None:
-    """Is this the payload of a close frame? (sections 5.5.1 and 7.4).
-
-    Raises:
-        FrameError: it is not.
-    """
-    if not payload:
-        return
-    code = int.from_bytes(payload[:2], "big")
-    if len(payload) == 1 or (code not in _CLOSE_CODES and not 3000 <= code <= 4999):
-        raise FrameError(PROTOCOL_ERROR)
-    try:
-        payload[2:].decode()
-    except UnicodeDecodeError as error:
-        raise FrameError(INVALID_TEXT) from error
-
-
-def _extended_length(field: bytes) -> int:
-    length = int.from_bytes(field, "big")
-    # Section 5.2: the shortest form, and the most significant bit is 0.
-    if length < (126 if len(field) == 2 else 65536) or length >> 63:
-        raise FrameError(PROTOCOL_ERROR)
-    return length

@@ -15,9 +15,10 @@ import trio
 from ryze.errors import InvalidEvent
 from ryze.events import Event, decode_event
 from ryze.gateway import disconnects
+from ryze.gateway.client_frames import BINARY
 from ryze.gateway.connection import Connection, ConnectionLimits
 from ryze.gateway.hub import Hub
-from ryze.gateway.incoming import BINARY, CLOSE, PING, TEXT, FrameError, FrameReader, check_close
+from ryze.gateway.incoming import FrameReader
 from ryze.gateway.transport import Transport
 from ryze.records import Instance
 
@@ -36,7 +37,7 @@ class Publisher(Connection):
         draw: a random number from 0 to 1, for the moment of the first ping.
     """
 
-    __slots__ = ("_events", "_frames", "_hub", "_instance", "_peer_closed", "_reader")
+    __slots__ = ("_events", "_frames", "_hub", "_instance")
 
     def __init__(
         self,
@@ -45,15 +46,12 @@ class Publisher(Connection):
         *,
         draw: Callable[[], float] = random.random,
     ) -> None:
-        super().__init__(transport, limits, draw=draw)
+        super().__init__(transport, limits, FrameReader(limits.message_bytes), draw=draw)
         transport.receive_bytes = _RECEIVE_BYTES
-        self._reader = FrameReader(limits.message_bytes)
         # Data frames so far: the number that names a bad one.
         self._frames = 0
         # Events that have come in and are not yet published: at most those of one chunk.
         self._events: deque[Event] = deque()
-        # The peer has sent its close frame.
-        self._peer_closed = False
 
     def _attached(self, hub: Hub, instance: Instance) -> AbstractContextManager[None]:
         self._hub, self._instance = hub, instance
@@ -68,27 +66,9 @@ class Publisher(Connection):
             elif self._events:
                 await trio.lowlevel.checkpoint()
 
-    def _feed(self, data: bytes) -> None:
-        try:
-            for opcode, payload in self._reader.receive_data(data):
-                self._take(opcode, payload)
-        except FrameError as error:
-            self._protocol_failed = True
-            self.outbox.close(error.disconnect)
-
-    def _take(self, opcode: int, payload: bytes) -> None:
-        if opcode in (TEXT, BINARY):
-            self._frames += 1
-            self._take_event(opcode, payload)
-        elif opcode == PING:
-            self.outbox.pong(payload)
-        elif opcode == CLOSE:
-            check_close(payload)
-            self._peer_closed = True
-            self.outbox.close(disconnects.CLIENT_CLOSED)
-
-    def _take_event(self, opcode: int, payload: bytes) -> None:
+    def _take_message(self, opcode: int, payload: bytes) -> None:
         """What came before a bad frame stands, what comes behind it is thrown away."""
+        self._frames += 1
         if self.outbox.disconnect is not None:
             return
         try:
@@ -97,6 +77,3 @@ class Publisher(Connection):
             self._events.append(decode_event(payload))
         except InvalidEvent as error:
             self.outbox.close(disconnects.bad_frame(self._frames, str(error)))
-
-    def _peer_has_closed(self) -> bool:
-        return self._peer_closed

@@ -118,7 +118,7 @@ async def open_connection(
     """A connection that lives in `nursery`."""
     peer = Peer(transport or FakeTransport())
     connection = Subscriber(
-        peer.transport, limits or ConnectionLimits(), extensions=[], draw=lambda: draw
+        peer.transport, limits or ConnectionLimits(), compression=False, draw=lambda: draw
     )
 
     async def live() -> None:

@@ -127,3 +127,10 @@ def test_it_agrees_with_a_full_decoding(data: bytes) -> None:
     event = Event("message.exchange", data)
     assert is_of_chat(event, ignored_chats(GROUPS)) is is_group
     assert is_of_chat(event, ignored_chats(STATUS)) is ("status@broadcast" in jids)
+
+
+def test_half_a_surrogate_pair_hides_no_chat() -> None:
+    """As JavaScript writes a text that was cut in the middle of an emoji."""
+    text = {"text": "cut \ud83d", "chat": {"jid": GROUP_JID, "name": "\udc00"}}
+    assert is_ignored(GROUPS, text)
+    assert not is_ignored(STATUS, text)

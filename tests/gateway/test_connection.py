@@ -1,6 +1,7 @@
 """One WebSocket's life: heartbeat, protocol, farewell, and every way to be cut off."""
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -27,6 +28,7 @@ from ryze.gateway.disconnects import (
 )
 from ryze.gateway.frames import Frames
 from ryze.gateway.subscriber import Subscriber
+from tests.cancelling import CancelAt, cancelled_everywhere
 from tests.fakes import FakeTransport, PieceTransport, client_frame, make_instance, server_frames
 from tests.gateway.harness import (
     EVENT,
@@ -420,7 +422,11 @@ async def test_events_after_the_first_too_big_message_change_nothing(
     peer.transport.feed(client_frame(CLOSE, b"\x03\xe8"))
     assert await peer.close_code() == 1009
     assert connection.outbox.disconnect is MESSAGE_TOO_BIG
+    assert peer.transport.eof_sent
+    peer.transport.feed_eof()
+    await wait_all_tasks_blocked()
     assert peer.ended.is_set()
+    assert not peer.transport.aborted
 
 
 # --- Bugs ---
@@ -447,12 +453,12 @@ async def test_a_bug_in_the_reader_ends_that_connection_only(
     witness = await _connect(nursery, hub)
     peer = await _connect(nursery, hub)
 
-    def crash(self: Subscriber, message: object) -> None:
+    def crash(self: Subscriber, *_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(Subscriber, "_measure", crash)
+    monkeypatch.setattr(Subscriber, "_take", crash)
     with capture_logs() as logs:
-        peer.send(TextMessage("boom"))
+        peer.send(Ping(b"boom"))
         assert await peer.close_code() == 1011
     assert peer.ended.is_set()
     failed, ended = logs
@@ -520,23 +526,6 @@ async def test_a_cancelled_connection_can_still_be_offered_to_and_told_to_go(
 # --- Cancelled at each await ---
 
 
-class CancelAt(trio.abc.Instrument):
-    """Cancels a scope when the tasks of a run have made their n-th step, where they then are."""
-
-    def __init__(self, step: int) -> None:
-        self._left = step
-        self.scope: trio.CancelScope | None = None
-        self.done = False
-
-    def after_task_step(self, task: trio.lowlevel.Task) -> None:
-        if self.scope is None or "answer_pings" in task.name:
-            return
-        self._left -= 1
-        if self._left == 0:
-            self.done = True
-            self.scope.cancel()
-
-
 Scenario = Callable[[Peer, Hub], Awaitable[object]]
 
 
@@ -601,17 +590,11 @@ async def a_silent_client(peer: Peer, hub: Hub) -> None:
 def test_cancelled_wherever_it_is_a_connection_leaves_nothing_behind(
     scenario: Scenario, make: Callable[[float], FakeTransport]
 ) -> None:
-    step = 1
     with capture_logs():
-        while _run_until(step, scenario, make):
-            step += 1
-    assert step > 15
+        assert cancelled_everywhere(partial(_run, scenario, make)) > 5
 
 
-def _run_until(step: int, scenario: Scenario, make: Callable[[float], FakeTransport]) -> bool:
-    """Was the connection still there to be cancelled at this step?"""
-    canceller = CancelAt(step)
-
+def _run(scenario: Scenario, make: Callable[[float], FakeTransport], canceller: CancelAt) -> None:
     async def main() -> None:
         hub = Hub("http://ryze.test")
         gateway = open_gateway(hub)
@@ -624,10 +607,8 @@ def _run_until(step: int, scenario: Scenario, make: Callable[[float], FakeTransp
             living = trio.lowlevel.current_statistics().tasks_living
             peer.transport.room = 100
             acting = trio.CancelScope()
-            with trio.CancelScope() as canceller.scope:
-                nursery.start_soon(_act, scenario, peer, hub, acting)
-                await serve_upgrade(gateway, peer.transport)
-            canceller.scope = None
+            nursery.start_soon(_act, scenario, peer, hub, acting)
+            await canceller.run(serve_upgrade, gateway, peer.transport)
             acting.cancel()
             await wait_all_tasks_blocked()
             assert peer.transport.closed
@@ -643,7 +624,6 @@ def _run_until(step: int, scenario: Scenario, make: Callable[[float], FakeTransp
         assert gateway.connections == 0
 
     trio.run(main, clock=MockClock(autojump_threshold=0), instruments=[canceller])
-    return canceller.done
 
 
 async def _act(scenario: Scenario, peer: Peer, hub: Hub, scope: trio.CancelScope) -> None:

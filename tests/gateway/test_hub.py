@@ -10,21 +10,17 @@ from typing import Any
 import msgspec
 import pytest
 import trio
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from structlog.testing import capture_logs
-from trio.testing import MockClock, wait_all_tasks_blocked
+from trio.testing import wait_all_tasks_blocked
 
 import ryze.events
 from ryze.events import EVENT_TYPES, Event
 from ryze.gateway.disconnects import GONE, INSTANCE_DELETED, SLOW_CONSUMER
-from ryze.gateway.frames import text_frame
 from ryze.gateway.hub import Batch, Hub, HubStatistics
 from ryze.gateway.outbox import Outbox, OutboxLimits
 from ryze.media import with_base64_omitted
 from ryze.records import InstanceSettings, WebsocketConfig
 from tests.fakes import EVERYTHING, FakeTransport, make_instance, server_frames
-from tests.strategies import event_types
 
 NOBODY = HubStatistics(0, 0, 0, 0, 0, 0)
 MEDIA = b'{"message":{"media":{"mimeType":"image/png","base64":"QUJD"}}}'
@@ -608,155 +604,3 @@ async def test_who_comes_back_during_a_flush_is_not_lost(hub: Hub, flushing: tri
         await hub.flushed()
     assert numbers(gone) == []
     assert numbers(back) == [2]
-
-
-# --- Any history, against sets and lists ---
-
-
-class Model:
-    """What one client should have: messages pending, and those that have arrived."""
-
-    def __init__(self, instance: int, limit: int, room: int) -> None:
-        self.instance, self.limit, self.room = instance, limit, room
-        self.pending: deque[int] = deque()
-        self.arrived: list[int] = []
-        self.connected = True
-
-    def offer(self, n: int) -> None:
-        self.connected = self.connected and len(self.pending) < self.limit
-        if self.connected:
-            self.pending.append(n)
-            self.move()
-
-    def move(self) -> None:
-        while self.pending and self.room:
-            self.room -= 1
-            self.arrived.append(self.pending.popleft())
-
-
-class World:
-    """A hub and its model. All messages have one size here, so room is counted in messages."""
-
-    def __init__(self, nursery: trio.Nursery) -> None:
-        self.hub = Hub("http://ryze.test")
-        self.nursery = nursery
-        self.pairs: list[tuple[Client, Model, ExitStack]] = []
-        self.configs = dict.fromkeys((1, 2), EVERYTHING)
-        self.published = 10_000
-        tail = b'{"baseUrl":"http://ryze.test","instance":"shop","token":"token-1"}'
-        self.size = len(text_frame(self._event("call.update").envelope(tail)))
-
-    def _event(self, type: Any) -> Event:
-        self.published += 1
-        return number(self.published, type=type, padding=20 - len(type))
-
-    async def subscribe(self, instance: int, limit: int, room: int) -> None:
-        client = Client(self.nursery, room=room * self.size, limits=OutboxLimits(limit))
-        stack = ExitStack()
-        described = make_instance(instance, self.configs[instance])
-        stack.enter_context(self.hub.subscribed(described, client.outbox))
-        self.pairs.append((client, Model(instance, limit, room), stack))
-
-    async def publish(self, instance: int, types: list[str]) -> None:
-        config = self.configs[instance]
-        models = [m for _, m, _ in self.pairs if m.instance == instance and m.connected]
-        events = [self._event(type) for type in types]
-        wanted = [
-            event
-            for event in events
-            if config.enabled and (not config.events or event.type in config.events)
-        ]
-        for event in wanted:
-            for model in models:
-                model.offer(msgspec.json.decode(event.data)["n"])
-        count = sum(model.connected for model in models) if wanted[-1:] == events[-1:] else 0
-        assert await self.hub.publish_all(instance, events) == count
-
-    async def read(self, index: int, count: int) -> None:
-        for client, model, _ in self.pairs[index : index + 1]:
-            if model.connected:
-                model.room += count
-                model.move()
-                client.transport.read(count * self.size)
-                await wait_all_tasks_blocked()
-
-    async def stall(self, index: int) -> None:
-        for client, model, _ in self.pairs[index : index + 1]:
-            model.room = 0
-            client.transport.stop_reading()
-
-    async def leave(self, index: int) -> None:
-        for _, _, stack in self.pairs[index : index + 1]:
-            stack.close()
-        del self.pairs[index : index + 1]
-
-    async def configure(self, instance: int, enabled: bool, events: list[str]) -> None:
-        self.configs[instance] = WebsocketConfig(enabled, tuple(events), media_base64=True)
-        self.hub.configure(instance, self.configs[instance])
-
-    async def disconnect(self, instance: int) -> None:
-        self.hub.disconnect(instance, INSTANCE_DELETED)
-        for _, model, _ in self.pairs:
-            model.connected = model.connected and model.instance != instance
-
-    def check(self) -> None:
-        connected = [(client, model) for client, model, _ in self.pairs if model.connected]
-        assert set(self.hub.outboxes()) == {client.outbox for client, _ in connected}
-        for instance in (1, 2):
-            count = sum(model.instance == instance for _, model in connected)
-            assert self.hub.connection_count(instance) == count
-            assert self.hub.has_clients(instance) == (count > 0)
-        for client, model in connected:
-            assert numbers(client) == model.arrived
-            assert client.outbox.pending == len(model.pending)
-        pending = sum(len(model.pending) for _, model in connected)
-        assert self.hub.statistics() == HubStatistics(
-            instances=len({model.instance for _, model in connected}),
-            clients=len(connected),
-            lagging=sum(bool(model.pending) for _, model in connected),
-            pending=pending,
-            pending_bytes=self.size * pending,
-            waiting=0,
-        )
-
-
-instances = st.sampled_from([1, 2])
-indexes = st.integers(0, 5)
-histories = st.lists(
-    st.one_of(
-        st.tuples(st.just(World.subscribe), instances, st.integers(1, 5), st.integers(0, 10)),
-        st.tuples(
-            st.just(World.publish), instances, st.lists(event_types, min_size=1, max_size=80)
-        ),
-        st.tuples(st.just(World.publish), instances, st.lists(event_types, min_size=1, max_size=6)),
-        st.tuples(st.just(World.read), indexes, st.integers(1, 8)),
-        st.tuples(st.just(World.stall), indexes),
-        st.tuples(st.just(World.leave), indexes),
-        st.tuples(
-            st.just(World.configure),
-            instances,
-            st.booleans(),
-            st.lists(event_types, unique=True, max_size=3),
-        ),
-        st.tuples(st.just(World.disconnect), instances),
-    ),
-    max_size=40,
-)
-
-
-@given(histories)
-@settings(deadline=None, max_examples=150)
-def test_any_history_agrees_with_the_model(history: list[tuple[Any, ...]]) -> None:
-    async def main() -> None:
-        async with trio.open_nursery() as nursery:
-            world = World(nursery)
-            nursery.start_soon(world.hub.run)
-            for step, *arguments in history:
-                await step(world, *arguments)
-                world.check()
-            while world.pairs:
-                await world.leave(0)
-            assert world.hub.statistics() == NOBODY
-            nursery.cancel_scope.cancel()
-
-    trio.run(main, clock=MockClock(autojump_threshold=0))

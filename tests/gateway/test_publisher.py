@@ -1,18 +1,23 @@
 """A producer's WebSocket: a frame an event, in order, and never more in memory than a chunk."""
 
+from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 import msgspec
 import pytest
 import trio
+from structlog.testing import capture_logs
 from trio.testing import MockClock, wait_all_tasks_blocked
 from wsproto.events import CloseConnection, Ping, Pong
 
 from ryze.events import Event
-from ryze.gateway import GatewayLimits, Hub
+from ryze.gateway import GatewayLimits, Hub, Outbox, OutboxLimits
 from ryze.gateway.disconnects import INSTANCE_DELETED, RESTARTING
 from ryze.gateway.publisher import Publisher
 from ryze.records import WebsocketConfig
+from tests.cancelling import CancelAt, cancelled_everywhere
 from tests.fakes import FakeTransport, client_frame, make_instance, server_frames
 from tests.gateway.harness import HEAD, NOBODY, Peer, open_gateway, serve_upgrade, upgrade
 
@@ -226,3 +231,105 @@ async def test_a_publisher_is_admitted_by_the_gateway_and_has_no_compression(
     assert hub.statistics() == NOBODY
     assert hub.connection_count(1) == 1
     assert gateway.connections == 1
+
+
+# --- Cancelled at each await ---
+
+
+async def a_quick_publisher(peer: Peer) -> None:
+    peer.transport.feed(b"".join(event(n) for n in range(20)))
+    peer.send(Ping(b"1"))
+    await trio.sleep(31)
+    peer.transport.feed(event(20))
+    peer.send(CloseConnection(1000))
+
+
+async def a_publisher_that_waits_for_room(peer: Peer) -> None:
+    for n in range(200):
+        peer.transport.feed(event(n))
+        if n % 40 == 0:
+            await trio.lowlevel.checkpoint()
+    peer.transport.feed_eof()
+
+
+async def a_publisher_in_fragments(peer: Peer) -> None:
+    for byte in event(0) + event(1):
+        peer.transport.feed(bytes([byte]))
+        await trio.lowlevel.checkpoint()
+    peer.transport.fail()
+
+
+async def a_bad_publisher(peer: Peer) -> None:
+    peer.transport.feed(event(0) + client_frame(TEXT, b"{}"))
+    await trio.sleep(1)
+    peer.send(CloseConnection(1000))
+
+
+@pytest.mark.parametrize(
+    "scenario",
+    [
+        a_quick_publisher,
+        a_publisher_that_waits_for_room,
+        a_publisher_in_fragments,
+        a_bad_publisher,
+    ],
+)
+@pytest.mark.parametrize("listeners", [1, 257])
+def test_cancelled_wherever_it_is_a_publisher_leaves_nothing_behind(
+    scenario: Callable[[Peer], Awaitable[None]], listeners: int
+) -> None:
+    """With one listener its events go out at once, with many they wait for the flush."""
+    with capture_logs():
+        assert cancelled_everywhere(partial(_run_publisher, scenario, listeners)) > 5
+
+
+def _run_publisher(
+    scenario: Callable[[Peer], Awaitable[None]], listeners: int, canceller: CancelAt
+) -> None:
+    async def main() -> None:
+        hub = Hub("http://ryze.test")
+        gateway = open_gateway(hub)
+        peer, listener = Peer(FakeTransport()), Peer(FakeTransport())
+        request = upgrade()
+        request = type(request)(
+            method="GET", target="/ws/shop/publish", headers=list(request.headers)
+        )
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(hub.run)
+            nursery.start_soon(serve_upgrade, gateway, listener.transport)
+            with ExitStack() as others:
+                for _ in range(listeners - 1):
+                    others.enter_context(hub.subscribed(make_instance(), _an_outbox()))
+                await wait_all_tasks_blocked()
+                living = trio.lowlevel.current_statistics().tasks_living
+                acting = trio.CancelScope()
+                nursery.start_soon(_act_in, acting, scenario, peer)
+                await canceller.run(serve_upgrade, gateway, peer.transport, request)
+                acting.cancel()
+                await wait_all_tasks_blocked()
+                assert peer.transport.closed
+                assert gateway.connections == 1
+                assert hub.connection_count(1) == listeners
+                assert trio.lowlevel.current_statistics().tasks_living == living
+                # What was published is a first part, without a gap, and goes on being handed out.
+                published = await numbers(listener)
+                assert published == list(range(len(published)))
+                assert await hub.publish_all(1, [Event("call.update", b'{"n":-1}')]) == listeners
+                assert await numbers(listener) == [-1]
+            nursery.cancel_scope.cancel()
+        assert hub.statistics() == NOBODY
+        assert hub.connection_count(1) == 0
+
+    trio.run(main, clock=MockClock(autojump_threshold=0), instruments=[canceller])
+
+
+def _an_outbox() -> Outbox:
+    return Outbox(FakeTransport(), OutboxLimits(), start_writer=lambda: None, on_close=lambda: None)
+
+
+async def _act_in(
+    scope: trio.CancelScope, scenario: Callable[[Peer], Awaitable[None]], peer: Peer
+) -> None:
+    with scope:
+        await wait_all_tasks_blocked()
+        await scenario(peer)

@@ -1,0 +1,164 @@
+"""Any bytes whatever, at each place where they come in: an answer or an end, never a crash.
+
+The inputs of tests/corpus come first, then what can be made of them.
+"""
+
+import json
+import re
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import pytest
+import trio
+from hypothesis import settings
+from structlog.testing import capture_logs
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from ryze.errors import ApiError, InvalidEvent
+from ryze.events import EVENT_TYPES, decode_event, decode_events, instance_data
+from ryze.gateway import Hub
+from ryze.gateway.handshake import RequestParser, accept_response, check_upgrade, negotiate
+from tests.conformance.harness import open_door
+from tests.corpus import fuzzed, kept
+from tests.fakes import FakeTransport, server_frames
+from tests.gateway.harness import NOBODY, open_gateway, serve_upgrade, upgrade
+
+HEADER_BYTES = 1000
+
+# What may end a connection whose peer sends nonsense and then hangs up.
+CLOSE_CODES = {1000, 1002, 1007, 1008, 1009}
+
+
+# --- Handshakes ---
+
+
+@settings(deadline=None, max_examples=300)
+@fuzzed("handshake")
+def test_any_head_is_a_request_or_refused_or_waited_for(data: bytes) -> None:
+    """Without a socket; whole and in pieces the same."""
+    assert _head(data, 10**6) == _head(data, 7)
+
+
+def _head(data: bytes, step: int) -> tuple[bytes, str | None] | int | None:
+    """The target and what was agreed on, the status of a refusal, or None: waiting for more."""
+    parser = RequestParser(HEADER_BYTES)
+    try:
+        for start in range(0, len(data), step):
+            request = parser.receive_data(data[start : start + step])
+            if request is not None:
+                check_upgrade(request)
+                extension = negotiate(request)
+                assert accept_response(request, extension, {}).startswith(b"HTTP/1.1 101 ")
+                return request.target, extension
+        assert len(data) <= HEADER_BYTES
+    except ApiError as error:
+        return error.status
+    return None
+
+
+@settings(deadline=None, max_examples=40)
+@fuzzed("handshake")
+def test_any_first_bytes_get_an_answer_or_an_end(data: bytes) -> None:
+    """Through the front door, over a socket: nothing is logged as a failure."""
+
+    async def main() -> None:
+        async with open_door() as door:
+            client = await door.open()
+            with suppress(trio.BrokenResourceError):
+                await client.send(data)
+                await client.stream.send_eof()  # type: ignore[attr-defined]
+            answer = (await client.rest()).removesuffix(b"<reset>")
+            assert re.match(rb"HTTP/1\.1 (101|4\d\d|503) |\Z", answer), answer
+
+    with capture_logs() as logs:
+        trio.run(main)
+    assert not [log for log in logs if log["log_level"] in ("error", "critical")]
+
+
+# --- Frames ---
+
+
+@settings(deadline=None, max_examples=150)
+@fuzzed("subscriber")
+def test_any_bytes_of_a_subscriber(data: bytes) -> None:
+    _check_frames("/ws/shop", data)
+
+
+@settings(deadline=None, max_examples=150)
+@fuzzed("publisher")
+def test_any_bytes_of_a_publisher(data: bytes) -> None:
+    _check_frames("/ws/shop/publish", data)
+
+
+def _check_frames(target: str, data: bytes) -> None:
+    """Plain and compressed, whole and in pieces: it ends as it should and leaves nothing."""
+    for compression in (False, True):
+        for step in (10**6, 3):
+            with capture_logs() as logs:
+                trio.run(_live, target, data, compression, step, clock=MockClock(0, 0))
+            assert [log["event"] for log in logs] == ["connected", "disconnected"]
+
+
+async def _live(target: str, data: bytes, compression: bool, step: int) -> None:
+    hub = Hub("http://ryze.test")
+    transport = FakeTransport()
+    extensions = "permessage-deflate" if compression else ""
+    request = upgrade(sec_websocket_extensions=extensions)
+    request = type(request)(method="GET", target=target, headers=list(request.headers))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(hub.run)
+        async with trio.open_nursery() as connections:
+            gateway = open_gateway(hub, compression=compression)
+            connections.start_soon(serve_upgrade, gateway, transport, request)
+            for start in range(0, len(data), step):
+                transport.feed(data[start : start + step])
+                await wait_all_tasks_blocked()
+            transport.feed_eof()
+        assert gateway.connections == 0
+        assert hub.statistics() == NOBODY
+        nursery.cancel_scope.cancel()
+    assert transport.closed
+    frames, rest = server_frames(transport.taken.partition(b"\r\n\r\n")[2])
+    assert rest == b""
+    closes = [frame.close_code for frame in frames if frame.opcode == 8]
+    assert closes in ([], *([code] for code in CLOSE_CODES))
+    assert not closes or frames[-1].opcode == 8
+
+
+# --- Events ---
+
+
+@settings(deadline=None, max_examples=400)
+@fuzzed("event")
+def test_any_body_is_an_event_or_the_documented_error(data: bytes) -> None:
+    for decode in _DECODERS:
+        events: list[Any] = []
+        with suppress(InvalidEvent):
+            events = decode(data)
+        for event in events:
+            assert event.type in EVENT_TYPES
+            assert event.data in data
+            _check_envelope(event.envelope(instance_data("http://ryze.test", "shop", "t")), event)
+            event.without_media()
+
+
+_DECODERS: list[Callable[[bytes], list[Any]]] = [decode_events, lambda body: [decode_event(body)]]
+
+
+def _check_envelope(envelope: bytes, event: Any) -> None:
+    """A text frame that any parser of JSON reads, with the data as it came."""
+    envelope.decode()
+    assert envelope.startswith(b'{"event":"%b","data":%b,' % (event.type.encode(), event.data))
+    with suppress(RecursionError):
+        assert list(json.loads(envelope)) == ["event", "data", "instanceData"]
+
+
+# --- The corpus ---
+
+
+@pytest.mark.parametrize("kind", ["handshake", "subscriber", "publisher", "event"])
+def test_every_kept_input_is_there_once(kind: str) -> None:
+    inputs = list(kept(kind).values())
+    assert len(inputs) > 10
+    assert len(set(inputs)) == len(inputs)

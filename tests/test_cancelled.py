@@ -1,0 +1,236 @@
+"""Cancelled at each await: the flush, a request, a start and a shutdown leave nothing behind.
+
+The life of a connection is walked in the same way in gateway/test_connection.py and
+gateway/test_publisher.py.
+"""
+
+import json
+import os
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import ExitStack, suppress
+from dataclasses import replace
+from functools import partial
+
+import pytest
+import trio
+from structlog.testing import capture_logs
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+import ryze.app
+from ryze.api.front_door import FrontDoor
+from ryze.events import Event
+from ryze.gateway import Hub, Outbox, OutboxLimits
+from ryze.settings import Settings
+from ryze.store import open_database, select_accounts
+from tests.cancelling import CancelAt, cancelled_everywhere
+from tests.clients import UPGRADE, RawClient, request_bytes
+from tests.conftest import ACCOUNT_TOKEN, JSON, Server, StartServer
+from tests.fakes import FakeTransport, make_instance, server_frames
+from tests.gateway.harness import NOBODY
+
+TOKEN = {"token": ACCOUNT_TOKEN}
+
+
+def descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> Iterator[None]:
+    with capture_logs():
+        yield
+
+
+async def _until_uncancelled(run: Callable[[CancelAt], Awaitable[None]]) -> int:
+    """`cancelled_everywhere` where sockets and threads are real: in one run of Trio."""
+    living = trio.lowlevel.current_statistics().tasks_living
+    before = descriptors()
+    step, canceller = 0, CancelAt(0)
+    while canceller.done or not step:
+        step += 1
+        canceller = CancelAt(step)
+        trio.lowlevel.add_instrument(canceller)
+        await run(canceller)
+        trio.lowlevel.remove_instrument(canceller)
+        await wait_all_tasks_blocked()
+        assert trio.lowlevel.current_statistics().tasks_living <= living + 1
+        assert descriptors() <= before + 1
+    return step
+
+
+# --- The flush ---
+
+
+def test_a_cancelled_flush_leaves_whole_frames_and_a_hub_that_can_be_left() -> None:
+    assert cancelled_everywhere(_run_flush) > 10
+
+
+def _run_flush(canceller: CancelAt) -> None:
+    async def main() -> None:
+        hub = Hub("http://ryze.test")
+        transports = [FakeTransport() for _ in range(600)]
+        async with trio.open_nursery() as nursery:
+            with ExitStack() as clients:
+                for transport in transports:
+                    clients.enter_context(hub.subscribed(make_instance(), _outbox(transport)))
+                nursery.start_soon(_publish, hub)
+                with trio.move_on_after(10):
+                    await canceller.run(hub.run)
+                nursery.cancel_scope.cancel()
+        assert replace(hub.statistics(), waiting=0) == NOBODY
+        arrived = [_numbers(transport) for transport in transports]
+        # Who comes first gets most; nobody has a gap, or half a frame.
+        assert arrived == sorted(arrived, reverse=True)
+        assert all(numbers == list(range(len(numbers))) for numbers in arrived)
+
+    trio.run(main, clock=MockClock(autojump_threshold=0), instruments=[canceller])
+
+
+def _outbox(transport: FakeTransport) -> Outbox:
+    return Outbox(transport, OutboxLimits(), start_writer=lambda: None, on_close=lambda: None)
+
+
+async def _publish(hub: Hub) -> None:
+    for start in range(0, 12, 3):
+        events = [Event("call.update", b'{"n":%d}' % n) for n in range(start, start + 3)]
+        await hub.publish_all(make_instance().id, events)
+
+
+def _numbers(transport: FakeTransport) -> list[int]:
+    frames, rest = server_frames(transport.taken)
+    assert rest == b""
+    return [json.loads(frame.payload)["data"]["n"] for frame in frames]
+
+
+# --- A request ---
+
+EVENTS = json.dumps([{"event": "call.update", "data": {"n": n}} for n in range(5)]).encode()
+
+REQUESTS = {
+    "a list": request_bytes("GET", "/api/instance/list", TOKEN),
+    "a publish": request_bytes("POST", "/api/events/publish/demo", TOKEN | JSON, EVENTS),
+    "a new instance": request_bytes(
+        "POST", "/api/instance/new", TOKEN | JSON, b'{"name":"other","websocketEnabled":true}'
+    ),
+    "a deletion": request_bytes("DELETE", "/api/instance/delete/other", TOKEN),
+    "an upgrade": request_bytes("GET", "/ws/other", TOKEN | UPGRADE),
+}
+
+
+@pytest.mark.parametrize("what", REQUESTS)
+async def test_a_cancelled_request_leaves_nothing_behind(
+    what: str, start_server: StartServer
+) -> None:
+    server = await start_server(global_rate_limit=None, create_rate_limit=None)
+    await server.create()
+    await server.create("other")
+    listener = await server.connect()
+
+    async def ask(canceller: CancelAt) -> None:
+        await _ask_and_cancel(server, REQUESTS[what], canceller)
+        await _check_server(server)
+
+    assert await _until_uncancelled(ask) > 3
+    # Everybody else is served as before; of each list of events a first part has come.
+    await server.publish({"n": -1})
+    numbers = [0]
+    while numbers[-1] != -1:
+        numbers.append((await listener.data())["n"])
+        assert numbers[-1] in (-1, 0, numbers[-2] + 1)
+
+
+async def _ask_and_cancel(server: Server, data: bytes, canceller: CancelAt) -> None:
+    listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    peer = await trio.open_tcp_stream(*listeners[0].socket.getsockname())
+    stream = await listeners[0].accept()
+    await listeners[0].aclose()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_ask, peer, data)
+        await canceller.run(_serve, server.front_door, stream)
+
+
+async def _serve(door: FrontDoor, stream: trio.SocketStream) -> None:
+    async with stream:
+        await door.serve(stream)
+
+
+async def _ask(peer: trio.SocketStream, data: bytes) -> None:
+    """Ask, and hang up once the answer begins."""
+    async with peer:
+        with suppress(trio.BrokenResourceError):
+            await peer.send_all(data)
+            await peer.receive_some(1)
+
+
+async def _check_server(server: Server) -> None:
+    """Memory and database say the same, and nobody is left over."""
+    listed = (await server.request("GET", "/api/instance/list")).json["instances"]
+    names = {instance["name"] for instance in listed}
+    assert "demo" in names
+    # Known to both or to neither: a deleted name is free, and one that is there can be deleted.
+    if "other" in names:
+        assert (await server.request("DELETE", "/api/instance/delete/other")).status == 200
+    await server.create("other")
+    await wait_all_tasks_blocked(0.001)
+    assert server.front_door_connections() == set()
+    assert server.services.gateway.connections == 1
+
+
+# --- Start and shutdown ---
+
+Serve = Callable[..., Awaitable[None]]
+
+
+@pytest.fixture
+def serve(settings: Settings) -> Serve:
+    short = replace(settings, close_grace_seconds=0.01, drain_seconds=0.2)
+    return partial(ryze.app.serve, short, announce=lambda _: None)
+
+
+async def test_a_cancelled_start_leaves_nothing_behind(serve: Serve, settings: Settings) -> None:
+    """The next one finds port and database free, and makes one account whatever came before."""
+
+    async def start() -> None:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(serve, trio.Event())
+            nursery.cancel_scope.cancel()
+
+    assert await _until_uncancelled(lambda canceller: canceller.run(start)) > 10
+    async with open_database(settings.database_url, exclusive=True) as database:
+        assert len(await database.read(select_accounts)) == 1
+
+
+async def test_a_cancelled_shutdown_leaves_nothing_behind(serve: Serve) -> None:
+    """With a subscriber, a publisher and an idle connection; each of them sees the end."""
+
+    async def shut_down(canceller: CancelAt) -> None:
+        canceller.armed = False
+        stop = trio.Event()
+        async with trio.open_nursery() as nursery:
+
+            async def run(task_status: trio.TaskStatus[Settings]) -> None:
+                await canceller.run(partial(serve, task_status=task_status), stop)
+
+            settings = await nursery.start(run)
+            clients = [await _client(settings, target) for target in CLIENTS]
+            canceller.armed = True
+            stop.set()
+            for client in clients:
+                await client.rest()
+                await client.stream.aclose()
+
+    assert await _until_uncancelled(shut_down) > 5
+
+
+CLIENTS = ("/api/instance/list", "/ws/demo", "/ws/demo/publish")
+
+
+async def _client(settings: Settings, target: str) -> RawClient:
+    """A connection on which this has been asked for."""
+    host, _, port = settings.base_url.removeprefix("http://").rpartition(":")
+    client = RawClient(await trio.open_tcp_stream(host, int(port)))
+    body = b'{"name":"demo","websocketEnabled":true}'
+    # Made the first time, there from then on.
+    await client.request("POST", "/api/instance/new", TOKEN | JSON, body)
+    await client.request("GET", target, TOKEN | UPGRADE)
+    return client
