@@ -16,6 +16,7 @@ from quart_trio import QuartTrio
 
 from ryze.api.front_door import FrontDoor
 from ryze.api.http_connection import HttpServer
+from ryze.api.streams import Streams
 from ryze.gateway import Admission, Gateway, GatewayLimits, Hub, Outbox, OutboxLimits
 from ryze.gateway.disconnects import Disconnect
 from ryze.gateway.handshake import check_upgrade, header
@@ -216,7 +217,7 @@ async def open_door(*, compression: bool = False) -> AsyncIterator[Door]:
 
     hub = Hub("http://ryze.test")
     gateway = Gateway(hub, admit, GatewayLimits(), compression=compression, draw=lambda: 0.5)
-    http = HttpServer(QuartTrio(__name__), Settings())
+    http = HttpServer(QuartTrio(__name__), Streams(), Settings())
     front_door = FrontDoor(http, gateway, Settings(), None)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(hub.run)

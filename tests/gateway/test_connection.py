@@ -229,6 +229,21 @@ async def test_who_breaks_the_protocol_is_told_how_and_goes(
     assert not peer.transport.aborted
 
 
+async def test_after_a_broken_frame_nothing_counts_any_more(
+    hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """RFC 6455, section 7.1.7: not even an answer to our close; only the end does."""
+    _, peer = await open_connection(nursery, hub)
+    peer.transport.feed(client_frame(3))
+    assert await peer.close_code() == 1002
+    peer.transport.feed(client_frame(CLOSE, b"\x03\xea"))
+    await wait_all_tasks_blocked()
+    assert not peer.ended.is_set()
+    peer.transport.feed_eof()
+    await wait_all_tasks_blocked()
+    assert peer.ended.is_set()
+
+
 # --- Farewell ---
 
 
