@@ -55,9 +55,11 @@ class Publisher(Connection):
         # The peer has sent its close frame.
         self._peer_closed = False
 
-    def _attached(self, hub: Hub, instance: Instance) -> AbstractContextManager[None]:
+    def _attached(
+        self, hub: Hub, instance: Instance, key: str | None
+    ) -> AbstractContextManager[None]:
         self._hub, self._instance = hub, instance
-        return hub.publishing(instance, self.outbox)
+        return hub.publishing(instance, self.outbox, key)
 
     async def _digest(self) -> None:
         """Publish what has come in; a cancelled publisher has published a first part of it."""

@@ -50,8 +50,10 @@ class Subscriber(Connection):
         # Size so far of the client's message that is coming in.
         self._message_bytes = 0
 
-    def _attached(self, hub: Hub, instance: Instance) -> AbstractContextManager[None]:
-        return hub.subscribed(instance, self.outbox)
+    def _attached(
+        self, hub: Hub, instance: Instance, key: str | None
+    ) -> AbstractContextManager[None]:
+        return hub.subscribed(instance, self.outbox, key)
 
     async def _digest(self) -> None:
         """Nothing: a subscriber's messages are of no interest."""

@@ -17,7 +17,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 import ryze.events
 from ryze.events import EVENT_TYPES, Event
-from ryze.gateway.disconnects import GONE, INSTANCE_DELETED, SLOW_CONSUMER
+from ryze.gateway.disconnects import GONE, INSTANCE_DELETED, SLOW_CONSUMER, TOKEN_REVOKED
 from ryze.gateway.frames import text_frame
 from ryze.gateway.hub import Batch, Hub, HubStatistics
 from ryze.gateway.outbox import Outbox, OutboxLimits
@@ -584,6 +584,62 @@ async def test_disconnect_ends_every_connection_of_one_instance(
     assert hub.statistics() == NOBODY
 
 
+async def test_revoke_ends_what_one_token_opened_and_nothing_else(
+    hub: Hub, flushing: trio.Nursery
+) -> None:
+    one, two, publisher = revoked = [Client(flushing) for _ in range(3)]
+    other, another, unnamed = [Client(flushing) for _ in range(3)]
+    with (
+        hub.subscribed(make_instance(1), one.outbox, "old"),
+        hub.subscribed(make_instance(1), other.outbox, "other"),
+        hub.subscribed(make_instance(1), unnamed.outbox),
+        hub.subscribed(make_instance(2), two.outbox, "old"),
+        hub.publishing(make_instance(2), publisher.outbox, "old"),
+        hub.publishing(make_instance(2), another.outbox, "other"),
+    ):
+        hub.revoke("old")
+        assert [client.outbox.disconnect for client in revoked] == [TOKEN_REVOKED] * 3
+        assert hub.outboxes() == [other.outbox, unnamed.outbox]
+        assert not hub.has_clients(2)
+        hub.revoke("old")
+        assert another.outbox.disconnect is None
+        assert await hub.publish_all(1, [number(1)]) == 2
+        assert [frame.close_code for frame in server_frames(one.transport.taken)[0]] == [4501]
+    assert hub.statistics() == NOBODY
+
+
+async def test_a_revoked_client_gets_nothing_of_what_waited_for_the_flush(
+    hub: Hub, nursery: trio.Nursery
+) -> None:
+    revoked, other = Client(nursery), Client(nursery)
+    with (
+        hub.subscribed(make_instance(), revoked.outbox, "old"),
+        hub.subscribed(make_instance(), other.outbox, "other"),
+    ):
+        hub.publish(1, number(1))
+        hub.revoke("old")
+        nursery.start_soon(hub.run)
+        await wait_all_tasks_blocked()
+    assert (numbers(revoked), numbers(other)) == ([], [1])
+
+
+async def test_frames_carry_the_new_token_from_the_next_event_on(
+    hub: Hub, flushing: trio.Nursery
+) -> None:
+    client, newcomer = Client(flushing), Client(flushing)
+    instance = replace(make_instance(), token="new")
+    hub.renew_token(instance)
+    with hub.subscribed(make_instance(), client.outbox):
+        hub.publish(1, number(1))
+        hub.renew_token(instance)
+        hub.publish(1, number(2))
+        with hub.subscribed(instance, newcomer.outbox):
+            await hub.publish_all(1, [number(3)])
+    tokens = [msgspec.json.decode(each)["instanceData"]["token"] for each in client.documents]
+    assert tokens == ["token-1", "new", "new"]
+    assert newcomer.documents[-1] == client.documents[-1]
+
+
 async def test_two_publishers_of_one_instance_leave_one_after_the_other(
     hub: Hub, nursery: trio.Nursery
 ) -> None:
@@ -616,8 +672,8 @@ async def test_who_comes_back_during_a_flush_is_not_lost(hub: Hub, flushing: tri
 class Model:
     """What one client should have: messages pending, and those that have arrived."""
 
-    def __init__(self, instance: int, limit: int, room: int) -> None:
-        self.instance, self.limit, self.room = instance, limit, room
+    def __init__(self, instance: int, limit: int, room: int, key: str) -> None:
+        self.instance, self.limit, self.room, self.key = instance, limit, room, key
         self.pending: deque[int] = deque()
         self.arrived: list[int] = []
         self.connected = True
@@ -650,12 +706,12 @@ class World:
         self.published += 1
         return number(self.published, type=type, padding=20 - len(type))
 
-    async def subscribe(self, instance: int, limit: int, room: int) -> None:
+    async def subscribe(self, instance: int, limit: int, room: int, key: str) -> None:
         client = Client(self.nursery, room=room * self.size, limits=OutboxLimits(limit))
         stack = ExitStack()
         described = make_instance(instance, self.configs[instance])
-        stack.enter_context(self.hub.subscribed(described, client.outbox))
-        self.pairs.append((client, Model(instance, limit, room), stack))
+        stack.enter_context(self.hub.subscribed(described, client.outbox, key))
+        self.pairs.append((client, Model(instance, limit, room, key), stack))
 
     async def publish(self, instance: int, types: list[str]) -> None:
         config = self.configs[instance]
@@ -699,6 +755,11 @@ class World:
         for _, model, _ in self.pairs:
             model.connected = model.connected and model.instance != instance
 
+    async def revoke(self, key: str) -> None:
+        self.hub.revoke(key)
+        for _, model, _ in self.pairs:
+            model.connected = model.connected and model.key != key
+
     def check(self) -> None:
         connected = [(client, model) for client, model, _ in self.pairs if model.connected]
         assert set(self.hub.outboxes()) == {client.outbox for client, _ in connected}
@@ -722,9 +783,10 @@ class World:
 
 instances = st.sampled_from([1, 2])
 indexes = st.integers(0, 5)
+keys = st.sampled_from("ab")
 histories = st.lists(
     st.one_of(
-        st.tuples(st.just(World.subscribe), instances, st.integers(1, 5), st.integers(0, 10)),
+        st.tuples(st.just(World.subscribe), instances, st.integers(1, 5), st.integers(0, 10), keys),
         st.tuples(
             st.just(World.publish), instances, st.lists(event_types, min_size=1, max_size=80)
         ),
@@ -739,6 +801,7 @@ histories = st.lists(
             st.lists(event_types, unique=True, max_size=3),
         ),
         st.tuples(st.just(World.disconnect), instances),
+        st.tuples(st.just(World.revoke), keys),
     ),
     max_size=40,
 )
