@@ -202,7 +202,11 @@ def list_accounts(**flags: str | None) -> None:
 @click.argument("name")
 @_database_options
 def rotate_account(name: str, **flags: str | None) -> None:
-    """Give the account NAME a new TokenAccount and print it, once. The old one is void."""
+    """Give the account NAME a new TokenAccount and print it, once. The old one is void.
+
+    A server that runs ends the connections that the old one opened. If it gets
+    RYZE_ACCOUNT_TOKEN, change that too: the next start would give the old token back.
+    """
 
     async def rotate(database: store.Database, token_hash: str) -> None:
         named = [each for each in await database.read(store.select_accounts) if each.name == name]
