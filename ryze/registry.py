@@ -20,7 +20,7 @@ import trio
 
 from ryze.errors import StoreError
 from ryze.gateway import Hub
-from ryze.gateway.disconnects import INSTANCE_DELETED
+from ryze.gateway.disconnects import INSTANCE_DELETED, TOKEN_REVOKED
 from ryze.records import Account, Instance, InstanceSettings, WebsocketConfig
 from ryze.store import (
     Database,
@@ -220,7 +220,7 @@ class Registry:
             del self._by_token[known.token_hash]
             self._keep(renewed)
             self._hub.renew_token(renewed)
-            self._hub.revoke(known.token_hash)
+            self._hub.disconnect(renewed.id, TOKEN_REVOKED, key=known.token_hash)
         return renewed
 
     async def delete_instance(self, instance: Instance) -> bool:

@@ -309,27 +309,29 @@ class Hub:
         if audience := self._audiences.get(instance.id):
             audience.instance_data = self._instance_data(instance)
 
-    def disconnect(self, instance_id: int, disconnect: Disconnect) -> None:
-        """End every connection of one instance, publishers included."""
-        for outbox in list(self._publishers.get(instance_id, ())):
+    def disconnect(
+        self, instance_id: int, disconnect: Disconnect, *, key: str | None = None
+    ) -> None:
+        """End every connection of one instance, publishers included.
+
+        What has come in from a publisher is still published.
+
+        Args:
+            instance_id: see above.
+            disconnect: why.
+            key: end only those that this token opened.
+        """
+        for outbox in _opened_with(key, self._publishers.get(instance_id, {})):
             outbox.close(disconnect)
         if audience := self._audiences.get(instance_id):
-            for outbox in list(audience.outboxes):
+            for outbox in _opened_with(key, audience.outboxes):
                 self._leave(audience, outbox)
                 outbox.close(disconnect)
 
     def revoke(self, key: str) -> None:
-        """End every connection that was opened with this token, publishers included.
-
-        What has come in from a publisher is still published. Costs a walk over all connections.
-        """
-        for publishers in self._publishers.values():
-            for outbox in _opened_with(key, publishers):
-                outbox.close(TOKEN_REVOKED)
-        for audience in list(self._audiences.values()):
-            for outbox in _opened_with(key, audience.outboxes):
-                self._leave(audience, outbox)
-                outbox.close(TOKEN_REVOKED)
+        """End every connection that was opened with this token: a walk over all connections."""
+        for instance_id in {*self._audiences, *self._publishers}:
+            self.disconnect(instance_id, TOKEN_REVOKED, key=key)
 
     def _instance_data(self, instance: Instance) -> bytes:
         return instance_data(self._base_url, instance.name, instance.token)
@@ -477,5 +479,6 @@ class Hub:
             self._leave(audience, outbox)
 
 
-def _opened_with(key: str, outboxes: dict[Outbox, str | None]) -> list[Outbox]:
-    return [outbox for outbox, opened_with in outboxes.items() if opened_with == key]
+def _opened_with(key: str | None, outboxes: dict[Outbox, str | None]) -> list[Outbox]:
+    """Those that this token opened; all of them where no token is named."""
+    return [outbox for outbox, opener in outboxes.items() if key is None or opener == key]
