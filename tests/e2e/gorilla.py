@@ -27,7 +27,8 @@ def _program() -> Path:
     built = HERE / "build" / "gorilla_listener"
     done = subprocess.run(
         [go, "build", "-o", str(built), str(HERE / "programs/gorilla_listener.go")],
-        env=environ(GO111MODULE="off", GOPATH=str(_GO_PATH)),
+        # Without cgo: that would ask for a C compiler as well.
+        env=environ(GO111MODULE="off", GOPATH=str(_GO_PATH), CGO_ENABLED="0"),
         capture_output=True,
         text=True,
         timeout=CAP,
