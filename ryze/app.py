@@ -17,7 +17,7 @@ import signal
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import structlog
 import trio
@@ -40,7 +40,7 @@ from ryze.settings import Settings
 from ryze.store import Database, TokenCipher, load_key, open_database
 from ryze.welcome import ensure_account, first_steps
 
-__all__ = ["run", "serve"]
+__all__ = ["Running", "run", "serve"]
 
 # What of the time for a drain is kept for leaving, when those who still do not read are cut off:
 # this part of it, or so long for each of them where they are many; but never more than half.
@@ -57,6 +57,19 @@ _NOBODY = Notifier()
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 _log = structlog.get_logger("ryze")
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A server that is up.
+
+    Args:
+        settings: as they came out, with the address that clients use.
+        hub: who is connected, for who wants to watch it (``ryze demo``).
+    """
+
+    settings: Settings
+    hub: Hub
 
 
 def run(settings: Settings, notify_socket: str = "") -> None:
@@ -92,9 +105,8 @@ async def serve(
     stop: trio.Event,
     *,
     announce: Callable[[str], None] = _print,
-    on_hub: Callable[[Hub], None] | None = None,
     notifier: Notifier = _NOBODY,
-    task_status: trio.TaskStatus[Settings] = trio.TASK_STATUS_IGNORED,
+    task_status: trio.TaskStatus[Running] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Run a server until `stop` is set and it has drained.
 
@@ -104,9 +116,8 @@ async def serve(
         settings: see there.
         stop: tells it to drain.
         announce: is told what a person must know: the address, and a new token once.
-        on_hub: is handed the hub, for who wants to watch it (``ryze demo``).
         notifier: is told when it serves, and when it stops.
-        task_status: started with the settings as they came out, address included.
+        task_status: started once connections are accepted.
 
     Raises:
         RyzeError: it cannot start.
@@ -120,8 +131,6 @@ async def serve(
     ):
         token = await ensure_account(database, settings.account_token)
         hub = Hub(settings.base_url, settings.max_frame_bytes)
-        if on_hub is not None:
-            on_hub(hub)
         registry = await Registry.load(database, TokenCipher(*key.keys), hub)
         gateway, door = _assemble(settings, database, hub, registry)
         async with _background(hub, registry), trio.open_nursery() as connections:
@@ -131,7 +140,7 @@ async def serve(
                 announce(first_steps(settings, token))
                 _log.info("started", url=settings.base_url, version=__version__)
                 notifier.tell(READY)
-                task_status.started(settings)
+                task_status.started(Running(settings, hub))
                 await stop.wait()
                 notifier.tell(STOPPING)
                 await _drain(settings, gateway, door)

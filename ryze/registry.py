@@ -6,6 +6,10 @@ that order and one at a time. So what is in memory has been written, and a datab
 later stops changes, not events.
 
 Accounts can be changed by another process as well (``ryze account rotate``): `watch` notices.
+
+A token that is void has no connections left: memory forgets it and the hub ends what it opened
+in one step, without an await between. An upgrade is likewise one step from its token to the hub,
+so each comes wholly before or wholly after the other.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,7 +20,7 @@ import trio
 
 from ryze.errors import StoreError
 from ryze.gateway import Hub
-from ryze.gateway.disconnects import INSTANCE_DELETED
+from ryze.gateway.disconnects import INSTANCE_DELETED, TOKEN_REVOKED
 from ryze.records import Account, Instance, InstanceSettings, WebsocketConfig
 from ryze.store import (
     Database,
@@ -28,6 +32,7 @@ from ryze.store import (
     select_instances,
     select_websocket_config,
     update_instance_settings,
+    update_instance_token,
     upsert_websocket_config,
 )
 
@@ -74,7 +79,7 @@ class Registry:
         # Accounts by the hash of their token; replaced as a whole by load() and watch().
         self._accounts: dict[str, Account] = {}
         # Instances by id, by (account, name) and by token hash: the same objects in all three,
-        # changed by _keep() and _forget() only.
+        # changed by _keep(), _forget() and change_token() only.
         self._by_id: dict[int, Instance] = {}
         self._by_name: dict[tuple[int, str], Instance] = {}
         self._by_token: dict[str, Instance] = {}
@@ -103,10 +108,11 @@ class Registry:
     def authenticate(self, token: str) -> Principal | None:
         """Whose token is this? The comparison is by hash (contract, section 1)."""
         key = hash_token(token)
+        # The hash that is kept goes on, not this one: every open connection holds it.
         if account := self._accounts.get(key):
-            return Principal(account.id, None, key)
+            return Principal(account.id, None, account.token_hash)
         if instance := self._by_token.get(key):
-            return Principal(instance.account_id, instance, key)
+            return Principal(instance.account_id, instance, instance.token_hash)
         return None
 
     def find(self, account_id: int, name: str) -> Instance | None:
@@ -191,6 +197,32 @@ class Registry:
             self._hub.change_settings(instance.id, settings)
         return settings
 
+    async def change_token(self, instance: Instance, token: str) -> Instance | None:
+        """Give an instance another token; connections that the old one opened end.
+
+        Those that the account's token opened stay, and their frames carry the new one.
+
+        Returns:
+            The instance as it is now; None if it has been deleted meanwhile.
+
+        Raises:
+            AlreadyExists: the token is taken, be it by this instance itself.
+            StoreError: the database cannot be written.
+        """
+        async with self._writing:
+            if not await self._database.write(
+                update_instance_token, self._cipher, instance.id, token
+            ):
+                return None
+            # Not `instance`: what a request found may have changed while it waited.
+            known = self._by_id[instance.id]
+            renewed = replace(known, token=token, token_hash=hash_token(token))
+            del self._by_token[known.token_hash]
+            self._keep(renewed)
+            self._hub.renew_token(renewed)
+            self._hub.disconnect(renewed.id, TOKEN_REVOKED, key=known.token_hash)
+        return renewed
+
     async def delete_instance(self, instance: Instance) -> bool:
         """Remove an instance and everything of it; its open connections end.
 
@@ -203,7 +235,7 @@ class Registry:
         async with self._writing:
             deleted = await self._database.write(delete_instance, instance.id)
             if deleted:
-                self._forget(instance)
+                self._forget(self._by_id[instance.id])
                 self._hub.disconnect(instance.id, INSTANCE_DELETED)
         return deleted
 
@@ -228,7 +260,10 @@ class Registry:
 
     async def _load_accounts(self) -> None:
         accounts: Sequence[Account] = await self._database.read(select_accounts)
+        before = self._accounts
         self._accounts = {account.token_hash: account for account in accounts}
+        for key in before.keys() - self._accounts.keys():
+            self._hub.revoke(key)
 
     def _keep(self, instance: Instance) -> None:
         self._by_id[instance.id] = instance

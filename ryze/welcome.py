@@ -5,6 +5,8 @@ import shutil
 import sys
 from pathlib import Path
 
+import structlog
+
 from ryze.errors import AlreadyExists, StartError
 from ryze.settings import Settings
 from ryze.store import (
@@ -21,12 +23,15 @@ __all__ = ["command_line", "ensure_account", "first_steps"]
 # The account that a server makes for itself.
 _ACCOUNT = "default"
 
+_log = structlog.get_logger("ryze")
+
 
 async def ensure_account(database: Database, configured_token: str) -> str | None:
     """See to it that somebody can use the server.
 
     With a configured token, the account "default" has that token afterwards, unless another
-    account has it already. Without one, a first account is made if there is none.
+    account has it already: also when it was given another one meanwhile (``ryze account
+    rotate``), which is void then. Without one, a first account is made if there is none.
 
     Raises:
         StartError: the configured token is the token of an instance.
@@ -42,6 +47,7 @@ async def ensure_account(database: Database, configured_token: str) -> str | Non
         try:
             if existing := accounts.get(_ACCOUNT):
                 await database.write(update_account_token, existing.id, token_hash)
+                _log.warning("account token replaced", account=_ACCOUNT, by="RYZE_ACCOUNT_TOKEN")
             else:
                 await database.write(insert_account, _ACCOUNT, token_hash)
         except AlreadyExists as error:

@@ -197,7 +197,7 @@ async def start_server(
             server.services, server.app = services, ryze.api.create_app(services)
             return server.app
 
-        async def run(task_status: trio.TaskStatus[Settings]) -> None:
+        async def run(task_status: trio.TaskStatus[ryze.app.Running]) -> None:
             serve = partial(ryze.app.serve, announce=server.announced.append)
             try:
                 with server.cancel_scope:
@@ -211,7 +211,8 @@ async def start_server(
 
         monkeypatch.setattr(ryze.app, "create_app", create_app)
         monkeypatch.setattr(ryze.app, "FrontDoor", front_door)
-        server.settings = await nursery.start(run)
+        running: ryze.app.Running = await nursery.start(run)
+        server.settings = running.settings
         server.tls = tls
         servers.append(server)
         return server

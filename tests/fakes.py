@@ -6,6 +6,7 @@ computed on paper; `PieceTransport` does so the way a TLS stream does.
 
 import math
 import struct
+from collections.abc import Callable
 from typing import NamedTuple
 
 import trio
@@ -17,6 +18,7 @@ __all__ = [
     "FakeTransport",
     "PieceTransport",
     "ServerFrame",
+    "at_the_next_pause",
     "client_frame",
     "make_instance",
     "server_frames",
@@ -220,3 +222,20 @@ class PieceTransport(FakeTransport):
         while self._unsent:
             await super().wait_writable()
             self._unsent = self._unsent[self._take(self._unsent) :]
+
+
+class _AtTheNextPause(trio.abc.Instrument):
+    def __init__(self, act: Callable[[], None]) -> None:
+        self._act = act
+
+    def after_task_step(self, task: trio.lowlevel.Task) -> None:
+        trio.lowlevel.remove_instrument(self)
+        self._act()
+
+
+def at_the_next_pause(act: Callable[[], None]) -> None:
+    """Do something when the running task lets go of the loop, before any other task has it.
+
+    A task started for it would run a moment later, before or after others by chance.
+    """
+    trio.lowlevel.add_instrument(_AtTheNextPause(act))

@@ -2,7 +2,7 @@
 
 import socket
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,13 @@ import ryze.app
 from ryze.api.auth import Scope, access
 from ryze.errors import KeyFileError, SettingsError, StartError
 from ryze.settings import Settings
-from ryze.store import hash_token, insert_account, open_database, select_accounts
+from ryze.store import (
+    hash_token,
+    insert_account,
+    open_database,
+    select_accounts,
+    update_account_token,
+)
 from tests.clients import UPGRADE, RawClient, WebSocketClient, request_bytes
 from tests.conftest import ACCOUNT_TOKEN, Server, StartServer, until
 
@@ -75,6 +81,17 @@ class TestAccountToken:
         assert (await again.request("GET", LIST)).status == 401
         listed = await again.request("GET", LIST, token="another-token")
         assert listed.json["message"] == "1 Instance found"
+
+    async def test_it_comes_back_in_place_of_one_that_was_rotated(
+        self, server: Server, start_server: Any, logs: list[MutableMapping[str, Any]]
+    ) -> None:
+        rotated = hash_token("rotated-token")
+        await server.services.database.write(update_account_token, 1, rotated)
+        await stop(server)
+        assert "account token replaced" not in [line["event"] for line in logs]
+        again = await start_server()
+        assert await self.accounts(again) == {"default": hash_token(ACCOUNT_TOKEN)}
+        assert "account token replaced" in [line["event"] for line in logs]
 
     async def test_the_same_one_changes_nothing(self, server: Server, start_server: Any) -> None:
         before = await self.accounts(server)

@@ -30,7 +30,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     monkeypatch.chdir(tmp_path)
     for name in [name for name in os.environ if name.startswith("RYZE_")]:
         monkeypatch.delenv(name)
-    monkeypatch.setattr(cli, "setproctitle", lambda _title: None)
+    monkeypatch.setattr(cli.serve, "setproctitle", lambda _title: None)
 
     def invoke(*arguments: str, input: str | bytes | None = None, **variables: str) -> Result:
         result = CliRunner().invoke(cli.cli, arguments, input=input, env=variables)
@@ -149,7 +149,7 @@ def test_the_process_title_is_set_before_anything_can_fail(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     titles: list[str] = []
-    monkeypatch.setattr(cli, "setproctitle", titles.append)
+    monkeypatch.setattr(cli.serve, "setproctitle", titles.append)
     run("serve", "--account-token", "secret", "--port", "wrong")
     assert titles == ["ryze serve"]
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
+from wsproto.events import TextMessage
 
 from ryze.errors import AlreadyExists, StoreError
 from ryze.gateway import Hub
@@ -108,11 +109,13 @@ class TestChanges:
                 registry.configure_websocket(demo, DISABLED),
                 registry.change_settings(demo, {"ignore_status": True}),
                 registry.delete_instance(demo),
+                registry.change_token(demo, "new-token"),
             ):
                 with pytest.raises(StoreError):
                     await change
         assert registry.instances(1) == [demo]
         assert registry.find(1, "demo") == demo
+        assert registry.authenticate("new-token") is None
         assert await registry.configure_websocket(demo, DISABLED)
 
     async def test_an_instance_that_is_gone_cannot_be_changed(self, database: Database) -> None:
@@ -122,12 +125,57 @@ class TestChanges:
         assert not await registry.delete_instance(demo)
         assert not await registry.configure_websocket(demo, ENABLED)
         assert await registry.change_settings(demo, {"ignore_status": True}) is None
+        assert await registry.change_token(demo, "new-token") is None
         again = await create(registry)
         assert again.id != demo.id
         # A request that still holds the old one does not reach the new one.
         assert not await registry.configure_websocket(demo, DISABLED)
         assert not await registry.delete_instance(demo)
         assert registry.find(1, "demo") == again
+
+    async def test_a_changed_token(self, database: Database) -> None:
+        registry = await load(database)
+        demo, other = await create(registry), await create(registry, "other", "other-token")
+        for taken in ("demo-token", "other-token", "main-token"):
+            with pytest.raises(AlreadyExists):
+                await registry.change_token(demo, taken)
+        renewed = await registry.change_token(demo, "new-token")
+        assert renewed is not None
+        assert registry.authenticate("demo-token") is None
+        assert registry.authenticate("new-token") == Principal(1, renewed, hash_token("new-token"))
+        assert registry.find(1, "demo") == renewed
+        assert registry.instances(1) == [renewed, other]
+        assert (await load(database)).instances(1) == [renewed, other]
+
+    async def test_a_request_that_holds_the_instance_of_before_changes_the_one_of_now(
+        self, database: Database
+    ) -> None:
+        registry = await load(database)
+        demo = await create(registry)
+        await registry.change_token(demo, "second-token")
+        assert await registry.configure_websocket(demo, DISABLED)
+        third = await registry.change_token(demo, "third-token")
+        assert third is not None
+        assert third.websocket == DISABLED
+        assert registry.authenticate("second-token") is None
+        assert await registry.delete_instance(demo)
+        assert registry.authenticate("third-token") is None
+        assert repr(registry) == "<Registry 1 accounts, 0 instances>"
+
+    async def test_tokens_changed_at_the_same_time_end_as_the_database_does(
+        self, database: Database
+    ) -> None:
+        registry = await load(database)
+        demo = await create(registry)
+        async with trio.open_nursery() as nursery:
+            for number in range(10):
+                nursery.start_soon(registry.change_token, demo, f"token-{number}")
+        tokens = [f"token-{number}" for number in range(10)]
+        valid = [token for token in tokens if registry.authenticate(token)]
+        assert len(valid) == 1
+        [stored] = (await load(database)).instances(1)
+        assert [stored.token] == valid
+        assert registry.instances(1) == [stored]
 
     async def test_deleted_by_another_hand(self, database: Database) -> None:
         registry = await load(database)
@@ -208,6 +256,39 @@ class TestWatch:
         await until(lambda: server.services.registry.authenticate(ACCOUNT_TOKEN) is None)
         assert (await server.request("GET", LIST)).error == (401, "Invalid token")
         assert (await server.request("GET", LIST, token="new-token")).status == 200
+
+    async def test_a_rotated_account_token_ends_what_it_opened_and_nothing_else(
+        self, server: Server, demo: str, mock_clock: MockClock
+    ) -> None:
+        await server.create("other")
+        revoked = [await server.connect(), await server.connect("other")]
+        revoked.append(await server.connect("demo/publish"))
+        by_instance = {"token": demo}
+        stays = await server.connect(headers=by_instance)
+        publisher = await server.connect("demo/publish", by_instance)
+        async with another_process(server) as database:
+            await database.write(update_account_token, 1, hash_token("new-token"))
+        await pass_time(mock_clock)
+        for socket in revoked:
+            assert await socket.closed() == (4501, "token revoked")
+        await publisher.send(TextMessage('{"event": "call.update", "data": {"n": 1}}'))
+        assert (await stays.document())["instanceData"]["token"] == demo
+        refused = await server.try_to_connect()
+        assert refused.error == (401, "Invalid token")
+        await server.connect(headers={"token": "new-token"})
+
+    async def test_another_account_keeps_its_connections(
+        self, server: Server, demo: str, mock_clock: MockClock
+    ) -> None:
+        socket = await server.connect()
+        async with another_process(server) as database:
+            second = await database.write(insert_account, "second", hash_token("second"))
+            await pass_time(mock_clock)
+            await until(lambda: server.services.registry.authenticate("second") is not None)
+            await database.write(update_account_token, second.id, hash_token("new-token"))
+        await pass_time(mock_clock)
+        await until(lambda: server.services.registry.authenticate("new-token") is not None)
+        assert await socket.is_silent()
 
     async def test_a_new_account(self, server: Server, mock_clock: MockClock) -> None:
         await pass_time(mock_clock)

@@ -1,4 +1,4 @@
-"""Create, list and delete instances (contract, section 5)."""
+"""Create, list and delete instances, and change their tokens (contract, section 5)."""
 
 import re
 from dataclasses import replace
@@ -20,7 +20,7 @@ from ryze.events import EventType
 from ryze.records import DISABLED, Instance, InstanceSettings, WebsocketConfig
 from ryze.store import QuotaExceeded, new_token
 
-__all__ = ["INSTANCE_NAME", "NewInstance", "WebsocketBlock", "blueprint"]
+__all__ = ["INSTANCE_NAME", "NewInstance", "NewToken", "WebsocketBlock", "blueprint"]
 
 blueprint = Blueprint("instances", __name__)
 
@@ -58,6 +58,12 @@ class NewInstance(GivenSettings, rename="camel"):
         return replace(InstanceSettings(), **self.given())  # type: ignore[arg-type]
 
 
+class NewToken(msgspec.Struct):
+    """The body of a change of token; null counts as absent."""
+
+    token: _Token | None = None
+
+
 class WebsocketBlock(msgspec.Struct, rename="camel"):
     """Set Websocket as a part of a creation; null counts as absent."""
 
@@ -79,12 +85,10 @@ async def new_instance() -> Response:
     """Create an instance of the account."""
     body = await read_json(NewInstance)
     websocket = await _websocket_block(body.name)
-    token = (body.token or "").strip()
-    if not _sendable.fullmatch(token):
-        raise ApiError(400, INVALID_BODY)
+    token = _token(body.token)
     try:
         instance = await services().registry.create_instance(
-            auth.account_id(), body.name, token or new_token(), body.settings(), websocket
+            auth.account_id(), body.name, token, body.settings(), websocket
         )
     except AlreadyExists as error:
         raise ApiError(409, _TAKEN[error.what]) from error
@@ -93,13 +97,29 @@ async def new_instance() -> Response:
     return success(
         "Instance created successfully",
         201,
-        instance={"name": instance.name, "status": _STATUS, "token": instance.token},
-        data={"token": instance.token},
+        **_with_token(instance),
         websocket=as_json(instance.websocket or DISABLED),
     )
 
 
 _TAKEN = {"name": "Instance already exists", "token": "Token already in use"}
+
+
+def _token(given: str | None) -> str:
+    """The token that a body asks for, or one made up."""
+    token = (given or "").strip()
+    if not _sendable.fullmatch(token):
+        raise ApiError(400, INVALID_BODY)
+    return token or new_token()
+
+
+def _with_token(instance: Instance) -> dict[str, object]:
+    """An answer that shows the token: clients look for it in either place."""
+    token = instance.token
+    return {
+        "instance": {"name": instance.name, "status": _STATUS, "token": token},
+        "data": {"token": token},
+    }
 
 
 async def _websocket_block(name: str) -> WebsocketConfig | None:
@@ -161,3 +181,20 @@ async def delete_instance(name: str) -> Response:
     if not await services().registry.delete_instance(auth.instance(name)):
         raise instance_not_found()
     return success("Instance deleted", instance={"status": "deleted"})
+
+
+@blueprint.post("/api/instance/token/<name>")
+@access(Scope.ACCOUNT)
+async def change_token(name: str) -> Response:
+    """Give an instance another token; what the old one opened ends."""
+    instance = auth.instance(name)
+    # Nothing need be said: no body at all is as good as an empty object.
+    has_body = request.content_length or "Transfer-Encoding" in request.headers
+    body = await read_json(NewToken) if has_body else NewToken()
+    try:
+        renewed = await services().registry.change_token(instance, _token(body.token))
+    except AlreadyExists as error:
+        raise ApiError(409, _TAKEN[error.what]) from error
+    if renewed is None:
+        raise instance_not_found()
+    return success("Token updated successfully", 200, **_with_token(renewed))

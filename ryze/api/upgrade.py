@@ -47,7 +47,8 @@ class UpgradeDesk:
                 raise ApiError(404, "Not found")
             check_upgrade(request)
             self._check_origin(request)
-            instance = self._instance(check_pass(principal, window), name)
+            principal = check_pass(principal, window)
+            instance = self._instance(principal, name)
             if not publishes:
                 _check_enabled(instance)
         except ApiError as refusal:
@@ -56,7 +57,7 @@ class UpgradeDesk:
             raise ApiError(
                 refusal.status, refusal.message, {**headers, **cors, **refusal.headers}
             ) from refusal
-        return Admission(instance, headers, publishes)
+        return Admission(instance, principal.key, headers, publishes)
 
     def _principal(self, request: h11.Request, query: str, name: str) -> Principal | None:
         headers = {key: header(request, key.encode()) for key in ("token", "authorization")}

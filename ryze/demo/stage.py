@@ -80,11 +80,10 @@ async def serving(directory: Path) -> AsyncIterator[RunningServer]:
         drain_seconds=2,
     )
     stop = trio.Event()
-    hubs: list[Hub] = []
-    serve = partial(app.serve, settings, stop, announce=lambda _line: None, on_hub=hubs.append)
+    serve = partial(app.serve, settings, stop, announce=lambda _line: None)
     async with trio.open_nursery() as nursery:
-        started: Settings = await nursery.start(serve)
-        yield RunningServer(started.base_url, started.account_token, hubs[0])
+        up: app.Running = await nursery.start(serve)
+        yield RunningServer(up.settings.base_url, up.settings.account_token, up.hub)
         stop.set()
 
 

@@ -120,7 +120,9 @@ class Connection(ABC):
         # The heartbeat: when the client was last heard, when the next ping is due.
         self._last_byte = self._next_ping = 0.0
 
-    async def run(self, hub: Hub, instance: Instance, response: bytes, trailing: bytes) -> None:
+    async def run(
+        self, hub: Hub, instance: Instance, response: bytes, trailing: bytes, key: str | None = None
+    ) -> None:
         """Live the whole life of the connection; returns when it may be closed.
 
         There is no await before the hub knows the client, so nothing can change between the
@@ -131,10 +133,11 @@ class Connection(ABC):
             instance: whose events the client gets.
             response: the 101, which goes out first.
             trailing: what the client has sent behind its handshake.
+            key: which token opened it; see `Hub.subscribed`.
         """
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
-            with self._attached(hub, instance):
+            with self._attached(hub, instance, key):
                 self.outbox.send_handshake(response)
                 self._feed(trailing)
                 await self._read()
@@ -162,7 +165,9 @@ class Connection(ABC):
     # What a subscriber and a publisher do each in its own way
 
     @abstractmethod
-    def _attached(self, hub: Hub, instance: Instance) -> AbstractContextManager[None]:
+    def _attached(
+        self, hub: Hub, instance: Instance, key: str | None
+    ) -> AbstractContextManager[None]:
         """While inside, the hub knows this connection."""
 
     @abstractmethod

@@ -39,11 +39,13 @@ class Admission:
 
     Args:
         instance: whose events the client gets, or publishes.
+        key: says which token it was, without being it; see `Hub.revoke`.
         headers: more headers for the 101, e.g. those of the rate limit.
         publishes: the client is a producer.
     """
 
     instance: Instance
+    key: str
     headers: Mapping[str, str]
     publishes: bool = False
 
@@ -57,6 +59,7 @@ class Session(NamedTuple):
 
     connection: Connection
     instance: Instance
+    key: str
     response: bytes
     trailing: bytes
     log: structlog.typing.FilteringBoundLogger
@@ -150,6 +153,7 @@ class Gateway:
             return Session(
                 self._connection(transport, admission, extension),
                 admission.instance,
+                admission.key,
                 accept_response(request, extension, admission.headers),
                 trailing,
                 log.bind(instance=admission.instance.name),
@@ -169,11 +173,11 @@ class Gateway:
 
         Cancelling it ends the connection without farewell.
         """
-        connection, instance, response, trailing, log = session
+        connection, instance, key, response, trailing, log = session
         self._connections.add(connection)
         log.info("connected")
         try:
-            await connection.run(self._hub, instance, response, trailing)
+            await connection.run(self._hub, instance, response, trailing, key)
         except* Exception:
             # The one place for a WebSocket: a bug ends this connection and no other.
             log.exception("connection failed")

@@ -27,7 +27,7 @@ import trio
 
 from ryze.events import Event, instance_data
 from ryze.gateway.chats import ignored_chats, is_of_chat
-from ryze.gateway.disconnects import Disconnect
+from ryze.gateway.disconnects import TOKEN_REVOKED, Disconnect
 from ryze.gateway.frames import Frames, deflated_text_frame, text_frame
 from ryze.gateway.outbox import Outbox
 from ryze.media import may_have_base64
@@ -155,8 +155,8 @@ class _Audience:
         self.ignored = ignored_chats(settings)
         # The end of every envelope, encoded once.
         self.instance_data = instance_data
-        # Its clients in the order in which they came (a dict for that order).
-        self.outboxes: dict[Outbox, None] = {}
+        # Its clients in the order in which they came, each with the key of its token.
+        self.outboxes: dict[Outbox, str | None] = {}
         # The events that wait for the flush.
         self.batch: Batch | None = None
 
@@ -203,8 +203,9 @@ class Hub:
         self._max_frame_bytes = max_frame_bytes
         # Instances with clients, by id; subscribe() and its end change it.
         self._audiences: dict[int, _Audience] = {}
-        # Instances with publishers, by id; publishing() and its end change it.
-        self._publishers: dict[int, set[Outbox]] = {}
+        # Instances with publishers, by id, each with the key of its token; publishing() and its
+        # end change it.
+        self._publishers: dict[int, dict[Outbox, str | None]] = {}
         # Audiences that have a batch; publish() adds, the flush takes them all.
         self._dirty: list[_Audience] = []
         # Set when there is something to flush; the flush replaces it.
@@ -233,32 +234,48 @@ class Hub:
     # Clients
 
     @contextmanager
-    def subscribed(self, instance: Instance, outbox: Outbox) -> Iterator[None]:
-        """While inside, `outbox` gets the events of `instance`."""
+    def subscribed(
+        self, instance: Instance, outbox: Outbox, key: str | None = None
+    ) -> Iterator[None]:
+        """While inside, `outbox` gets the events of `instance`.
+
+        Args:
+            instance: see above.
+            outbox: see above.
+            key: which token opened the connection, for `revoke`; None: it is never revoked.
+        """
         audience = self._audiences.get(instance.id)
         if audience is None:
             audience = self._audiences[instance.id] = _Audience(
                 instance.id,
                 instance.websocket or DISABLED,
                 instance.settings,
-                instance_data(self._base_url, instance.name, instance.token),
+                self._instance_data(instance),
                 self._max_frame_bytes,
             )
-        audience.outboxes[outbox] = None
+        audience.outboxes[outbox] = key
         try:
             yield
         finally:
             self._leave(audience, outbox)
 
     @contextmanager
-    def publishing(self, instance: Instance, outbox: Outbox) -> Iterator[None]:
-        """While inside, the peer of `outbox` publishes events of `instance`."""
-        publishers = self._publishers.setdefault(instance.id, set())
-        publishers.add(outbox)
+    def publishing(
+        self, instance: Instance, outbox: Outbox, key: str | None = None
+    ) -> Iterator[None]:
+        """While inside, the peer of `outbox` publishes events of `instance`.
+
+        Args:
+            instance: see above.
+            outbox: see above.
+            key: see `subscribed`.
+        """
+        publishers = self._publishers.setdefault(instance.id, {})
+        publishers[outbox] = key
         try:
             yield
         finally:
-            publishers.discard(outbox)
+            publishers.pop(outbox, None)
             if not publishers and self._publishers.get(instance.id) is publishers:
                 del self._publishers[instance.id]
                 self._waiting.unpark_all()
@@ -287,14 +304,37 @@ class Hub:
         if audience := self._audiences.get(instance_id):
             audience.ignored = ignored_chats(settings)
 
-    def disconnect(self, instance_id: int, disconnect: Disconnect) -> None:
-        """End every connection of one instance, publishers included."""
-        for outbox in list(self._publishers.get(instance_id, ())):
+    def renew_token(self, instance: Instance) -> None:
+        """From the next event on, the frames of this instance carry its token of now."""
+        if audience := self._audiences.get(instance.id):
+            audience.instance_data = self._instance_data(instance)
+
+    def disconnect(
+        self, instance_id: int, disconnect: Disconnect, *, key: str | None = None
+    ) -> None:
+        """End every connection of one instance, publishers included.
+
+        What has come in from a publisher is still published.
+
+        Args:
+            instance_id: see above.
+            disconnect: why.
+            key: end only those that this token opened.
+        """
+        for outbox in _opened_with(key, self._publishers.get(instance_id, {})):
             outbox.close(disconnect)
         if audience := self._audiences.get(instance_id):
-            for outbox in list(audience.outboxes):
+            for outbox in _opened_with(key, audience.outboxes):
                 self._leave(audience, outbox)
                 outbox.close(disconnect)
+
+    def revoke(self, key: str) -> None:
+        """End every connection that was opened with this token: a walk over all connections."""
+        for instance_id in {*self._audiences, *self._publishers}:
+            self.disconnect(instance_id, TOKEN_REVOKED, key=key)
+
+    def _instance_data(self, instance: Instance) -> bytes:
+        return instance_data(self._base_url, instance.name, instance.token)
 
     def _leave(self, audience: _Audience, outbox: Outbox) -> None:
         audience.outboxes.pop(outbox, None)
@@ -437,3 +477,8 @@ class Hub:
                 outbox.close_abruptly()
             batch.clients -= 1
             self._leave(audience, outbox)
+
+
+def _opened_with(key: str | None, outboxes: dict[Outbox, str | None]) -> list[Outbox]:
+    """Those that this token opened; all of them where no token is named."""
+    return [outbox for outbox, opener in outboxes.items() if key is None or opener == key]

@@ -53,9 +53,11 @@ class Publisher(Connection):
         # Events that have come in and are not yet published: at most those of one chunk.
         self._events: deque[Event] = deque()
 
-    def _attached(self, hub: Hub, instance: Instance) -> AbstractContextManager[None]:
+    def _attached(
+        self, hub: Hub, instance: Instance, key: str | None
+    ) -> AbstractContextManager[None]:
         self._hub, self._instance = hub, instance
-        return hub.publishing(instance, self.outbox)
+        return hub.publishing(instance, self.outbox, key)
 
     async def _digest(self) -> None:
         """Publish what has come in; a cancelled publisher has published a first part of it."""

@@ -40,8 +40,10 @@ class Subscriber(Connection):
         scanner = FrameScanner(limits.message_bytes, compression=compression)
         super().__init__(transport, limits, scanner, compressed=compression, draw=draw)
 
-    def _attached(self, hub: Hub, instance: Instance) -> AbstractContextManager[None]:
-        return hub.subscribed(instance, self.outbox)
+    def _attached(
+        self, hub: Hub, instance: Instance, key: str | None
+    ) -> AbstractContextManager[None]:
+        return hub.subscribed(instance, self.outbox, key)
 
     async def _digest(self) -> None:
         """Nothing: a subscriber's messages are of no interest."""

@@ -27,6 +27,7 @@ from ryze.store.queries import (
     update_account_token,
     update_instance_seals,
     update_instance_settings,
+    update_instance_token,
     upsert_websocket_config,
 )
 from ryze.store.rotation import Rotation, rotate_key
@@ -60,5 +61,6 @@ __all__ = [
     "update_account_token",
     "update_instance_seals",
     "update_instance_settings",
+    "update_instance_token",
     "upsert_websocket_config",
 ]

@@ -15,6 +15,7 @@ import os
 import re
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
@@ -84,12 +85,8 @@ class Database:
         Raises:
             StoreError: the database cannot be read.
         """
-
-        def run() -> _T:
-            with _store_errors("read"):
-                return query(self._pool, *args, **kwargs)
-
-        return await trio.to_thread.run_sync(run, limiter=self._readers)
+        work = partial(query, self._pool, *args, **kwargs)
+        return await _in_thread("read", self._readers, work)
 
     async def write(
         self,
@@ -107,12 +104,8 @@ class Database:
         Raises:
             StoreError: the database cannot be written.
         """
-
-        def run() -> _T:
-            with _store_errors("write"):
-                return query(self._pool, *args, **kwargs)
-
-        return await trio.to_thread.run_sync(run, limiter=self._writer)
+        work = partial(query, self._pool, *args, **kwargs)
+        return await _in_thread("write", self._writer, work)
 
     async def data_version(self) -> int:
         """Return a number that is another one after any change to the database.
@@ -124,12 +117,7 @@ class Database:
         Raises:
             StoreError: the database cannot be read. The number after that is a new one.
         """
-
-        def run() -> int:
-            with _store_errors("read"):
-                return self._changes.count()
-
-        return await trio.to_thread.run_sync(run, limiter=self._watcher)
+        return await _in_thread("read", self._watcher, self._changes.count)
 
 
 @contextlib.asynccontextmanager
@@ -307,6 +295,14 @@ class _Changes:
             self._database.close()
         self._database.connect(reuse_if_open=True)
         return *file, int(self._database.pragma("data_version"))
+
+
+async def _in_thread(verb: str, limiter: trio.CapacityLimiter, work: Callable[[], _T]) -> _T:
+    def run() -> _T:
+        with _store_errors(verb):
+            return work()
+
+    return await trio.to_thread.run_sync(run, limiter=limiter)
 
 
 @contextlib.contextmanager

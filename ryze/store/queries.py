@@ -35,6 +35,7 @@ __all__ = [
     "update_account_token",
     "update_instance_seals",
     "update_instance_settings",
+    "update_instance_token",
     "upsert_websocket_config",
 ]
 
@@ -163,6 +164,24 @@ def update_instance_settings(
     update = InstanceRow.update(**asdict(settings)).where(InstanceRow.id == instance_id)
     with database.connection_context(), database.atomic():
         return bool(update.execute(database))
+
+
+def update_instance_token(
+    database: Database, cipher: TokenCipher, instance_id: int, token: str
+) -> bool:
+    """Give an instance another token; False when there is no such instance.
+
+    Raises:
+        AlreadyExists: the token is taken, be it by this instance itself.
+    """
+    token_hash = hash_token(token)
+    values = {"token_hash": token_hash, "token_sealed": cipher.seal(token, token_hash)}
+    with database.connection_context(), database.atomic():
+        if not _exists(database, InstanceRow, InstanceRow.id == instance_id):
+            return False
+        _refuse_taken_token(database, token_hash)
+        InstanceRow.update(**values).where(InstanceRow.id == instance_id).execute(database)
+        return True
 
 
 def delete_instance(database: Database, instance_id: int) -> bool:

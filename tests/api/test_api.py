@@ -45,6 +45,7 @@ def test_there_are_these_routes_and_no_others() -> None:
         "DELETE /api/instance/delete/<name>",
         "POST /api/instance/settings/<name>",
         "GET /api/instance/getSettings/<name>",
+        "POST /api/instance/token/<name>",
         "POST /api/events/publish/<name>",
         "GET /health",
         "GET /openapi.json",

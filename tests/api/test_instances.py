@@ -1,4 +1,4 @@
-"""Create, list and delete instances."""
+"""Create, list and delete instances, and change their tokens."""
 
 import json
 from collections.abc import MutableMapping
@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 
 from ryze.errors import StoreError
+from ryze.registry import Principal
 from ryze.store import hash_token, insert_account
-from tests.clients import Answer
-from tests.conftest import ACCOUNT_TOKEN, Server
+from tests.clients import UPGRADE, Answer, WebSocketClient, chunked
+from tests.conftest import ACCOUNT_TOKEN, JSON, Server
+from tests.fakes import at_the_next_pause
 
 NEW = "/api/instance/new"
 LIST = "/api/instance/list"
@@ -348,6 +350,186 @@ class TestDelete:
         monkeypatch.setattr(server.services.registry, "delete_instance", deleted)
         answer = await server.request("DELETE", "/api/instance/delete/demo")
         assert answer.error == (404, "Instance not found")
+
+
+class TestToken:
+    PATH = "/api/instance/token/demo"
+
+    async def change(self, server: Server, **body: Any) -> Answer:
+        return await server.request("POST", self.PATH, json=body)
+
+    async def test_the_answer_to_the_byte(self, server: Server, demo: str) -> None:
+        answer = await self.change(server, token="a-token")
+        assert answer.status == 200
+        assert answer.rate_limit == (100, 99)
+        assert answer.body == (
+            b'{"success":true,"message":"Token updated successfully",'
+            b'"instance":{"name":"demo","status":"disconnected","token":"a-token"},'
+            b'"data":{"token":"a-token"}}'
+        )
+
+    async def test_the_new_one_works_and_the_old_one_does_not(
+        self, server: Server, demo: str
+    ) -> None:
+        token = (await self.change(server)).json["data"]["token"]
+        assert len(token) >= 32
+        assert token != demo
+        assert (await server.request("GET", LIST, token=token)).status == 200
+        assert (await server.request("GET", LIST, token=demo)).error == (401, "Invalid token")
+        refused = await server.try_to_connect(headers={"token": demo})
+        assert refused.error == (401, "Invalid token")
+        assert (await server.try_to_connect(headers={"token": token})).status == 101
+
+    @pytest.mark.parametrize("role", ["", "/publish"], ids=["subscriber", "publisher"])
+    async def test_what_the_old_one_opened_ends_and_nothing_else(
+        self, server: Server, demo: str, role: str
+    ) -> None:
+        other = await server.create("other")
+        old = [await server.connect(f"demo{role}", {"token": demo}) for _ in range(2)]
+        stays = [
+            await server.connect(),
+            await server.connect("demo/publish"),
+            await server.connect("other", {"token": other}),
+        ]
+        await self.change(server)
+        for socket in old:
+            assert await socket.closed() == (4501, "token revoked")
+        for socket in stays:
+            assert await socket.is_silent()
+
+    async def test_the_frames_of_those_who_stay_carry_the_new_one(
+        self, server: Server, demo: str
+    ) -> None:
+        socket = await server.connect()
+        await server.publish()
+        token = (await self.change(server)).json["data"]["token"]
+        await server.publish()
+        tokens = [(await socket.document())["instanceData"]["token"] for _ in range(2)]
+        assert tokens == [demo, token]
+
+    async def test_an_upgrade_on_its_way_does_not_outlive_its_token(
+        self, server: Server, demo: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The token is good when it is looked at, and void at the first moment after that."""
+        authenticate = server.services.registry.authenticate
+
+        def looked_at(token: str) -> Principal | None:
+            at_the_next_pause(lambda: server.services.hub.revoke(hash_token(token)))
+            return authenticate(token)
+
+        kept_alive = await server.open()
+        await kept_alive.request("GET", "/health")
+        monkeypatch.setattr(server.services.registry, "authenticate", looked_at)
+        assert await (await server.connect()).closed() == (4501, "token revoked")
+        fields = {"token": demo, **UPGRADE}
+        second = WebSocketClient(kept_alive, await kept_alive.request("GET", "/ws/demo", fields))
+        assert await second.closed() == (4501, "token revoked")
+
+    async def test_a_publish_request_that_was_admitted_is_finished(
+        self, server: Server, demo: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        socket = await server.connect()
+        publish_all = server.services.hub.publish_all
+
+        async def later(*args: Any) -> int:
+            assert (await self.change(server)).status == 200
+            return await publish_all(*args)
+
+        monkeypatch.setattr(server.services.hub, "publish_all", later)
+        event = {"event": "call.update", "data": {"n": 1}}
+        answer = await server.request("POST", "/api/events/publish/demo", json=event, token=demo)
+        assert answer.json["clients"] == 1
+        assert await socket.data() == {"n": 1}
+
+    @pytest.mark.parametrize("body", [b"{}", b'{"token": null}', b'{"token": " "}', b'{"x": 1}'])
+    async def test_without_one_given_one_is_made(
+        self, server: Server, demo: str, body: bytes
+    ) -> None:
+        answer = await server.request("POST", self.PATH, body=body)
+        assert len(answer.json["data"]["token"]) >= 32
+
+    @pytest.mark.parametrize("headers", [{}, JSON, {"Content-Length": "0"}], ids=str)
+    async def test_there_need_be_no_body(
+        self, server: Server, demo: str, headers: dict[str, str]
+    ) -> None:
+        answer = await server.request("POST", self.PATH, headers=headers)
+        assert answer.status == 200
+
+    @pytest.mark.parametrize("token", ["~", "a" * 255, "  padded\t"])
+    async def test_one_can_be_given(self, server: Server, demo: str, token: str) -> None:
+        assert (await self.change(server, token=token)).json["data"] == {"token": token.strip()}
+        assert (await server.request("GET", LIST, token=token)).status == 200
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            *(b'{"token": "%b"}' % token for token in (b"a" * 256, b"a b", "é".encode(), b"a\\nb")),
+            *(b'{"token": 1}', b'{"token": []}', b"[]", b"null", b" ", b"{", b'{"token": "\xff"}'),
+        ],
+        ids=range(11),
+    )
+    async def test_another_body_is_a_400_and_changes_nothing(
+        self, server: Server, demo: str, body: bytes
+    ) -> None:
+        answer = await server.request("POST", self.PATH, body=body)
+        assert answer.error == (400, "Invalid request body")
+        assert (await server.request("GET", LIST, token=demo)).status == 200
+
+    @pytest.mark.parametrize(
+        "headers", [{"Content-Type": "text/plain"}, {"Content-Type": None}], ids=str
+    )
+    async def test_a_body_says_that_it_is_json(
+        self, server: Server, demo: str, headers: dict[str, str | None]
+    ) -> None:
+        answer = await server.request("POST", self.PATH, body=b"{}", headers=headers)
+        assert answer.error == (400, "Invalid request body")
+
+    async def test_in_chunks_it_is_read_as_well(self, server: Server, demo: str) -> None:
+        answer = await server.request(
+            "POST",
+            self.PATH,
+            body=chunked(b'{"token": "a-token"}', 7),
+            headers={"Transfer-Encoding": "chunked"},
+        )
+        assert answer.json["data"] == {"token": "a-token"}
+
+    async def test_one_that_is_taken_is_a_409_also_by_itself(
+        self, server: Server, demo: str
+    ) -> None:
+        other = await server.create("other")
+        socket = await server.connect(headers={"token": demo})
+        for token in (other, demo, f" {demo} ", ACCOUNT_TOKEN):
+            assert (await self.change(server, token=token)).error == (409, "Token already in use")
+        assert await socket.is_silent()
+
+    async def test_the_old_one_is_free_again(self, server: Server, demo: str) -> None:
+        await self.change(server)
+        assert (await new(server, name="other", token=demo)).status == 201
+        listed = await server.request("GET", LIST, token=demo)
+        assert [each["name"] for each in listed.json["instances"]] == ["other"]
+
+    async def test_a_database_that_fails_is_a_500_and_nothing_ends(
+        self, server: Server, demo: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        socket = await server.connect(headers={"token": demo})
+
+        async def fail(*_: object) -> None:
+            raise StoreError("the disk is gone")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(server.services.database, "write", fail)
+            assert (await self.change(server)).error == (500, "Failed to get instance")
+        assert await socket.is_silent()
+        assert (await server.request("GET", LIST, token=demo)).status == 200
+
+    async def test_deleted_at_the_same_time_it_is_a_404(
+        self, server: Server, demo: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async def gone(*_: object) -> None:
+            return None
+
+        monkeypatch.setattr(server.services.registry, "change_token", gone)
+        assert (await self.change(server)).error == (404, "Instance not found")
 
 
 async def test_a_long_body_of_unknown_fields_is_no_harm(server: Server) -> None:

@@ -18,11 +18,17 @@ from .clients import (
     address,
 )
 from .conftest import StartServer
+from .gorilla import GorillaClient
 from .harness import CAP, HERE, Server, environ, raw_data, tool
 
 Connect = Callable[[str, dict[str, str]], Client]
 
-CLIENTS = {"websockets": WebsocketsClient, "aiohttp": AiohttpClient, "wscat": WscatClient}
+CLIENTS = {
+    "websockets": WebsocketsClient,
+    "aiohttp": AiohttpClient,
+    "wscat": WscatClient,
+    "gorilla": GorillaClient,
+}
 EVENTS = sorted((HERE.parent / "fixtures/events").glob("*.json"))
 
 

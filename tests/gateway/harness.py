@@ -22,6 +22,7 @@ __all__ = [
     "HEAD",
     "KEY",
     "NOBODY",
+    "TOKEN_KEY",
     "Peer",
     "open_connection",
     "open_gateway",
@@ -32,6 +33,9 @@ __all__ = [
 EVENT = Event("call.update", b'{"id":1}')
 
 NOBODY = HubStatistics(0, 0, 0, 0, 0, 0)
+
+# Of the token that everybody comes with.
+TOKEN_KEY = "key-of-the-token"
 
 # Of RFC 6455, section 1.3.
 KEY = b"dGhlIHNhbXBsZSBub25jZQ=="
@@ -140,7 +144,7 @@ def open_gateway(
 
     def admit(request: h11.Request, address: str) -> Admission:
         publishes = request.target.endswith(b"/publish")
-        return Admission(make_instance(), {"X-Seen": address}, publishes)
+        return Admission(make_instance(), TOKEN_KEY, {"X-Seen": address}, publishes)
 
     return Gateway(hub, admit, limits or GatewayLimits(), compression=compression, draw=lambda: 0.5)
 

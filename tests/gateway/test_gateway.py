@@ -19,11 +19,20 @@ from ryze.gateway.handshake import refusal_response
 from tests.fakes import (
     FakeTransport,
     PieceTransport,
+    at_the_next_pause,
     client_frame,
     make_instance,
     server_frames,
 )
-from tests.gateway.harness import EVENT, NOBODY, Peer, open_gateway, serve_upgrade, upgrade
+from tests.gateway.harness import (
+    EVENT,
+    NOBODY,
+    TOKEN_KEY,
+    Peer,
+    open_gateway,
+    serve_upgrade,
+    upgrade,
+)
 
 
 async def connect(
@@ -238,6 +247,37 @@ async def test_publishers_count_against_the_cap_of_their_instance(
     with hub.publishing(make_instance(), publisher):
         assert (await connect(nursery, gateway)).head.startswith(b"HTTP/1.1 503 ")
     assert (await connect(nursery, gateway)).head.startswith(b"HTTP/1.1 101 ")
+
+
+# --- Revocation ---
+
+
+@pytest.mark.parametrize("role", ["", "/publish"])
+async def test_who_came_with_a_token_goes_with_it(
+    hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock, role: str
+) -> None:
+    request = upgrade()
+    request = h11.Request(method="GET", target=f"/ws/shop{role}", headers=list(request.headers))
+    peer = await connect(nursery, open_gateway(hub), request=request)
+    hub.revoke("another")
+    assert [each for each in await peer.settled() if isinstance(each, CloseConnection)] == []
+    hub.revoke(TOKEN_KEY)
+    assert await peer.close_code() == 4501
+
+
+@pytest.mark.parametrize("publishes", [False, True])
+async def test_a_token_that_is_revoked_right_behind_the_admission_ends_the_connection(
+    hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock, publishes: bool
+) -> None:
+    """There is no moment after the checks at which the hub does not know the connection."""
+
+    def admit(request: h11.Request, address: str) -> Admission:
+        at_the_next_pause(lambda: hub.revoke(TOKEN_KEY))
+        return Admission(make_instance(), TOKEN_KEY, {}, publishes)
+
+    peer = await connect(nursery, Gateway(hub, admit, GatewayLimits()))
+    assert peer.head.startswith(b"HTTP/1.1 101 ")
+    assert await peer.close_code() == 4501
 
 
 # --- Drain ---

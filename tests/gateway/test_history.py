@@ -69,7 +69,10 @@ class Model:
 class Client:
     """A real outbox on a fake wire, in the hub, beside its model."""
 
-    def __init__(self, world: "World", instance: int, limits: OutboxLimits, room: int) -> None:
+    def __init__(
+        self, world: "World", instance: int, limits: OutboxLimits, room: int, key: str
+    ) -> None:
+        self.key = key
         self.model = Model(instance, limits, room)
         self.transport = FakeTransport(room)
         self.outbox = Outbox(
@@ -80,7 +83,7 @@ class Client:
         )
         self.stack = ExitStack()
         described = make_instance(instance, world.configs[instance])
-        self.stack.enter_context(world.hub.subscribed(described, self.outbox))
+        self.stack.enter_context(world.hub.subscribed(described, self.outbox, key))
 
     @property
     def arrived(self) -> list[int]:
@@ -102,8 +105,8 @@ class World:
 
     # Steps; those that await let the flush run first.
 
-    def subscribe(self, instance: int, limits: OutboxLimits, room: int) -> None:
-        self.clients.append(Client(self, instance, limits, room))
+    def subscribe(self, instance: int, limits: OutboxLimits, room: int, key: str) -> None:
+        self.clients.append(Client(self, instance, limits, room, key))
 
     async def publish(self, instance: int, events: list[tuple[Any, int]]) -> None:
         made = [self._event(type, size) for type, size in events]
@@ -170,6 +173,14 @@ class World:
         for client in self._connected(instance):
             client.model.connected = client.model.open = False
         self._forget(instance)
+
+    def revoke(self, key: str) -> None:
+        self.hub.revoke(key)
+        for client in self.clients:
+            if client.model.connected and client.key == key:
+                client.model.connected = client.model.open = False
+        for instance in INSTANCES:
+            self._forget(instance)
 
     async def settle(self) -> None:
         """The flush and the writers have done what they can."""
@@ -240,12 +251,13 @@ limits = st.one_of(
     st.builds(OutboxLimits, st.integers(1, 5)),
     st.builds(OutboxLimits, st.just(256), st.integers(1, 3000)),
 )
+keys = st.sampled_from("abc")
 room = st.one_of(st.just(0), st.integers(0, 300), st.integers(0, 5000))
 one = st.lists(st.tuples(event_types, sizes), min_size=1, max_size=1)
 a_few = st.lists(st.tuples(event_types, sizes), min_size=1, max_size=6)
 many = st.lists(st.tuples(event_types, sizes), min_size=1, max_size=80)
 
-subscribe = st.tuples(st.just(World.subscribe), instances, limits, room)
+subscribe = st.tuples(st.just(World.subscribe), instances, limits, room, keys)
 publish = st.sampled_from([World.publish, World.publish_unseen, World.publish_now])
 publications = st.tuples(publish, instances, st.one_of(one, a_few, many))
 others = st.one_of(
@@ -261,6 +273,7 @@ others = st.one_of(
         st.lists(event_types, unique=True, max_size=3),
     ),
     st.tuples(st.just(World.disconnect), instances),
+    st.tuples(st.just(World.revoke), keys),
     st.tuples(st.just(World.settle)),
 )
 reads = st.tuples(st.just(World.read), indexes, room)

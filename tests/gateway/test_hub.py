@@ -15,7 +15,7 @@ from trio.testing import wait_all_tasks_blocked
 
 import ryze.events
 from ryze.events import EVENT_TYPES, Event
-from ryze.gateway.disconnects import GONE, INSTANCE_DELETED, SLOW_CONSUMER
+from ryze.gateway.disconnects import GONE, INSTANCE_DELETED, SLOW_CONSUMER, TOKEN_REVOKED
 from ryze.gateway.hub import Batch, Hub, HubStatistics
 from ryze.gateway.outbox import Outbox, OutboxLimits
 from ryze.media import with_base64_omitted
@@ -578,6 +578,62 @@ async def test_disconnect_ends_every_connection_of_one_instance(
         await wait_all_tasks_blocked()
         assert server_frames(one.transport.taken)[0][0].close_code == 4504
     assert hub.statistics() == NOBODY
+
+
+async def test_revoke_ends_what_one_token_opened_and_nothing_else(
+    hub: Hub, flushing: trio.Nursery
+) -> None:
+    one, two, publisher = revoked = [Client(flushing) for _ in range(3)]
+    other, another, unnamed = [Client(flushing) for _ in range(3)]
+    with (
+        hub.subscribed(make_instance(1), one.outbox, "old"),
+        hub.subscribed(make_instance(1), other.outbox, "other"),
+        hub.subscribed(make_instance(1), unnamed.outbox),
+        hub.subscribed(make_instance(2), two.outbox, "old"),
+        hub.publishing(make_instance(2), publisher.outbox, "old"),
+        hub.publishing(make_instance(2), another.outbox, "other"),
+    ):
+        hub.revoke("old")
+        assert [client.outbox.disconnect for client in revoked] == [TOKEN_REVOKED] * 3
+        assert hub.outboxes() == [other.outbox, unnamed.outbox]
+        assert not hub.has_clients(2)
+        hub.revoke("old")
+        assert another.outbox.disconnect is None
+        assert await hub.publish_all(1, [number(1)]) == 2
+        assert [frame.close_code for frame in server_frames(one.transport.taken)[0]] == [4501]
+    assert hub.statistics() == NOBODY
+
+
+async def test_a_revoked_client_gets_nothing_of_what_waited_for_the_flush(
+    hub: Hub, nursery: trio.Nursery
+) -> None:
+    revoked, other = Client(nursery), Client(nursery)
+    with (
+        hub.subscribed(make_instance(), revoked.outbox, "old"),
+        hub.subscribed(make_instance(), other.outbox, "other"),
+    ):
+        hub.publish(1, number(1))
+        hub.revoke("old")
+        nursery.start_soon(hub.run)
+        await wait_all_tasks_blocked()
+    assert (numbers(revoked), numbers(other)) == ([], [1])
+
+
+async def test_frames_carry_the_new_token_from_the_next_event_on(
+    hub: Hub, flushing: trio.Nursery
+) -> None:
+    client, newcomer = Client(flushing), Client(flushing)
+    instance = replace(make_instance(), token="new")
+    hub.renew_token(instance)
+    with hub.subscribed(make_instance(), client.outbox):
+        hub.publish(1, number(1))
+        hub.renew_token(instance)
+        hub.publish(1, number(2))
+        with hub.subscribed(instance, newcomer.outbox):
+            await hub.publish_all(1, [number(3)])
+    tokens = [msgspec.json.decode(each)["instanceData"]["token"] for each in client.documents]
+    assert tokens == ["token-1", "new", "new"]
+    assert newcomer.documents[-1] == client.documents[-1]
 
 
 async def test_two_publishers_of_one_instance_leave_one_after_the_other(

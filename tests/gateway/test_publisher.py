@@ -23,6 +23,8 @@ from tests.gateway.harness import HEAD, NOBODY, Peer, open_gateway, serve_upgrad
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING = 0, 1, 2, 8, 9
 
+PUBLISHER_KEY = "key-of-the-publisher"
+
 
 def event(n: int) -> bytes:
     return client_frame(TEXT, b'{"event":"call.update","data":{"n":%d}}' % n)
@@ -36,7 +38,7 @@ async def open_publisher(
 
     async def live() -> None:
         try:
-            await publisher.run(hub, make_instance(), HEAD, trailing)
+            await publisher.run(hub, make_instance(), HEAD, trailing, PUBLISHER_KEY)
         finally:
             publisher.close()
             peer.ended.set()
@@ -215,6 +217,25 @@ async def test_a_deleted_instance_ends_its_publishers(
     _, peer = await open_publisher(nursery, hub)
     hub.disconnect(1, INSTANCE_DELETED)
     assert await peer.close_code() == 4504
+
+
+async def test_what_a_revoked_publisher_has_handed_over_is_published(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """It is told at once, also while it waits for room; what it sends then is thrown away."""
+    hub = Hub("http://ryze.test")
+    listener = await open_listener(nursery, hub)
+    _, peer = await open_publisher(nursery, hub)
+    for n in range(64):
+        hub.publish(1, Event("call.update", b'{"n":%d}' % n))
+    peer.transport.feed(event(64) + event(65))
+    await wait_all_tasks_blocked()
+    hub.revoke(PUBLISHER_KEY)
+    peer.transport.feed(event(66))
+    assert await peer.close_code() == 4501
+    nursery.start_soon(hub.run)
+    assert await numbers(listener) == list(range(66))
+    await peer.ended.wait()
 
 
 async def test_a_publisher_is_admitted_by_the_gateway_and_has_no_compression(

@@ -26,6 +26,7 @@ from ryze.store import (
     update_account_token,
     update_instance_seals,
     update_instance_settings,
+    update_instance_token,
     upsert_websocket_config,
 )
 from ryze.store.models import InstanceRow, WebsocketConfigRow
@@ -252,6 +253,35 @@ class TestInstances:
         assert await database.write(delete_instance, gone.id) is False
         assert await database.read(select_instances, cipher) == [kept]
         assert await rows_of(database, WebsocketConfigRow) == 1
+
+
+class TestInstanceToken:
+    async def test_it_is_replaced_and_nothing_else(
+        self, database: Database, cipher: TokenCipher, account: Account
+    ) -> None:
+        shop = await add(database, cipher, account, "shop", websocket=CONFIG)
+        other = await add(database, cipher, account, "other")
+        assert await database.write(update_instance_token, cipher, shop.id, "new") is True
+        renewed = dataclasses.replace(shop, token="new", token_hash=hash_token("new"))
+        assert await database.read(select_instances, cipher) == [renewed, other]
+        # The old one is free.
+        assert await add(database, cipher, account, "third", token=shop.token)
+
+    async def test_it_is_not_replaced_by_a_taken_one(
+        self, database: Database, cipher: TokenCipher
+    ) -> None:
+        account = await database.write(insert_account, "b", hash_token("b-token"))
+        shop, other = [await add(database, cipher, account, name) for name in ("shop", "other")]
+        for taken in (shop.token, other.token, "b-token"):
+            with pytest.raises(AlreadyExists) as caught:
+                await database.write(update_instance_token, cipher, shop.id, taken)
+            assert caught.value.what == "token"
+        assert await database.read(select_instances, cipher) == [shop, other]
+
+    async def test_an_unknown_instance_gets_no_token(
+        self, database: Database, cipher: TokenCipher
+    ) -> None:
+        assert await database.write(update_instance_token, cipher, 404, "new") is False
 
 
 class TestWebsocketConfig:

@@ -28,6 +28,7 @@ __all__ = [
     "SettingsChanged",
     "SettingsRead",
     "Success",
+    "TokenChanged",
     "TokenOnly",
     "Websocket",
     "WebsocketRead",
@@ -85,7 +86,7 @@ class WebsocketRead(Success):
 
 
 class Created(Described):
-    """A new instance."""
+    """An instance with its token."""
 
     name: str
     status: Literal["disconnected"]
@@ -105,6 +106,14 @@ class Creation(Success):
     instance: Created
     data: TokenOnly
     websocket: Websocket
+
+
+class TokenChanged(Success):
+    """The instance, and its TokenInstance from now on."""
+
+    message: Literal["Token updated successfully"]
+    instance: Created
+    data: TokenOnly
 
 
 class Connection(Described):

@@ -142,7 +142,8 @@ def _operation(route: Route, scope: Scope, parameters: Sequence[_Json]) -> _Json
         "responses": _responses(route, _errors(route, scope, on_instance), scope),
     }
     if route.bodies:
-        operation["requestBody"] = {"required": True, "content": _content(route.bodies)}
+        content = _content(route.bodies)
+        operation["requestBody"] = {"required": route.needs_body, "content": content}
     return operation
 
 

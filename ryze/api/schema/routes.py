@@ -13,7 +13,7 @@ from typing import Any
 from ryze.api.docs import PARTS
 from ryze.api.form import FORM
 from ryze.api.instance_settings import GivenSettings
-from ryze.api.instances import NewInstance, WebsocketBlock
+from ryze.api.instances import NewInstance, NewToken, WebsocketBlock
 from ryze.api.responses import INVALID_BODY, TOO_LARGE
 from ryze.api.schema.answers import (
     Check,
@@ -30,6 +30,7 @@ from ryze.api.schema.answers import (
     SettingsChanged,
     SettingsRead,
     SettingValues,
+    TokenChanged,
     TokenOnly,
     Websocket,
     WebsocketRead,
@@ -92,6 +93,7 @@ class Route:
         answers: by status.
         errors: the messages of its own errors by status, besides those that are derived.
         bodies: by content type; none: it takes no body.
+        needs_body: one of them must be there.
         query: parameters, as OpenAPI has them.
         path: JSON Schemas of path parameters that are no instance.
         description: more than the first line of the handler's docstring.
@@ -101,6 +103,7 @@ class Route:
     answers: Mapping[int, Answer]
     errors: Mapping[int, Sequence[str]] = field(default_factory=dict)
     bodies: Mapping[str, Body] = field(default_factory=dict)
+    needs_body: bool = True
     query: Sequence[Mapping[str, Any]] = ()
     path: Mapping[str, Any] = field(default_factory=dict)
     description: str = ""
@@ -203,6 +206,24 @@ ROUTES: dict[str, Route] = {
     "instances.delete_instance": Route(
         "Instances",
         {200: Answer("It is gone.", Deletion(True, "Instance deleted", Deleted("deleted")))},
+    ),
+    "instances.change_token": Route(
+        "Instances",
+        {
+            200: Answer(
+                "Its token from now on.",
+                TokenChanged(
+                    True,
+                    "Token updated successfully",
+                    Created("demo", "disconnected", _TOKEN),
+                    TokenOnly(_TOKEN),
+                ),
+            )
+        },
+        errors={409: ["Token already in use"]},
+        bodies={JSON: Body(NewToken, {"one made by the server": {}, "this": {"token": _TOKEN}})},
+        needs_body=False,
+        description="The old token stops working, and connections that it opened end with 4501.",
     ),
     "instance_settings.change_settings": Route(
         "Instances",

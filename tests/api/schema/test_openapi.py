@@ -101,6 +101,7 @@ def test_examples_of_request_bodies_fit(name: str) -> None:
         ("newInstance", "201 400 401 403 408 409 413 429 431 500 503"),
         ("listInstances", "200 401 404 429 431 500 503"),
         ("deleteInstance", "200 401 404 429 431 500 503"),
+        ("changeToken", "200 400 401 404 408 409 413 429 431 500 503"),
         ("changeSettings", "200 400 401 404 408 413 429 431 500 503"),
         ("getSettings", "200 401 404 429 431 500 503"),
         ("publish", "202 400 401 404 408 413 429 431 500 503"),
