@@ -18,9 +18,10 @@ import sys
 from contextlib import suppress
 from http import HTTPStatus
 from math import inf
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import h11
+import structlog
 import trio
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
@@ -33,10 +34,11 @@ from hypercorn.typing import ConnectionState
 from hypercorn.utils import parse_socket_addr
 from quart_trio import QuartTrio
 
+from ryze.api.forwarded import TrustedProxies
 from ryze.api.responses import status_message
 from ryze.api.streams import Streams
 from ryze.errors import error_body
-from ryze.gateway.handshake import is_for_gateway
+from ryze.gateway.handshake import header, is_for_gateway
 from ryze.settings import Settings
 
 __all__ = ["HttpConnection", "HttpServer", "Stream", "Upgrade"]
@@ -53,6 +55,8 @@ _LINGER_SECONDS = 2
 
 # What stands before the path in a target of absolute form (RFC 9112, section 3.2.2).
 _AUTHORITY = re.compile(rb"\A[a-z][a-z0-9+.-]*://[^/?]*", re.I)
+
+_log = structlog.get_logger("ryze.http")
 
 _BROKEN = (trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError)
 
@@ -96,6 +100,7 @@ class HttpServer:
         self.config.keep_alive_timeout = settings.keep_alive_seconds
         # A producer posts its events on one connection: there is no use in ending that.
         self.config.keep_alive_max_requests = sys.maxsize
+        self.proxies = TrustedProxies(settings.trusted_proxies)
         self.head_seconds = settings.handshake_timeout_seconds
         self.send_seconds = settings.body_timeout_seconds
 
@@ -164,6 +169,7 @@ class HttpConnection(TCPServer):
                 client,
                 server,
                 self.protocol_send,
+                proxies=self._server.proxies,
             )
             await self._read_data()
             if self._upgrade is None:
@@ -293,6 +299,13 @@ class HttpConnection(TCPServer):
 
 
 class _Protocol(H11Protocol):
+    def __init__(self, *args: Any, proxies: TrustedProxies) -> None:
+        super().__init__(*args)
+        self._proxies = proxies
+        # What the connection itself says of its peer; a proxy's requests come from many clients.
+        self._peer = self.client or ("", 0)
+        self._is_tls = self.ssl
+
     async def _check_protocol(self, event: h11.Request) -> None:
         """Hypercorn looks here for HTTP/2; we look for WebSockets."""
         if is_for_gateway(event):
@@ -308,6 +321,7 @@ class _Protocol(H11Protocol):
             await self._send_error_response(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
             await self.send(Closed())
             return
+        self._see_through_proxies(request)
         path = _AUTHORITY.sub(b"", request.target)
         plain = h11.Request(
             method=request.method,
@@ -317,8 +331,19 @@ class _Protocol(H11Protocol):
         )
         await super()._create_stream(plain)
 
+    def _see_through_proxies(self, request: h11.Request) -> None:
+        """Tell the application the client and the scheme of this request."""
+        peer, port = self._peer
+        address = self._proxies.client(peer, header(request, b"x-forwarded-for"))
+        self.client = (address, port)
+        # The last of several is that of the proxy before us, which alone we know.
+        said = header(request, b"x-forwarded-proto").rpartition(",")[2].strip().lower()
+        is_said = said in ("http", "https") and self._proxies.trusts(peer)
+        self.ssl = said == "https" if is_said else self._is_tls
+
     async def _send_error_response(self, status_code: int) -> None:
         """Answer what is not a request."""
+        _log.debug("refused", client=self._peer[0], status=int(status_code))
         body = error_body(status_message(status_code))
         headers = [
             (b"content-type", b"application/json"),

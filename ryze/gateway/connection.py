@@ -19,6 +19,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
+from typing import ClassVar
 
 import trio
 
@@ -73,6 +74,9 @@ class Connection(ABC):
         "_wait",
         "outbox",
     )
+
+    # What its peer is to the instance; for logs and metrics.
+    role: ClassVar[str]
 
     def __init__(
         self,

@@ -38,6 +38,8 @@ class Publisher(Connection):
 
     __slots__ = ("_events", "_frames", "_hub", "_instance", "_peer_closed", "_reader")
 
+    role = "publisher"
+
     def __init__(
         self,
         transport: Transport,

@@ -36,6 +36,8 @@ class Subscriber(Connection):
 
     __slots__ = ("_message_bytes", "_protocol")
 
+    role = "subscriber"
+
     def __init__(
         self,
         transport: Transport,

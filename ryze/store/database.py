@@ -14,6 +14,8 @@ import fcntl
 import os
 import re
 import sqlite3
+import threading
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
@@ -62,6 +64,10 @@ class Database:
         self._readers = trio.CapacityLimiter(_READERS)
         self._writer = trio.CapacityLimiter(1)
         self._watcher = trio.CapacityLimiter(1)
+        # How often it could not be read or written; what a query finds wrong does not count.
+        self.errors = Counter(read=0, write=0)
+        # Held while a thread counts one.
+        self._counting = threading.Lock()
 
     def __repr__(self) -> str:
         return (
@@ -85,7 +91,7 @@ class Database:
         """
 
         def run() -> _T:
-            with _store_errors("read"):
+            with self._store_errors("read"):
                 return query(self._pool, *args, **kwargs)
 
         return await trio.to_thread.run_sync(run, limiter=self._readers)
@@ -108,7 +114,7 @@ class Database:
         """
 
         def run() -> _T:
-            with _store_errors("write"):
+            with self._store_errors("write"):
                 return query(self._pool, *args, **kwargs)
 
         return await trio.to_thread.run_sync(run, limiter=self._writer)
@@ -125,10 +131,19 @@ class Database:
         """
 
         def run() -> int:
-            with _store_errors("read"):
+            with self._store_errors("read"):
                 return self._changes.count()
 
         return await trio.to_thread.run_sync(run, limiter=self._watcher)
+
+    @contextlib.contextmanager
+    def _store_errors(self, verb: str) -> Iterator[None]:
+        try:
+            yield
+        except (*_FOREIGN, OSError) as error:
+            with self._counting:
+                self.errors[verb] += 1
+            raise StoreError(f"cannot {verb} the database: {_first_cause(error)}") from error
 
 
 @contextlib.asynccontextmanager
@@ -306,14 +321,6 @@ class _Changes:
             self._database.close()
         self._database.connect(reuse_if_open=True)
         return *file, int(self._database.pragma("data_version"))
-
-
-@contextlib.contextmanager
-def _store_errors(verb: str) -> Iterator[None]:
-    try:
-        yield
-    except (*_FOREIGN, OSError) as error:
-        raise StoreError(f"cannot {verb} the database: {_first_cause(error)}") from error
 
 
 def _first_cause(error: BaseException) -> BaseException:
