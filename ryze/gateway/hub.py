@@ -210,6 +210,7 @@ class Hub:
         self,
         base_url: str,
         max_frame_bytes: int = 0,
+        *,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._base_url = base_url

@@ -53,7 +53,7 @@ class TestHub:
     async def test_the_flush_counts_once_for_each_client_and_takes_its_time(
         self, nursery: trio.Nursery
     ) -> None:
-        hub = Hub("http://ryze.test", Clock())
+        hub = Hub("http://ryze.test", clock=Clock())
         nursery.start_soon(hub.run)
         instance = make_instance()
         with (
@@ -68,7 +68,7 @@ class TestHub:
         assert hub.counters.flush_events.total == 3
 
     def test_a_lone_publishers_events_are_counted_the_same_way(self) -> None:
-        hub = Hub("http://ryze.test", Clock())
+        hub = Hub("http://ryze.test", clock=Clock())
         other = Event("label.update", b"{}")
         assert hub.publish_now(1, deque([EVENT, EVENT]))
         config = WebsocketConfig(True, ("call.update",), media_base64=True)
