@@ -1,6 +1,6 @@
 """The checks, each a session: ``nox`` runs the usual ones, ``nox -l`` lists all.
 
-Only what pip can install is installed here. Tests that need more (curl, wscat, chromium)
+Only what pip can install is installed here. Tests that need more (curl, nginx, chromium)
 are skipped without it; ``.ci/run`` sees to it that nothing is missing.
 """
 

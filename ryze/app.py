@@ -36,6 +36,7 @@ from ryze.groups import first_of
 from ryze.log import configure_logging
 from ryze.notify import READY, STOPPING, Notifier
 from ryze.registry import Registry
+from ryze.scheduler import SchedulerLag
 from ryze.settings import Settings
 from ryze.store import Database, TokenCipher, load_key, open_database
 from ryze.welcome import ensure_account, first_steps
@@ -132,8 +133,9 @@ async def serve(
         token = await ensure_account(database, settings.account_token)
         hub = Hub(settings.base_url, settings.max_frame_bytes)
         registry = await Registry.load(database, TokenCipher(*key.keys), hub)
-        gateway, door = _assemble(settings, database, hub, registry)
-        async with _background(hub, registry), trio.open_nursery() as connections:
+        lag = SchedulerLag()
+        gateway, door = _assemble(settings, database, hub, registry, lag)
+        async with _background(hub, registry, lag), trio.open_nursery() as connections:
             async with trio.open_nursery() as listening:
                 acceptor = Acceptor(door.serve, door.make_room)
                 await listening.start(acceptor.accept, listeners, connections)
@@ -170,7 +172,7 @@ async def _watch_signals(signals: AsyncIterator[int], stop: trio.Event) -> None:
 
 
 def _assemble(
-    settings: Settings, database: Database, hub: Hub, registry: Registry
+    settings: Settings, database: Database, hub: Hub, registry: Registry, lag: SchedulerLag
 ) -> tuple[Gateway, FrontDoor]:
     """Put together what serves connections; nothing is opened here."""
     rate_limits = RateLimits(
@@ -184,7 +186,7 @@ def _assemble(
     gateway = Gateway(hub, desk.admit, _gateway_limits(settings), compression=settings.compression)
     streams = Streams()
     services = Services(
-        settings, database, hub, registry, rate_limits, gateway, streams, trio.current_time()
+        settings, database, hub, registry, rate_limits, gateway, streams, lag, trio.current_time()
     )
     http = HttpServer(create_app(services), streams, settings)
     return gateway, FrontDoor(http, gateway, settings, _tls(settings))
@@ -242,11 +244,12 @@ async def _listening(
 
 
 @asynccontextmanager
-async def _background(hub: Hub, registry: Registry) -> AsyncIterator[None]:
+async def _background(hub: Hub, registry: Registry, lag: SchedulerLag) -> AsyncIterator[None]:
     """What runs behind all connections, from before the first until after the last."""
     async with trio.open_nursery() as nursery:
         nursery.start_soon(hub.run)
         nursery.start_soon(registry.watch)
+        nursery.start_soon(lag.watch)
         yield
         nursery.cancel_scope.cancel()
 

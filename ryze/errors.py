@@ -68,6 +68,11 @@ class ApiError(RyzeError):
         self.message = message
         self.headers = dict(headers or {})
 
+    @property
+    def reason(self) -> str:
+        """The first sentence of the message, for counting: it names nobody, so there are few."""
+        return self.message.partition(". ")[0]
+
 
 class StartError(RyzeError):
     """The server cannot start; the message says why and what to do, in one line."""

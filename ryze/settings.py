@@ -25,6 +25,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
 from urllib.parse import urlsplit
@@ -156,6 +157,10 @@ def _read_file(text: str) -> Path | None:
     return Path(text) if text else None
 
 
+def _read_networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
+    return tuple(ip_network(part.strip()) for part in text.split(",") if part.strip())
+
+
 _PORT = _Kind(_number(0, 65535).read, "a port, 0 to 65535 (0 = any free one)", "PORT")
 _HOST = _Kind(_read_host, "a host name or an IP address", "HOST")
 _BASE_URL = _Kind(_read_base_url, "an http:// or https:// URL without query", "URL", True)
@@ -167,6 +172,12 @@ _FILE = _Kind(_read_file, "a file", "FILE", True)
 _ON_OFF = _Kind(_read_on_off, "on or off", "on|off")
 _ORIGINS = _Kind(
     _read_origins, "* or scheme://host[:port], several of them with commas between", "ORIGINS", True
+)
+_NETWORKS = _Kind(
+    _read_networks,
+    "IP addresses or networks (10.0.0.0/8, without bits of hosts), with commas between",
+    "NETWORKS",
+    True,
 )
 _RATE_LIMIT = _Kind(
     _read_rate_limit, "one limit such as 100/minute, or nothing for none", "LIMIT", True
@@ -322,6 +333,9 @@ class Settings:
     allowed_origins: tuple[str, ...] = _row(
         "", _ORIGINS, "Web pages that may call from a browser, with commas between; * = any."
     )
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = _row(
+        "", _NETWORKS, "Proxies whose X-Forwarded-For and -Proto count, with commas between."
+    )
     client_buffer_messages: int = _row(
         "256", _number(1), "Messages that may wait for one client before it is dropped."
     )
@@ -355,6 +369,9 @@ class Settings:
     )
     tls_cert: Path | None = _row("", _FILE, "Certificate chain (PEM); needs the key as well.")
     tls_key: Path | None = _row("", _FILE, "Private key (PEM); needs the certificate as well.")
+    metrics: bool = _row(
+        "on", _ON_OFF, "Answer /metrics (Prometheus) to everybody who can reach the port."
+    )
     log_level: str = _row(
         "info", _choice("debug", "info", "warning", "error"), "How much is logged."
     )
@@ -444,7 +461,7 @@ def _as_text(value: object) -> str:
         case bool():
             return "on" if value else "off"
         case tuple() | list():
-            return ",".join(cast("Iterable[str]", value))
+            return ",".join(map(str, cast("Iterable[object]", value)))
         case _:
             return str(value)
 

@@ -1,6 +1,7 @@
 """The real server on a real socket and a real SQLite file, in the test's own nursery."""
 
 import json as jsonlib
+import logging
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, MutableMapping
 from dataclasses import replace
@@ -10,6 +11,7 @@ from typing import Any
 
 import hypothesis
 import pytest
+import structlog
 import structlog.testing
 import trio
 from quart_trio import QuartTrio
@@ -171,6 +173,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     return Settings(port=0, data_dir=tmp_path / "data", account_token=ACCOUNT_TOKEN)
+
+
+@pytest.fixture
+def logging_as_it_was() -> Iterator[None]:
+    """For who configures logging: the next test finds it as this one did."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.reset_defaults()
 
 
 @pytest.fixture

@@ -13,11 +13,13 @@ MODULES = sorted(FOLDER.rglob("*.py"))
 
 # What stands on nothing, or on little; and who may import what. Those who are not listed put the
 # rest together: they may import everything but the commands and the demo.
-_GROUND = {"errors", "media", "records"}
+_GROUND = {"errors", "media", "records", "tally"}
 _ALLOWED = {
     "errors": set(),
     "media": set(),
     "records": set(),
+    "tally": set(),
+    "scheduler": {"tally"},
     "groups": set(),
     "log": set(),
     "surrogates": set(),
@@ -26,7 +28,10 @@ _ALLOWED = {
     "gateway": {"events", "surrogates", *_GROUND},
     "store": {"errors", "records"},
     "registry": {"gateway", "store", *_GROUND},
-    "api": {"registry", "gateway", "events", "settings", "store", *_GROUND},
+    "api": {
+        *("registry", "gateway", "events", "log", "scheduler", "settings", "store", "__version__"),
+        *_GROUND,
+    },
     "client": {"errors", "groups"},
     "traffic": {"events"},
     "simulate": {"client", "groups", "traffic"},

@@ -4,7 +4,6 @@ import io
 import json
 import logging
 import string
-from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
 
@@ -15,15 +14,7 @@ from hypothesis import strategies as st
 
 from ryze.log import configure_logging, redact_query
 
-
-@pytest.fixture(autouse=True)
-def _logging_as_it_was() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level = list(root.handlers), root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    structlog.reset_defaults()
+pytestmark = pytest.mark.usefixtures("logging_as_it_was")
 
 
 class Terminal(io.StringIO):

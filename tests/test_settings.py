@@ -2,6 +2,7 @@
 
 import base64
 from dataclasses import FrozenInstanceError, fields
+from ipaddress import ip_network
 from pathlib import Path
 
 import limits
@@ -40,7 +41,7 @@ def test_the_defaults_of_the_contract() -> None:
     assert settings.global_rate_limit == limits.parse("100/minute")
     assert settings.create_rate_limit == limits.parse("20/minute")
     assert settings.publish_rate_limit is None
-    assert settings.allowed_origins == ()
+    assert (settings.allowed_origins, settings.trusted_proxies) == ((), ())
     assert (settings.client_buffer_messages, settings.client_buffer_bytes) == (256, 67108864)
     assert (settings.ping_interval_seconds, settings.pong_timeout_seconds) == (30, 60)
     assert (settings.max_connections, settings.max_connections_per_instance) == (0, 0)
@@ -67,6 +68,7 @@ def test_overrides_may_be_plain_values(tmp_path: Path) -> None:
         compression=True,
         drain_seconds=0.5,
         allowed_origins=("https://a.example", "*"),
+        trusted_proxies=(ip_network("10.0.0.0/8"), ip_network("fd00::/8")),
         publish_rate_limit=limits.parse("5/second"),
         global_rate_limit=None,
         tls_cert=None,
@@ -74,6 +76,7 @@ def test_overrides_may_be_plain_values(tmp_path: Path) -> None:
     assert (settings.port, settings.data_dir, settings.compression) == (0, tmp_path, True)
     assert (settings.drain_seconds, settings.tls_cert) == (0.5, None)
     assert settings.allowed_origins == ("https://a.example", "*")
+    assert [str(network) for network in settings.trusted_proxies] == ["10.0.0.0/8", "fd00::/8"]
     assert settings.publish_rate_limit == limits.parse("5/second")
     assert settings.global_rate_limit is None
     assert not read(compression=False).compression
@@ -112,6 +115,11 @@ def test_the_database_is_in_the_data_directory_unless_given(tmp_path: Path) -> N
             "https://a:443,http://b:80,http://c:443,x://d:80",
             ("https://a", "http://b", "http://c:443", "x://d:80"),
         ),
+        (
+            "trusted_proxies",
+            "127.0.0.1, 10.0.0.0/8,fd00::/8,",
+            (ip_network("127.0.0.1/32"), ip_network("10.0.0.0/8"), ip_network("fd00::/8")),
+        ),
         ("compression", "ON", True),
         ("log_level", "DEBUG", "debug"),
         ("ping_interval_seconds", "0.5", 0.5),
@@ -149,6 +157,10 @@ def test_values_are_read(name: str, text: str, value: object) -> None:
         ("allowed_origins", "https://a.example/path"),
         ("allowed_origins", "https://a:port"),
         ("allowed_origins", "https://*.example"),
+        ("trusted_proxies", "proxy.example"),
+        ("trusted_proxies", "10.0.0.1/8"),
+        ("trusted_proxies", "10.0.0.0/33"),
+        ("trusted_proxies", "*"),
         ("client_buffer_messages", "0"),
         ("client_buffer_bytes", "0"),
         ("max_connections", "-1"),

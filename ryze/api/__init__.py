@@ -3,25 +3,31 @@
 front_door        the listener: /ws/ to the gateway, everything else to Quart
 http_connection   one HTTP connection, on Hypercorn's protocol
 auth, rate_limit  what every request passes before its handler
+forwarded         the client's address when proxies stand between
+access_log        a line for each request
 cors              which web pages may call from a browser
 responses         the one shape of success, and the one of errors
 streams           request bodies that need not end
 lines, form       what a body of many events, or one with a file, consists of
 upgrade           the checks before a WebSocket
-one module for each resource: websocket_config, instances, instance_settings, publish, health, docs
+one module for each resource: websocket_config, instances, instance_settings, publish, health,
+docs, metrics
 schema            what docs shows, made from the routes and types
+collector         what /metrics tells, and where the figures are
 """
 
 from quart import Response, request
 from quart_trio import QuartTrio
 
 from ryze.api import (
+    access_log,
     auth,
     cors,
     docs,
     health,
     instance_settings,
     instances,
+    metrics,
     publish,
     websocket_config,
 )
@@ -42,22 +48,26 @@ def create_app(services: Services) -> QuartTrio:
     app.config["MAX_CONTENT_LENGTH"] = services.settings.max_body_bytes
     app.config["BODY_TIMEOUT"] = services.settings.body_timeout_seconds
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
+    app.before_request(access_log.begin)
     app.before_request(cors.answer_preflight)
     app.before_request(auth.admit)
     app.after_request(cors.add_cors_headers)
     app.after_request(auth.add_rate_limit_headers)
+    app.after_request(access_log.log_request)
     register_error_handlers(app)
-    add_routes(app)
+    add_routes(app, with_metrics=services.settings.metrics)
     app.add_url_rule("/ws/<path:name>", view_func=_not_an_upgrade, methods=_NOT_GET)
     return app
 
 
-def add_routes(app: QuartTrio) -> None:
+def add_routes(app: QuartTrio, *, with_metrics: bool = True) -> None:
     """Every route but those of WebSockets, which are the gateway's."""
     # A redirect would be an answer of another shape.
     app.url_map.merge_slashes = False
     for module in (websocket_config, instances, instance_settings, publish, health, docs):
         app.register_blueprint(module.blueprint)
+    if with_metrics:
+        app.register_blueprint(metrics.blueprint)
 
 
 _NOT_GET = ["HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"]

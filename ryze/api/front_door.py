@@ -13,6 +13,7 @@ the one that has been idle longest makes way. Who has not even said what it want
 for that; when descriptors run out (`accepting`), those who have had one second are closed first.
 """
 
+import itertools
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,11 +23,13 @@ from typing import NamedTuple
 
 import structlog
 import trio
+from structlog.contextvars import bound_contextvars
 
+from ryze.api.forwarded import TrustedProxies
 from ryze.api.http_connection import HttpConnection, HttpServer, Stream, Upgrade
 from ryze.errors import ApiError
 from ryze.gateway import Gateway, Session
-from ryze.gateway.handshake import RequestParser
+from ryze.gateway.handshake import RequestParser, header
 from ryze.gateway.transport import SocketTransport, StreamTransport, Transport
 from ryze.settings import Settings
 
@@ -70,6 +73,9 @@ class FrontDoor:
         self._max_header_bytes = settings.max_header_bytes
         self._max_http_connections = settings.max_http_connections
         self._tls = tls
+        self._proxies = TrustedProxies(settings.trusted_proxies)
+        # Numbers of HTTP connections, for the log.
+        self._ids = itertools.count(1)
         # Where those wait who have not made a request yet, and since when; oldest first.
         self._hesitating: dict[trio.CancelScope, float] = {}
         # The connections that are HTTP at the moment; _answer() changes it.
@@ -121,19 +127,22 @@ class FrontDoor:
 
     async def _receive(self, socket_stream: trio.SocketStream) -> Session | None:
         """Serve the connection as long as it is HTTP; then the session that it becomes, if any."""
-        address = socket_stream.socket.getpeername()[0]
+        peer: str = socket_stream.socket.getpeername()[0]
         deadline = trio.current_time() + self._head_seconds
         opening = None
         with self._patience():
-            opening = await self._open(socket_stream, deadline)
+            opening = await self._open(socket_stream, deadline, peer)
         if opening is None:
             return None
         stream, first, upgrade = opening
         if upgrade is None:
-            upgrade = await self._answer(HttpConnection(self._http, stream, first, deadline))
+            connection = HttpConnection(self._http, stream, first, deadline)
+            upgrade = await self._answer(connection, peer)
         if upgrade is None:
             return None
         transport = _transport(stream)
+        forwarded_for = header(upgrade.request, b"x-forwarded-for")
+        address = self._proxies.client(peer, forwarded_for)
         return await self._gateway.receive(transport, upgrade.request, upgrade.trailing, address)
 
     @contextmanager
@@ -146,18 +155,22 @@ class FrontDoor:
             finally:
                 del self._hesitating[scope]
 
-    async def _open(self, socket_stream: trio.SocketStream, deadline: float) -> _Opening | None:
+    async def _open(
+        self, socket_stream: trio.SocketStream, deadline: float, peer: str
+    ) -> _Opening | None:
         """What the peer wants; None if it does not say so, or asks for a WebSocket in vain."""
-        stream = await self._secured(socket_stream, deadline)
+        stream = await self._secured(socket_stream, deadline, peer)
         if stream is None:
             return None
         first = await _first_bytes(stream, deadline)
         if not first.startswith(_UPGRADE_PREFIX):
             return _Opening(stream, first, None)
-        upgrade = await self._read_upgrade(stream, first, deadline)
+        upgrade = await self._read_upgrade(stream, first, deadline, peer)
         return upgrade and _Opening(stream, first, upgrade)
 
-    async def _secured(self, stream: trio.SocketStream, deadline: float) -> Stream | None:
+    async def _secured(
+        self, stream: trio.SocketStream, deadline: float, peer: str
+    ) -> Stream | None:
         """The stream to speak HTTP on; None if no TLS comes about."""
         if self._tls is None:
             return stream
@@ -165,19 +178,23 @@ class FrontDoor:
         try:
             with trio.fail_at(deadline):
                 await secured.do_handshake()
-        except (trio.BrokenResourceError, trio.TooSlowError):
+        except (trio.BrokenResourceError, trio.TooSlowError) as error:
+            _log.debug("no TLS", client=peer, reason=str(error.__cause__ or "timeout"))
             return None
         return secured
 
-    async def _answer(self, connection: HttpConnection) -> Upgrade | None:
+    async def _answer(self, connection: HttpConnection, peer: str) -> Upgrade | None:
         if self._is_full() and not self._end_idlest():
             refusal = ApiError(503, "Too many connections")
-            _log.info("refused", status=refusal.status, reason=refusal.message)
-            await self._gateway.refuse(_transport(connection.stream), refusal)
+            await self._refuse(connection.stream, refusal, peer)
             return None
         self._answering.add(connection)
         try:
-            return await connection.run()
+            with bound_contextvars(connection=f"http-{next(self._ids)}"):
+                upgrade = await connection.run()
+                if upgrade is not None:
+                    _log.debug("becomes a WebSocket")
+                return upgrade
         finally:
             self._answering.discard(connection)
             self._departures.unpark_all()
@@ -193,7 +210,9 @@ class FrontDoor:
             idlest.abort()
         return is_idle
 
-    async def _read_upgrade(self, stream: Stream, data: bytes, deadline: float) -> Upgrade | None:
+    async def _read_upgrade(
+        self, stream: Stream, data: bytes, deadline: float, peer: str
+    ) -> Upgrade | None:
         """The whole request for a WebSocket; None if there is none, which has been answered."""
         parser = RequestParser(self._max_header_bytes)
         try:
@@ -209,8 +228,11 @@ class FrontDoor:
             refusal = ApiError(408, "Request timeout")
         except ApiError as error:
             refusal = error
-        await self._gateway.refuse(_transport(stream), refusal)
+        await self._refuse(stream, refusal, peer)
         return None
+
+    async def _refuse(self, stream: Stream, refusal: ApiError, peer: str) -> None:
+        await self._gateway.refuse(_transport(stream), refusal, self._proxies.client(peer, ""))
 
 
 async def _first_bytes(stream: Stream, deadline: float) -> bytes:

@@ -17,9 +17,10 @@ import sys
 from contextlib import suppress
 from http import HTTPStatus
 from math import inf
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import h11
+import structlog
 import trio
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
@@ -32,10 +33,11 @@ from hypercorn.typing import ConnectionState
 from hypercorn.utils import parse_socket_addr
 from quart_trio import QuartTrio
 
+from ryze.api.forwarded import TrustedProxies
 from ryze.api.responses import status_message
 from ryze.api.streams import Streams
 from ryze.errors import error_body
-from ryze.gateway.handshake import in_origin_form, is_for_gateway
+from ryze.gateway.handshake import header, in_origin_form, is_for_gateway
 from ryze.settings import Settings
 
 __all__ = ["HttpConnection", "HttpServer", "Stream", "Upgrade"]
@@ -49,6 +51,8 @@ _RECEIVE_BYTES = 65536
 # request's body is lost if we close with bytes unread, as that resets the connection: so those
 # are read for so long. A peer that has closed its end may still wait for its answer so long.
 _LINGER_SECONDS = 2
+
+_log = structlog.get_logger("ryze.http")
 
 _BROKEN = (trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError)
 
@@ -92,6 +96,7 @@ class HttpServer:
         self.config.keep_alive_timeout = settings.keep_alive_seconds
         # A producer posts its events on one connection: there is no use in ending that.
         self.config.keep_alive_max_requests = sys.maxsize
+        self.proxies = TrustedProxies(settings.trusted_proxies)
         self.head_seconds = settings.handshake_timeout_seconds
         self.send_seconds = settings.body_timeout_seconds
 
@@ -160,6 +165,7 @@ class HttpConnection(TCPServer):
                 client,
                 server,
                 self.protocol_send,
+                proxies=self._server.proxies,
             )
             await self._read_data()
             if self._upgrade is None:
@@ -289,6 +295,13 @@ class HttpConnection(TCPServer):
 
 
 class _Protocol(H11Protocol):
+    def __init__(self, *args: Any, proxies: TrustedProxies) -> None:
+        super().__init__(*args)
+        self._proxies = proxies
+        # What the connection itself says of its peer; a proxy's requests come from many clients.
+        self._peer = self.client or ("", 0)
+        self._is_tls = self.ssl
+
     async def _check_protocol(self, event: h11.Request) -> None:
         """Hypercorn looks here for HTTP/2; we look for WebSockets."""
         request = in_origin_form(event)
@@ -306,6 +319,7 @@ class _Protocol(H11Protocol):
             await self.send(Closed())
             return
         request = in_origin_form(request)
+        self._see_through_proxies(request)
         target = request.target
         plain = h11.Request(
             method=request.method,
@@ -315,8 +329,19 @@ class _Protocol(H11Protocol):
         )
         await super()._create_stream(plain)
 
+    def _see_through_proxies(self, request: h11.Request) -> None:
+        """Tell the application the client and the scheme of this request."""
+        peer, port = self._peer
+        address = self._proxies.client(peer, header(request, b"x-forwarded-for"))
+        self.client = (address, port)
+        # The last of several is that of the proxy before us, which alone we know.
+        said = header(request, b"x-forwarded-proto").rpartition(",")[2].strip().lower()
+        is_said = said in ("http", "https") and self._proxies.trusts(peer)
+        self.ssl = said == "https" if is_said else self._is_tls
+
     async def _send_error_response(self, status_code: int) -> None:
         """Answer what is not a request."""
+        _log.debug("refused", client=self._peer[0], status=int(status_code))
         body = error_body(status_message(status_code))
         headers = [
             (b"content-type", b"application/json"),

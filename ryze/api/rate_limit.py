@@ -6,6 +6,7 @@ the counters are kept here, on Trio's clock, which never jumps.
 
 import ipaddress
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -88,6 +89,8 @@ class RateLimits:
         clock: Callable[[], float] = trio.current_time,
     ) -> None:
         self._limits = dict(limits)
+        # Requests that were one too many, by the name of the limit.
+        self.exceeded = Counter(dict.fromkeys(self._limits, 0))
         self._clock = clock
         self._limiter = FixedWindowRateLimiter(_Windows(clock))
 
@@ -102,6 +105,7 @@ class RateLimits:
         if limit is None:
             return None
         passed = self._limiter.hit(limit, name, key)
+        self.exceeded[name] += not passed
         stats = self._limiter.get_window_stats(limit, name, key)
         resets_in = stats.reset_time - self._clock()
         return Window(limit.amount, stats.remaining, resets_in, is_exceeded=not passed)

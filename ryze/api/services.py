@@ -9,6 +9,7 @@ from ryze.api.rate_limit import RateLimits
 from ryze.api.streams import Streams
 from ryze.gateway import Gateway, Hub
 from ryze.registry import Registry
+from ryze.scheduler import SchedulerLag
 from ryze.settings import Settings
 from ryze.store import Database
 
@@ -30,6 +31,7 @@ class Services:
     rate_limits: RateLimits
     gateway: Gateway
     streams: Streams
+    scheduler_lag: SchedulerLag
     started_at: float
 
 

@@ -19,7 +19,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import trio
 
@@ -87,6 +87,9 @@ class Connection(ABC):
         "_wait",
         "outbox",
     )
+
+    # What its peer is to the instance; for logs and metrics.
+    role: ClassVar[str]
 
     def __init__(
         self,

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 __all__ = [
     "ALL",
     "CLIENT_CLOSED",
+    "CUT_OFF",
     "GONE",
     "INSTANCE_DELETED",
     "INTERNAL_ERROR",
@@ -42,9 +43,19 @@ class Disconnect:
     reason: str
     drains: bool = False
 
+    @property
+    def title(self) -> str:
+        """One of few texts that say why, for counting: without what only this one end had."""
+        return _TITLES.get(self.code, self.reason)
+
+
+# Where the reason is empty, or another one each time.
+_TITLES: dict[int | None, str] = {1000: "client closed", 1008: "bad frame"}
 
 CLIENT_CLOSED = Disconnect(1000, "")
 GONE = Disconnect(None, "connection lost")
+# Cancelled without farewell; for logs and metrics only.
+CUT_OFF = Disconnect(None, "cut off")
 SHUTTING_DOWN = Disconnect(1001, "shutting down", drains=True)
 PROTOCOL_ERROR = Disconnect(1002, "protocol error")
 INVALID_TEXT = Disconnect(1007, "invalid UTF-8")
@@ -66,6 +77,7 @@ def bad_frame(number: int, fault: str) -> Disconnect:
 ALL = (
     CLIENT_CLOSED,
     GONE,
+    CUT_OFF,
     SHUTTING_DOWN,
     PROTOCOL_ERROR,
     INVALID_TEXT,

@@ -6,6 +6,7 @@ says whose events a request may have, or refuses it.
 
 import itertools
 import random
+from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,9 +18,11 @@ import trio
 
 from ryze.errors import ApiError
 from ryze.gateway.connection import Connection, ConnectionLimits
-from ryze.gateway.disconnects import RESTARTING
+from ryze.gateway.counters import GatewayCounters
+from ryze.gateway.disconnects import CUT_OFF, INTERNAL_ERROR, RESTARTING, Disconnect
 from ryze.gateway.handshake import accept_response, negotiate, refusal_response
 from ryze.gateway.hub import Hub
+from ryze.gateway.outbox import Outbox
 from ryze.gateway.publisher import Publisher
 from ryze.gateway.subscriber import Subscriber
 from ryze.gateway.transport import Transport
@@ -30,7 +33,9 @@ __all__ = ["Admission", "Admit", "Gateway", "GatewayLimits", "Session"]
 # Between two clients of a drain: they come back one after the other, not all at once.
 _DRAIN_PAUSE_SECONDS = 0.005
 
-_log = structlog.get_logger("ryze.gateway")
+_Log = structlog.typing.FilteringBoundLogger
+
+_log: _Log = structlog.get_logger("ryze.gateway")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +67,7 @@ class Session(NamedTuple):
     key: str
     response: bytes
     trailing: bytes
-    log: structlog.typing.FilteringBoundLogger
+    log: _Log
 
 
 # Decides on an upgrade request from a client address; raises ApiError to refuse it.
@@ -111,6 +116,8 @@ class Gateway:
         self._limits = limits
         self._compression = compression
         self._draw = draw
+        # What has happened so far.
+        self.counters = GatewayCounters()
         # Every open WebSocket, from its 101 until its socket is closed; live() changes it.
         self._connections: set[Connection] = set()
         # Numbers for the log.
@@ -127,6 +134,10 @@ class Gateway:
     def connections(self) -> int:
         """How many WebSockets are open, those that are just being closed included."""
         return len(self._connections)
+
+    def connections_by_role(self) -> Counter[str]:
+        """The same, subscribers and publishers apart; costs a walk over all of them."""
+        return Counter(connection.role for connection in self._connections)
 
     @property
     def is_draining(self) -> bool:
@@ -146,26 +157,27 @@ class Gateway:
             trailing: what the client has sent behind it.
             address: of the client, for limits and logs.
         """
-        log = _log.bind(connection=f"ws-{next(self._ids)}", client=address)
+        log = self._log_of(address)
         try:
             admission = self._admitted(request, address)
             extension = self._extension(request, admission)
+            connection = self._connection(transport, admission, extension)
+            instance = admission.instance
             return Session(
-                self._connection(transport, admission, extension),
-                admission.instance,
+                connection,
+                instance,
                 admission.key,
                 accept_response(request, extension, admission.headers),
                 trailing,
-                log.bind(instance=admission.instance.name),
+                log.bind(instance=instance.name, instance_id=instance.id, role=connection.role),
             )
         except ApiError as error:
-            log.info("refused", status=error.status, reason=error.message)
             refusal = error
         except Exception:
             # The one place for what is not a WebSocket yet.
             log.exception("request failed")
             refusal = ApiError(500, "Internal server error")
-        await self.refuse(transport, refusal)
+        await self._refuse(transport, refusal, log)
         return None
 
     async def live(self, session: Session) -> None:
@@ -175,6 +187,8 @@ class Gateway:
         """
         connection, instance, key, response, trailing, log = session
         self._connections.add(connection)
+        self.counters.opened[connection.role] += 1
+        failure = None
         log.info("connected")
         try:
             await connection.run(self._hub, instance, response, trailing, key)
@@ -182,18 +196,23 @@ class Gateway:
             # The one place for a WebSocket: a bug ends this connection and no other.
             log.exception("connection failed")
             connection.outbox.close_abruptly()
+            failure = INTERNAL_ERROR
         finally:
             connection.close()
             self._connections.discard(connection)
             self._departures.unpark_all()
-            why = connection.outbox.disconnect
-            log.info("disconnected", code=why and why.code, reason=why and why.reason)
+            self._ended(connection.outbox, failure, log)
 
-    async def refuse(self, transport: Transport, refusal: ApiError) -> None:
+    async def refuse(self, transport: Transport, refusal: ApiError, address: str) -> None:
         """Answer with an error instead of a 101, and close the transport.
 
         The peer has the close grace to take the answer. Cancelling it closes at once.
         """
+        await self._refuse(transport, refusal, self._log_of(address))
+
+    async def _refuse(self, transport: Transport, refusal: ApiError, log: _Log) -> None:
+        self.counters.refused[refusal.status, refusal.reason] += 1
+        log.info("refused", status=refusal.status, reason=refusal.message)
         answer = memoryview(refusal_response(refusal))
         try:
             with trio.move_on_after(self._limits.subscriber.close_grace_seconds), suppress(OSError):
@@ -240,6 +259,18 @@ class Gateway:
     def _send_away(self, connection: Connection, deadline: float) -> None:
         grace = max(0.0, deadline - trio.current_time())
         connection.disconnect(RESTARTING, grace_seconds=grace)
+
+    def _log_of(self, address: str) -> _Log:
+        """The log of one connection, which has its number from now on."""
+        return _log.bind(connection=f"ws-{next(self._ids)}", client=address)
+
+    def _ended(self, outbox: Outbox, failure: Disconnect | None, log: _Log) -> None:
+        """Say and count why a connection has ended, and what its client has not got."""
+        why = failure or outbox.disconnect or CUT_OFF
+        lost = outbox.discarded + outbox.pending
+        self.counters.disconnected[why.title] += 1
+        self.counters.discarded += lost
+        log.info("disconnected", code=why.code, reason=why.reason, discarded=lost)
 
     def _admitted(self, request: h11.Request, address: str) -> Admission:
         admission = self._admit(request, address)

@@ -16,8 +16,9 @@ waits and the clients are few. Rules (ARCHITECTURE.md, "Hub"):
 - A flush over many clients yields now and then; each client's order is kept all the same.
 """
 
+import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NoReturn
@@ -27,6 +28,7 @@ import trio
 
 from ryze.events import Event, instance_data
 from ryze.gateway.chats import ignored_chats, is_of_chat
+from ryze.gateway.counters import HubCounters
 from ryze.gateway.disconnects import TOKEN_REVOKED, Disconnect
 from ryze.gateway.frames import Frames, deflated_text_frame, text_frame
 from ryze.gateway.outbox import Outbox
@@ -74,11 +76,16 @@ class HubStatistics:
 
 
 class Batch:
-    """The events of one instance that the next flush hands out."""
+    """The events of one instance that the next flush hands out.
 
-    __slots__ = ("_bytes", "_deflated", "_flushed", "_payloads", "_plain", "clients")
+    Args:
+        begun_at: when its first event came, on the hub's clock.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_bytes", "_deflated", "_flushed", "_payloads", "_plain", "begun_at", "clients")
+
+    def __init__(self, begun_at: float = 0) -> None:
+        self.begun_at = begun_at
         # The encoded envelopes, in publish order.
         self._payloads: list[bytes] = []
         self._bytes = 0
@@ -196,11 +203,21 @@ class Hub:
     Args:
         base_url: stands in every envelope (contract, section 4).
         max_frame_bytes: a larger envelope goes out without its media; 0 for no limit.
+        clock: seconds that only go forward, for measuring; finer than Trio's.
     """
 
-    def __init__(self, base_url: str, max_frame_bytes: int = 0) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        max_frame_bytes: int = 0,
+        *,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
         self._base_url = base_url
         self._max_frame_bytes = max_frame_bytes
+        self._clock = clock
+        # What has happened so far.
+        self.counters = HubCounters()
         # Instances with clients, by id; subscribe() and its end change it.
         self._audiences: dict[int, _Audience] = {}
         # Instances with publishers, by id, each with the key of its token; publishing() and its
@@ -349,11 +366,13 @@ class Hub:
         Returns:
             The batch that it joined; None if there is nobody whom it concerns.
         """
+        self.counters.published += 1
         audience = self._audiences.get(instance_id)
         if audience is None or not audience.wants(event):
+            self._discarded(audience, 1)
             return None
         if audience.batch is None:
-            audience.batch = Batch()
+            audience.batch = Batch(self._clock())
             self._dirty.append(audience)
             self._wakeup.set()
         audience.batch.add(audience.encode(event))
@@ -369,7 +388,10 @@ class Hub:
             Whether it has been done.
         """
         audience = self._audiences.get(instance_id)
+        found = len(events)
         if audience is None:
+            self.counters.published += found
+            self._discarded(None, found)
             events.clear()
             return True
         if self._flushing or audience.batch or len(audience.outboxes) > _CLIENTS_PER_SLICE:
@@ -379,8 +401,14 @@ class Hub:
             event = events.popleft()
             if audience.wants(event):
                 batch.add(audience.encode(event))
-        if batch:
+        taken, size = found - len(events), len(batch)
+        self.counters.published += taken
+        if taken > size:
+            self._discarded(audience, taken - size)
+        if size:
+            # Not timed: that costs a microsecond, here for each event of a producer at its ease.
             self._hand_out(audience, batch, list(audience.outboxes))
+            self.counters.delivered += size * batch.clients
         return not events or not audience.is_heavy(events[0])
 
     async def wait_for_room(self, instance_id: int) -> None:
@@ -421,6 +449,15 @@ class Hub:
             await last_batch.flushed.wait()
         return batch.clients if batch else 0
 
+    def _discarded(self, audience: _Audience | None, events: int) -> None:
+        """Count events that nobody gets, by why."""
+        if audience is None:
+            self.counters.nobody += events
+        elif audience.config.enabled:
+            self.counters.filtered += events
+        else:
+            self.counters.disabled += events
+
     def _is_full(self, instance_id: int) -> bool:
         audience = self._audiences.get(instance_id)
         return audience is not None and audience.batch is not None and audience.batch.is_full
@@ -457,12 +494,18 @@ class Hub:
         batch, audience.batch = audience.batch, None
         if batch is None:  # pragma: no cover - a dirty audience has a batch
             return
+        taken_up_at = self._clock()
         outboxes = list(audience.outboxes)
         for start in range(0, len(outboxes), _CLIENTS_PER_SLICE):
             if start:
                 await trio.lowlevel.checkpoint()
             self._hand_out(audience, batch, outboxes[start : start + _CLIENTS_PER_SLICE])
         batch.flushed.set()
+        counters = self.counters
+        counters.delivered += len(batch) * batch.clients
+        counters.flush_events.observe(len(batch))
+        counters.flush_lag.observe(taken_up_at - batch.begun_at)
+        counters.flush_seconds.observe(self._clock() - taken_up_at)
 
     def _hand_out(self, audience: _Audience, batch: Batch, outboxes: list[Outbox]) -> None:
         plain = batch.plain

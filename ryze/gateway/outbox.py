@@ -81,6 +81,7 @@ class Outbox:
         "_waiting",
         "_writing",
         "compressed",
+        "discarded",
         "disconnect",
         "pending",
         "pending_bytes",
@@ -106,6 +107,8 @@ class Outbox:
         # those in the channel and those in the writer's hand.
         self.pending = 0
         self.pending_bytes = 0
+        # Messages that were pending and will never be sent.
+        self.discarded = 0
         # Messages that wait for the writer; made when the client first lags.
         self._waiting: _Queue | None = None
         # True from starting the writer until nothing is left: then nobody else may send.
@@ -356,6 +359,7 @@ class Outbox:
         self._hand_bytes = memoryview(bytes(self._hand_bytes[: max(0, end - self._hand_offset)]))
         self._hand = kept
         messages = [size for size, is_message in kept if is_message]
+        self.discarded += self.pending - len(messages)
         self.pending, self.pending_bytes = len(messages), sum(messages)
 
 

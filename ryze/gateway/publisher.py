@@ -39,6 +39,8 @@ class Publisher(Connection):
 
     __slots__ = ("_events", "_frames", "_hub", "_instance")
 
+    role = "publisher"
+
     def __init__(
         self,
         transport: Transport,

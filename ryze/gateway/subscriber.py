@@ -29,6 +29,8 @@ class Subscriber(Connection):
 
     __slots__ = ()
 
+    role = "subscriber"
+
     def __init__(
         self,
         transport: Transport,

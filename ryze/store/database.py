@@ -14,6 +14,8 @@ import fcntl
 import os
 import re
 import sqlite3
+import threading
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -64,6 +66,10 @@ class Database:
         self._readers = trio.CapacityLimiter(_READERS)
         self._writer = trio.CapacityLimiter(1)
         self._watcher = trio.CapacityLimiter(1)
+        # How often it could not be read or written; what a query finds wrong does not count.
+        self.errors = Counter(read=0, write=0)
+        # Held while a thread counts one.
+        self._counting = threading.Lock()
 
     def __repr__(self) -> str:
         return (
@@ -86,7 +92,7 @@ class Database:
             StoreError: the database cannot be read.
         """
         work = partial(query, self._pool, *args, **kwargs)
-        return await _in_thread("read", self._readers, work)
+        return await self._in_thread("read", self._readers, work)
 
     async def write(
         self,
@@ -105,7 +111,7 @@ class Database:
             StoreError: the database cannot be written.
         """
         work = partial(query, self._pool, *args, **kwargs)
-        return await _in_thread("write", self._writer, work)
+        return await self._in_thread("write", self._writer, work)
 
     async def data_version(self) -> int:
         """Return a number that is another one after any change to the database.
@@ -117,7 +123,25 @@ class Database:
         Raises:
             StoreError: the database cannot be read. The number after that is a new one.
         """
-        return await _in_thread("read", self._watcher, self._changes.count)
+        return await self._in_thread("read", self._watcher, self._changes.count)
+
+    async def _in_thread(
+        self, verb: str, limiter: trio.CapacityLimiter, work: Callable[[], _T]
+    ) -> _T:
+        def run() -> _T:
+            with self._store_errors(verb):
+                return work()
+
+        return await trio.to_thread.run_sync(run, limiter=limiter)
+
+    @contextlib.contextmanager
+    def _store_errors(self, verb: str) -> Iterator[None]:
+        try:
+            yield
+        except (*_FOREIGN, OSError) as error:
+            with self._counting:
+                self.errors[verb] += 1
+            raise StoreError(f"cannot {verb} the database: {_first_cause(error)}") from error
 
 
 @contextlib.asynccontextmanager
@@ -295,22 +319,6 @@ class _Changes:
             self._database.close()
         self._database.connect(reuse_if_open=True)
         return *file, int(self._database.pragma("data_version"))
-
-
-async def _in_thread(verb: str, limiter: trio.CapacityLimiter, work: Callable[[], _T]) -> _T:
-    def run() -> _T:
-        with _store_errors(verb):
-            return work()
-
-    return await trio.to_thread.run_sync(run, limiter=limiter)
-
-
-@contextlib.contextmanager
-def _store_errors(verb: str) -> Iterator[None]:
-    try:
-        yield
-    except (*_FOREIGN, OSError) as error:
-        raise StoreError(f"cannot {verb} the database: {_first_cause(error)}") from error
 
 
 def _first_cause(error: BaseException) -> BaseException:

@@ -52,6 +52,7 @@ def test_there_are_these_routes_and_no_others() -> None:
         "GET /asyncapi.json",
         "GET /docs",
         "GET /docs/<file>",
+        "GET /metrics",
         "DELETE,OPTIONS,PATCH,POST,PUT,TRACE /ws/<path:name>",
     }
 

@@ -2,6 +2,7 @@
 
 import ssl
 from collections.abc import Callable, MutableMapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -235,6 +236,34 @@ class TestTls:
         client = await server.open()
         assert await client.rest() == b""
 
+    async def test_handshakes_that_fail_leave_nothing_behind(
+        self, tls_server: Callable[..., Any], logs: list[MutableMapping[str, Any]]
+    ) -> None:
+        server: Server = await tls_server(handshake_timeout_seconds=1)
+        ws = await server.connect()
+        distrustful = ssl.create_default_context()
+        too_old = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        too_old.check_hostname, too_old.verify_mode = False, ssl.CERT_NONE
+        too_old.set_ciphers("AES128-SHA")
+        too_old.maximum_version = ssl.TLSVersion.TLSv1_2
+        before = left_open()
+        for _ in range(3):
+            async with trio.open_nursery() as nursery:
+                for data in (b"", b"\x16\x03\x01", b"\0" * 1000, HEALTH, CONNECT):
+                    nursery.start_soon(fail_plainly, server, data, False)
+                    nursery.start_soon(fail_plainly, server, data, True)
+                nursery.start_soon(fail_politely, server, distrustful)
+                nursery.start_soon(fail_politely, server, too_old)
+        await until(lambda: left_open() == before)
+        refused = [line for line in logs if line["event"] == "no TLS"]
+        # The client that does not trust us says so after our end of the handshake is done.
+        assert 33 <= len(refused) <= 36
+        assert {line["client"] for line in refused} == {"127.0.0.1"}
+        assert "timeout" in {line["reason"] for line in refused}
+        assert not [line for line in logs if line["log_level"] not in ("debug", "info")]
+        await server.publish({"n": 1})
+        assert await ws.data() == {"n": 1}
+
     async def test_a_slow_consumer_is_dropped_and_nobody_else_notices(
         self, tls_server: Callable[..., Any], nursery: trio.Nursery
     ) -> None:
@@ -268,6 +297,31 @@ class TestTls:
         await until(lambda: not server.services.gateway.connections)
         assert (await server.request("GET", "/health")).status == 200
         assert not [line for line in logs if line["log_level"] == "error"]
+
+
+def left_open() -> tuple[int, int]:
+    """Descriptors of this process, and tasks."""
+    descriptors = len(list(Path("/proc/self/fd").iterdir()))
+    return descriptors, trio.lowlevel.current_statistics().tasks_living
+
+
+async def fail_plainly(server: Server, data: bytes, leaves: bool) -> None:
+    """A peer that speaks no TLS; it leaves at once, or waits for the end."""
+    async with await trio.open_tcp_stream(*server.address) as stream:
+        with suppress(trio.BrokenResourceError):
+            if data:
+                await stream.send_all(data)
+            while not leaves and await stream.receive_some():
+                pass
+
+
+async def fail_politely(server: Server, context: ssl.SSLContext) -> None:
+    """A peer that breaks the handshake off."""
+    stream = await trio.open_tcp_stream(*server.address)
+    secured = trio.SSLStream(stream, context, server_hostname="127.0.0.1")
+    with pytest.raises(trio.BrokenResourceError):
+        await secured.do_handshake()
+    await trio.aclose_forcefully(secured)
 
 
 async def small_window(server: Server, data: bytes) -> RawClient:

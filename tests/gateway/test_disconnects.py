@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ryze.gateway import disconnects
-from ryze.gateway.disconnects import ALL, GONE, Disconnect, bad_frame
+from ryze.gateway.disconnects import ALL, CUT_OFF, GONE, Disconnect, bad_frame
 
 # Code, reason as in the contract (None: free), may the client come back.
 CONTRACT = {
@@ -40,8 +40,16 @@ def test_only_a_shutdown_drains() -> None:
     assert {why.code for why in ALL if why.drains} == {1001, 1012}
 
 
-def test_only_a_lost_connection_has_no_code() -> None:
-    assert [why for why in ALL if why.code is None] == [GONE]
+def test_only_where_nothing_can_be_sent_there_is_no_code() -> None:
+    assert [why for why in ALL if why.code is None] == [GONE, CUT_OFF]
+
+
+def test_each_has_a_title_of_its_own_and_bad_frames_share_one() -> None:
+    titles = [why.title for why in ALL]
+    assert all(titles)
+    assert len(set(titles)) == len(titles)
+    assert bad_frame(1, "no").title == bad_frame(2, "never").title == "bad frame"
+    assert "bad frame" not in titles
 
 
 def test_all_are_listed() -> None:

@@ -104,6 +104,8 @@ async def test_life_and_death_are_logged(
             "connection": "ws-1",
             "client": "192.0.2.1",
             "instance": "shop",
+            "instance_id": 1,
+            "role": "subscriber",
         },
         {
             "event": "disconnected",
@@ -111,8 +113,11 @@ async def test_life_and_death_are_logged(
             "connection": "ws-1",
             "client": "192.0.2.1",
             "instance": "shop",
+            "instance_id": 1,
+            "role": "subscriber",
             "code": 1000,
             "reason": "",
+            "discarded": 0,
         },
     ]
 
@@ -197,7 +202,10 @@ async def test_a_bug_in_the_admission_is_a_500_and_is_logged(
         await peer.ended.wait()
     assert peer.transport.taken.startswith(b"HTTP/1.1 500 ")
     assert json.loads(peer.wire)["success"] is False
-    assert [log["log_level"] for log in logs] == ["error"]
+    assert [(log["log_level"], log["event"]) for log in logs] == [
+        ("error", "request failed"),
+        ("info", "refused"),
+    ]
     assert peer.transport.closed
 
 

@@ -331,6 +331,12 @@ ROUTES: dict[str, Route] = {
         "Server",
         {200: Answer("All is well.", _HEALTHY), 503: Answer("It is not.", _DRAINING)},
     ),
+    "metrics.metrics": Route(
+        "Server",
+        {200: Answer("All figures.", _TEXT, "text/plain")},
+        errors={404: ["Not found"]},
+        description="In Prometheus' form; 404 where `RYZE_METRICS` is off.",
+    ),
     "docs.openapi_document": Route("Server", {200: Answer("This document.", _OPENAPI)}),
     "docs.asyncapi_document": Route("Server", {200: Answer("That document.", _ASYNCAPI)}),
     "docs.page": Route("Server", {200: Answer("A page.", _TEXT, "text/html")}),

@@ -118,7 +118,14 @@ def test_the_statuses_are_those_of_the_contract(name: str, statuses: str) -> Non
 
 def test_who_needs_a_token() -> None:
     open_to_all = {name for name, operation in OPERATIONS.items() if not operation["security"]}
-    assert open_to_all == {"health", "openapiDocument", "asyncapiDocument", "page", "part"}
+    assert open_to_all == {
+        "health",
+        "metrics",
+        "openapiDocument",
+        "asyncapiDocument",
+        "page",
+        "part",
+    }
     assert {"query": []} in OPERATIONS["connect"]["security"]
     assert {"query": []} not in OPERATIONS["publish"]["security"]
 
@@ -126,7 +133,9 @@ def test_who_needs_a_token() -> None:
 def test_headers_are_there_where_requests_are_counted() -> None:
     for name, operation in OPERATIONS.items():
         for status, answer in operation["responses"].items():
-            assert ("X-RateLimit-Limit" in answer.get("headers", {})) == (name != "health")
+            assert ("X-RateLimit-Limit" in answer.get("headers", {})) == (
+                name not in ("health", "metrics")
+            )
             assert ("Retry-After" in answer.get("headers", {})) == (status == "429")
 
 

@@ -1,0 +1,206 @@
+"""Metrics: every figure is that of what has happened, and nobody is named."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import limits
+import pytest
+from prometheus_client.openmetrics.parser import (
+    text_string_to_metric_families as parse_openmetrics,
+)
+from prometheus_client.parser import text_string_to_metric_families as parse
+
+from ryze.api.collector import METRICS
+from ryze.errors import StoreError
+from ryze.events import Event
+from ryze.gateway import Outbox, OutboxLimits
+from tests.conftest import Server, StartServer, until
+from tests.fakes import FakeTransport, make_instance
+
+EVENT = Event("call.update", b"{}")
+DOCS = Path(__file__).parents[2] / "docs" / "metrics.md"
+
+
+async def scrape(server: Server) -> dict[str, float]:
+    """Every sample by its name and the values of its labels."""
+    answer = await server.request("GET", "/metrics", token=None)
+    assert answer.status == 200
+    assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+    return {
+        " ".join([sample.name, *sample.labels.values()]): sample.value
+        for family in parse(answer.body.decode())
+        for sample in family.samples
+    }
+
+
+def differences(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, float]:
+    """What of ours has changed, but for what takes time."""
+    return {
+        name: value - before.get(name, 0)
+        for name, value in after.items()
+        if name.startswith("ryze_")
+        and not re.search("seconds|_bucket", name)
+        and value != before.get(name, 0)
+    }
+
+
+def test_the_table_of_the_documentation_is_what_is_exported() -> None:
+    rows = re.findall(r"^\| `(ryze_\w+)` \| (.*?) \| (.*?) \| (.*?) \|$", DOCS.read_text(), re.M)
+    assert rows == [
+        (row.name, row.kind, ", ".join(f"`{label}`" for label in row.labels), row.help)
+        for row in METRICS
+    ]
+
+
+def test_names_and_units_follow_the_conventions() -> None:
+    for row in METRICS:
+        assert re.fullmatch(r"ryze_[a-z_]+", row.name)
+        assert row.name.endswith("_total") == (row.kind == "counter")
+        assert row.help.endswith(".")
+        assert not re.search("milli|micro|kilo|percent", row.name)
+
+
+async def test_everything_in_the_table_is_there_from_the_start(server: Server) -> None:
+    answer = await server.request("GET", "/metrics", token=None)
+    families = {family.name: family for family in parse(answer.body.decode())}
+    for row in METRICS:
+        family = families[row.name.removesuffix("_total")]
+        assert family.documentation == row.help
+        assert family.type == row.kind.removeprefix("gauge ")
+        if row.name != "ryze_upgrades_refused_total":
+            assert family.samples, row.name
+    assert {"process_resident_memory_bytes", "process_open_fds"} <= families.keys()
+
+
+async def test_openmetrics_for_who_asks(server: Server, demo: str) -> None:
+    await server.try_to_connect(headers={"token": "wrong"})
+    accept = {"Accept": "application/openmetrics-text; version=1.0.0"}
+    answer = await server.request("GET", "/metrics", token=None, headers=accept)
+    assert answer.headers["content-type"].startswith("application/openmetrics-text")
+    kinds = {family.name: family.type for family in parse_openmetrics(answer.body.decode())}
+    assert kinds["ryze_client_pending_events"] == "gaugehistogram"
+    assert kinds["ryze_upgrades_refused"] == "counter"
+
+
+async def test_the_way_of_events(server: Server, demo: str) -> None:
+    before = await scrape(server)
+    await server.publish({"n": 1})
+    first, second = await server.connect(), await server.connect()
+    await server.publish({"n": 2})
+    for ws in (first, second):
+        assert await ws.data() == {"n": 2}
+    await server.configure(enabled=True, events=["call.update"])
+    await server.publish({"n": 3})
+    await server.configure(enabled=False)
+    await server.publish({"n": 4})
+    assert differences(before, await scrape(server)) == {
+        "ryze_connections subscriber": 2,
+        "ryze_connections_opened_total subscriber": 2,
+        "ryze_events_published_total": 4,
+        "ryze_events_delivered_total": 2,
+        "ryze_events_discarded_total nobody connected": 1,
+        "ryze_events_discarded_total filtered": 1,
+        "ryze_events_discarded_total disabled": 1,
+        "ryze_flush_events_count": 1,
+        "ryze_flush_events_sum": 1,
+        "ryze_client_pending_events_gcount": 2,
+    }
+
+
+async def test_connections_that_come_are_refused_and_go(server: Server, demo: str) -> None:
+    before = await scrape(server)
+    publisher = await server.connect("demo/publish")
+    await publisher.client.send(b"\x81\x81\0\0\0\0x")
+    assert (await publisher.closed())[0] == 1008
+    for name in ("off-1", "off-2"):
+        await server.create(name, websocketEnabled=False)
+        await server.try_to_connect(f"/ws/{name}")
+    await server.try_to_connect(headers={"token": "wrong"})
+    await server.raw(b"GET /ws/demo\r\n\r\n")
+    await until(lambda: not server.services.gateway.connections)
+    assert differences(before, await scrape(server)) == {
+        "ryze_connections_opened_total publisher": 1,
+        "ryze_disconnects_total bad frame": 1,
+        "ryze_upgrades_refused_total WebSocket is not enabled for this instance 400": 2,
+        "ryze_upgrades_refused_total Invalid token 401": 1,
+        "ryze_upgrades_refused_total Invalid WebSocket handshake 400": 1,
+    }
+
+
+async def test_rate_limits(start_server: StartServer) -> None:
+    server = await start_server(global_rate_limit=limits.parse("1/minute"))
+    before = await scrape(server)
+    for _ in range(3):
+        await server.request("GET", "/api/instance/list")
+    await server.try_to_connect()
+    assert differences(before, await scrape(server)) == {
+        "ryze_rate_limited_requests_total global": 3,
+        "ryze_upgrades_refused_total Rate limit exceeded 429": 1,
+    }
+
+
+async def test_the_database(server: Server, demo: str) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    before = await scrape(server)
+    assert (await server.request("POST", "/api/instance/new", json={"name": "demo"})).status == 409
+    assert differences(before, await scrape(server)) == {}
+    for attempt in (server.services.database.read, server.services.database.write):
+        with pytest.raises(StoreError):
+            await attempt(fail)
+    assert differences(before, await scrape(server)) == {
+        "ryze_database_errors_total read": 1,
+        "ryze_database_errors_total write": 1,
+    }
+
+
+async def test_what_is_pending_is_of_this_moment(server: Server) -> None:
+    outboxes = [
+        Outbox(
+            FakeTransport(room),
+            OutboxLimits(),
+            start_writer=lambda: None,
+            on_close=lambda: None,
+        )
+        for room in (1e9, 0)
+    ]
+    hub = server.services.hub
+    instance = make_instance()
+    with hub.subscribed(instance, outboxes[0]), hub.subscribed(instance, outboxes[1]):
+        for _ in range(5):
+            await hub.publish_all(1, [EVENT])
+        samples = await scrape(server)
+    name = "ryze_client_pending_events"
+    buckets = {bound: samples[f"{name}_bucket {bound}"] for bound in ("0.0", "4.0", "16.0", "+Inf")}
+    assert buckets == {"0.0": 1, "4.0": 1, "16.0": 2, "+Inf": 2}
+    assert samples[f"{name}_gsum"] == 5
+    assert samples["ryze_pending_bytes"] == outboxes[1].pending_bytes > 0
+    after = await scrape(server)
+    assert after[f"{name}_gcount"] == after["ryze_pending_bytes"] == 0
+
+
+async def test_nobody_is_named(server: Server) -> None:
+    token = await server.create("the-name-of-somebody")
+    await server.connect("the-name-of-somebody")
+    await server.try_to_connect("/ws/the-name-of-nobody")
+    await server.try_to_connect(f"/ws/x?token={token}", {"token": None})
+    text = (await server.request("GET", "/metrics", token=None)).body.decode()
+    assert "ryze_connections" in text
+    assert not [secret for secret in ("the-name-of", token, "account-token") if secret in text]
+
+
+async def test_it_is_open_and_not_counted(start_server: StartServer) -> None:
+    server = await start_server(global_rate_limit=limits.parse("1/minute"))
+    for token in (None, "wrong", "account-token"):
+        answer = await server.request("GET", "/metrics", token=token)
+        assert answer.status == 200
+        assert "x-ratelimit-limit" not in answer.headers
+    assert (await server.request("HEAD", "/metrics", token=None)).status == 200
+    assert (await server.request("GET", "/api/instance/list")).rate_limit == (1, 0)
+
+
+async def test_it_can_be_turned_off(start_server: StartServer) -> None:
+    server = await start_server(metrics=False)
+    assert (await server.request("GET", "/metrics")).error == (404, "Not found")

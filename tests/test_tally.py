@@ -1,0 +1,33 @@
+"""Counting into buckets."""
+
+from math import inf
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ryze.tally import Distribution
+
+
+@pytest.mark.parametrize(
+    ("value", "counts"),
+    [(-1, [1, 1, 1]), (1, [1, 1, 1]), (1.5, [0, 1, 1]), (2, [0, 1, 1]), (2.1, [0, 0, 1])],
+)
+def test_a_value_is_counted_up_to_each_bound_that_is_not_below_it(
+    value: float, counts: list[int]
+) -> None:
+    values = Distribution((1, 2))
+    values.observe(value)
+    assert list(values.cumulative()) == list(zip((1, 2, inf), counts, strict=True))
+    assert values.total == value
+
+
+@given(st.lists(st.integers(0, 20)), st.lists(st.integers(0, 20), unique=True).map(sorted))
+def test_every_bound_has_those_up_to_it(observed: list[int], bounds: list[int]) -> None:
+    values = Distribution(bounds)
+    for value in observed:
+        values.observe(value)
+    for bound, count in values.cumulative():
+        assert count == sum(value <= bound for value in observed)
+    assert values.total == sum(observed)
+    assert repr(values) == f"<Distribution of {len(observed)} values, {sum(observed)} in all>"
