@@ -233,7 +233,8 @@ class World:
         )
 
 
-instances = st.sampled_from(INSTANCES)
+# Mostly one of them, so that things happen close together.
+instances = st.sampled_from((1, 1, 1, 2))
 indexes = st.integers(0, 5)
 sizes = st.one_of(st.integers(0, 30), st.integers(0, 300))
 limits = st.one_of(
@@ -267,12 +268,14 @@ reads = st.tuples(st.just(World.read), indexes, room)
 anything = st.one_of(publications, publications, reads, others)
 # Nothing happens without clients, so each begins with some.
 histories = st.builds(
-    list.__add__, st.lists(subscribe, min_size=1, max_size=4), st.lists(anything, max_size=40)
+    list.__add__,
+    st.lists(subscribe, min_size=1, max_size=4),
+    st.lists(anything, min_size=15, max_size=60),
 )
 
 
 @given(histories)
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=100)
 def test_any_history_agrees_with_the_model(history: list[tuple[Any, ...]]) -> None:
     async def main() -> None:
         async with trio.open_nursery() as nursery:
