@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 import trio
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 from trio.testing import MockClock, wait_all_tasks_blocked
@@ -30,6 +30,9 @@ INSTANCES = (1, 2)
 
 # So many may be published without waiting for the flush: fewer than fill a batch.
 UNSEEN = 20
+
+# The frame of the event with three bytes of padding and a number of one digit.
+A_FRAME = 134
 
 # A number, and the size of its frame.
 Message = tuple[int, int]
@@ -274,7 +277,27 @@ histories = st.builds(
 )
 
 
+# Where chance seldom leads: a lone publisher behind what waits, and each limit met exactly.
+A_WORD = [("call.update", 3)]
+OVERTAKING = [
+    (World.subscribe, 1, OutboxLimits(), 5000),
+    (World.publish_unseen, 1, A_WORD),
+    (World.publish_now, 1, A_WORD),
+]
+AT_THE_LIMIT = [
+    (World.subscribe, 1, OutboxLimits(messages=2), 10),
+    *[(World.publish, 1, A_WORD)] * 3,
+]
+AT_THE_BYTE_LIMIT = [
+    (World.subscribe, 1, OutboxLimits(bytes=2 * A_FRAME), 10),
+    *[(World.publish, 1, A_WORD)] * 3,
+]
+
+
 @given(histories)
+@example(OVERTAKING)
+@example(AT_THE_LIMIT)
+@example(AT_THE_BYTE_LIMIT)
 @settings(deadline=None, max_examples=100)
 def test_any_history_agrees_with_the_model(history: list[tuple[Any, ...]]) -> None:
     async def main() -> None:
@@ -297,3 +320,8 @@ def test_any_history_agrees_with_the_model(history: list[tuple[Any, ...]]) -> No
     with capture_logs() as logs:
         trio.run(main, clock=MockClock(autojump_threshold=0))
     assert logs == []
+
+
+async def test_a_frame_is_as_large_as_the_examples_say(nursery: trio.Nursery) -> None:
+    world = World(nursery)
+    assert world._message(world._event(*A_WORD[0])) == (1, A_FRAME)
