@@ -211,8 +211,8 @@ async def test_a_cancelled_shutdown_leaves_nothing_behind(serve: Serve) -> None:
             async def run(task_status: trio.TaskStatus[Settings]) -> None:
                 await canceller.run(partial(serve, task_status=task_status), stop)
 
-            settings = await nursery.start(run)
-            clients = [await _client(settings, target) for target in CLIENTS]
+            running = await nursery.start(run)
+            clients = [await _client(running.settings, target) for target in CLIENTS]
             canceller.armed = True
             stop.set()
             for client in clients:
