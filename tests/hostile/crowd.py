@@ -28,13 +28,19 @@ class Peer:
 
     stream: trio.SocketStream
     wire: bytearray = field(default_factory=bytearray)
+    # One frame at a time.
+    sending: trio.Lock = field(default_factory=trio.Lock)
+
+    async def send(self, frame: bytes) -> None:
+        async with self.sending:
+            await self.stream.send_all(frame)
 
     async def read_all(self) -> None:
         try:
             while data := await self.stream.receive_some(65536):
                 self.wire += data
                 if self.wire.endswith(RESTARTING):
-                    await self.stream.send_all(client_frame(CLOSE, RESTARTING[2:]))
+                    await self.send(client_frame(CLOSE, RESTARTING[2:]))
         except trio.BrokenResourceError:
             self.wire += b"<reset>"
 

@@ -37,7 +37,7 @@ class Producer:
                 while not self.peer.wire:
                     document = {"event": "call.update", "data": {"n": self.sent}}
                     frame = client_frame(TEXT, json.dumps(document).encode())
-                    await self.peer.stream.send_all(frame)
+                    await self.peer.send(frame)
                     self.sent += 1
                     await trio.sleep(0.1)
             except trio.BrokenResourceError:
