@@ -208,11 +208,11 @@ async def test_a_cancelled_shutdown_leaves_nothing_behind(serve: Serve) -> None:
         stop = trio.Event()
         async with trio.open_nursery() as nursery:
 
-            async def run(task_status: trio.TaskStatus[Settings]) -> None:
+            async def run(task_status: trio.TaskStatus[ryze.app.Running]) -> None:
                 await canceller.run(partial(serve, task_status=task_status), stop)
 
-            settings = await nursery.start(run)
-            clients = [await _client(settings, target) for target in CLIENTS]
+            running = await nursery.start(run)
+            clients = [await _client(running.settings, target) for target in CLIENTS]
             canceller.armed = True
             stop.set()
             for client in clients:

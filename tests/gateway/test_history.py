@@ -293,16 +293,16 @@ histories = st.builds(
 # Where chance seldom leads: a lone publisher behind what waits, and each limit met exactly.
 A_WORD = [("call.update", 3)]
 OVERTAKING = [
-    (World.subscribe, 1, OutboxLimits(), 5000),
+    (World.subscribe, 1, OutboxLimits(), 5000, "a"),
     (World.publish_unseen, 1, A_WORD),
     (World.publish_now, 1, A_WORD),
 ]
 AT_THE_LIMIT = [
-    (World.subscribe, 1, OutboxLimits(messages=2), 10),
+    (World.subscribe, 1, OutboxLimits(messages=2), 10, "a"),
     *[(World.publish, 1, A_WORD)] * 3,
 ]
 AT_THE_BYTE_LIMIT = [
-    (World.subscribe, 1, OutboxLimits(bytes=2 * A_FRAME), 10),
+    (World.subscribe, 1, OutboxLimits(bytes=2 * A_FRAME), 10, "a"),
     *[(World.publish, 1, A_WORD)] * 3,
 ]
 
