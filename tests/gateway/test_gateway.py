@@ -381,6 +381,8 @@ async def test_a_drain_sends_publishers_away_before_anybody_else(
     event = client_frame(1, b'{"event":"call.update","data":{}}')
     publisher.transport.receive_bytes = 300 * len(event)
     publisher.transport.feed(event * 300)
+    while publisher.transport._inbound:
+        await trio.lowlevel.checkpoint()
     nursery.start_soon(gateway.drain, trio.current_time() + 10)
     await wait_all_tasks_blocked()
     # Both of them, while the first client has just been told.
