@@ -208,7 +208,7 @@ async def test_a_cancelled_shutdown_leaves_nothing_behind(serve: Serve) -> None:
         stop = trio.Event()
         async with trio.open_nursery() as nursery:
 
-            async def run(task_status: trio.TaskStatus[Settings]) -> None:
+            async def run(task_status: trio.TaskStatus[ryze.app.Running]) -> None:
                 await canceller.run(partial(serve, task_status=task_status), stop)
 
             running = await nursery.start(run)

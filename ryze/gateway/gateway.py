@@ -243,6 +243,7 @@ class Gateway:
                 self._send_away(connection, deadline)
         with trio.move_on_after(half / 2):
             await self._hub.quiet()
+        # A publisher that has not hung up yet takes nobody's turn.
         clients = [each for each in self._connections if each.outbox.disconnect is None]
         half = max(0.0, deadline - trio.current_time()) / 2
         pause = min(_DRAIN_PAUSE_SECONDS, half / max(1, len(clients)))

@@ -23,6 +23,7 @@ from ryze.gateway.handshake import check_upgrade, header
 from ryze.settings import Settings
 from tests.clients import UPGRADE, Answer, RawClient, request_bytes
 from tests.fakes import FakeTransport, ServerFrame, client_frame, make_instance, server_frames
+from tests.gateway.harness import TOKEN_KEY
 
 __all__ = [
     "BINARY",
@@ -213,7 +214,8 @@ async def open_door(*, compression: bool = False) -> AsyncIterator[Door]:
     def admit(request: h11.Request, address: str) -> Admission:
         check_upgrade(request)
         hosts.append(header(request, b"host"))
-        return Admission(make_instance(), {}, publishes=request.target.endswith(b"/publish"))
+        publishes = request.target.endswith(b"/publish")
+        return Admission(make_instance(), TOKEN_KEY, {}, publishes)
 
     hub = Hub("http://ryze.test")
     gateway = Gateway(hub, admit, GatewayLimits(), compression=compression, draw=lambda: 0.5)
