@@ -53,7 +53,6 @@ def test_they_leave_nothing_behind(
 async def come_and_go(server: Server, token: str, total: int) -> None:
     visits = (say_nothing, say_half, guess, ask, connect)
     async with Crowd(server) as crowd:
-        stays = await crowd.connect("/ws/demo", token)
         in_all = partial(let_visit, crowd, token, visits)
         # All that is made once has been made by then.
         await in_all(500)
@@ -64,12 +63,13 @@ async def come_and_go(server: Server, token: str, total: int) -> None:
         assert grown < SLACK_BYTES
         # The last ones are just being closed.
         assert open_descriptors(server) < descriptors + 2 * AT_A_TIME
-        # It has been idle for longer than such a connection is kept.
+        client = await crowd.connect("/ws/demo", token)
+        # The connection for requests has been idle for longer than such a one is kept.
         server.hang_up()
         event = {"event": "call.update", "data": {"n": 1}}
         assert await trio.to_thread.run_sync(server.publish, "demo", event) >= 1
-        while b'"n": 1}' not in stays.wire:
-            stays.wire += await stays.stream.receive_some(65536)
+        while b'"n": 1}' not in client.wire:
+            client.wire += await client.stream.receive_some(65536)
 
 
 async def let_visit(crowd: Crowd, token: str, visits: tuple[Visit, ...], total: int) -> None:
