@@ -18,7 +18,7 @@ FLAKE8_ASYNC = [
     "--select=ASYNC1,ASYNC2,ASYNC3,ASYNC900",
     # ASYNC114 wants a list of all functions that nurseries start, to be kept up by hand.
     # ASYNC124: Quart runs handlers that are not async in threads, so all of them are async.
-    # ASYNC128 does not see that a function hands its `task_status` on, as `_accept` does.
+    # ASYNC128 does not see that a function hands its `task_status` on, as the demo's `run` does.
     "--extend-ignore=ASYNC114,ASYNC124,ASYNC128",
 ]
 

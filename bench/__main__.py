@@ -15,7 +15,7 @@ __all__ = ["main"]
 _QUESTIONS = {
     "fanout": [],
     "latency": [],
-    "slow_clients": ["--rounds", "12", "--seconds", "3"],
+    "slow_clients": ["--rounds", "8", "--seconds", "3"],
     "connections": [],
     "ingest": [],
 }

@@ -14,6 +14,7 @@ so each comes wholly before or wholly after the other.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import NoReturn
 
 import structlog
 import trio
@@ -241,7 +242,7 @@ class Registry:
 
     # Changes by others
 
-    async def watch(self) -> None:
+    async def watch(self) -> NoReturn:
         """Follow changes of accounts by other processes, for ever."""
         # Of the accounts that are loaded; unknown at first, as they may have changed since.
         version = None

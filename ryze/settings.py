@@ -322,13 +322,15 @@ class Settings:
         show=_as_stars,
     )
     global_rate_limit: limits.RateLimitItem | None = _row(
-        "100/minute", _RATE_LIMIT, "Requests of one token, WebSocket upgrades too; empty = off."
+        "100/minute",
+        _RATE_LIMIT,
+        "Requests of one token, clients' WebSocket upgrades too; empty = off.",
     )
     create_rate_limit: limits.RateLimitItem | None = _row(
         "20/minute", _RATE_LIMIT, "New instances of one token; empty = off."
     )
     publish_rate_limit: limits.RateLimitItem | None = _row(
-        "", _RATE_LIMIT, "Publish requests of one token; empty = off."
+        "", _RATE_LIMIT, "Publish requests and publisher WebSockets of one token; empty = off."
     )
     allowed_origins: tuple[str, ...] = _row(
         "", _ORIGINS, "Web pages that may call from a browser, with commas between; * = any."

@@ -507,8 +507,12 @@ def test_a_failure_is_told_in_one_line(run: Run, monkeypatch: pytest.MonkeyPatch
 # --- The real process ---
 
 FRAMES_WITHOUT_END = """
+import signal
 import trio
 from ryze import cli, client
+
+# A shell starts what runs in the background without.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 async def listen(*_arguments, on_frame, on_status, count):
     on_status("ready")

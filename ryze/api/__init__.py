@@ -1,6 +1,7 @@
 """HTTP: what comes in at the one port, and the routes of the API.
 
-front_door        the listener: /ws/ to the gateway, everything else to Quart
+accepting         takes connections, as long as there are descriptors
+front_door        what a connection wants: /ws/ to the gateway, everything else to Quart
 http_connection   one HTTP connection, on Hypercorn's protocol
 auth, rate_limit  what every request passes before its handler
 forwarded         the client's address when proxies stand between
@@ -14,6 +15,7 @@ one module for each resource: websocket_config, instances, instance_settings, pu
 docs, metrics
 schema            what docs shows, made from the routes and types
 collector         what /metrics tells, and where the figures are
+services          what the handlers work with
 """
 
 from quart import Response, request

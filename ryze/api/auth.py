@@ -148,14 +148,15 @@ def instance(name: str) -> Instance:
     return found
 
 
-def readmit(name: str) -> Instance:
-    """The instance again, for a request that has lasted: may its token still use it?
+def readmit(admitted: Instance) -> None:
+    """May the token of a request that has lasted still use the instance?
 
     Raises:
-        ApiError: 401 or 404.
+        ApiError: 401, or 404 if it is gone, even if another one has its name now.
     """
     check_pass(_principal(Scope.INSTANCE), None)
-    return instance(name)
+    if instance(admitted.name).id != admitted.id:
+        raise instance_not_found()
 
 
 def _asked() -> _Access:

@@ -203,7 +203,7 @@ METRICS = (
         "counter",
         "ryze_events_lost_total",
         "Events that were pending for a client when its connection ended.",
-        lambda services: services.gateway.counters.discarded,
+        lambda services: services.gateway.counters.lost,
     ),
     _gauge_histogram(
         "ryze_client_pending_events", "Events pending for a client, over all clients.", _pending
@@ -212,7 +212,7 @@ METRICS = (
         "gauge",
         "ryze_pending_bytes",
         "Bytes pending, over all clients; what clients share counts for each.",
-        lambda services: services.hub.statistics().pending_bytes,
+        lambda services: sum(outbox.pending_bytes for outbox in services.hub.outboxes()),
     ),
     _histogram(
         "ryze_flush_duration_seconds",

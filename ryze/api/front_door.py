@@ -29,13 +29,13 @@ from ryze.api.forwarded import TrustedProxies
 from ryze.api.http_connection import HttpConnection, HttpServer, Stream, Upgrade
 from ryze.errors import ApiError
 from ryze.gateway import Gateway, Session
-from ryze.gateway.handshake import RequestParser, header
+from ryze.gateway.handshake import GATEWAY_PATH, RequestParser, header
 from ryze.gateway.transport import SocketTransport, StreamTransport, Transport
 from ryze.settings import Settings
 
 __all__ = ["FrontDoor"]
 
-_UPGRADE_PREFIX = b"GET /ws/"
+_UPGRADE_PREFIX = b"GET " + GATEWAY_PATH
 _RECEIVE_BYTES = 16384
 
 # Whoever means it has sent a request after this, over any network; and so many of the others are

@@ -318,6 +318,11 @@ class _Protocol(H11Protocol):
             await self._send_error_response(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
             await self.send(Closed())
             return
+        if {b"content-length", b"transfer-encoding"} <= {name for name, _ in request.headers}:
+            # Two lengths: a proxy may believe the other one (RFC 9112, section 6.1).
+            await self._send_error_response(HTTPStatus.BAD_REQUEST)
+            await self.send(Closed())
+            return
         request = in_origin_form(request)
         self._see_through_proxies(request)
         target = request.target

@@ -9,9 +9,10 @@ that is no longer good) is answered with what was wrong and how many events were
 then; those stand.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import cast
+from functools import partial
+from typing import TypeVar, cast
 
 import trio
 from quart import Blueprint, Response, request
@@ -25,10 +26,13 @@ from ryze.api.services import services
 from ryze.api.streams import NDJSON, StreamedBody
 from ryze.errors import ApiError, InvalidEvent
 from ryze.events import Event, decode_event, decode_events
+from ryze.records import Instance
 
 __all__ = ["blueprint"]
 
 blueprint = Blueprint("publish", __name__)
+
+_T = TypeVar("_T")
 
 # From here on events are decoded in a thread: about two milliseconds' worth of small ones.
 _LARGE_BYTES = 256 * 1024
@@ -43,7 +47,7 @@ async def publish(name: str) -> Response:
     """Publish events; answered after the flush that handed out the last one."""
     instance = auth.instance(name)
     if request.mimetype == NDJSON:
-        return await _publish_stream(name)
+        return await _publish_stream(instance)
     events = [await _read_form()] if request.mimetype == FORM else await _read_events()
     clients = await services().hub.publish_all(instance.id, events)
     return _published(len(events), clients)
@@ -56,10 +60,7 @@ def _published(count: int, clients: int) -> Response:
 async def _read_events() -> list[Event]:
     body = await read_body("application/json")
     try:
-        if len(body) > _LARGE_BYTES:
-            # Or everybody else would wait for as long as it takes.
-            return await trio.to_thread.run_sync(decode_events, body)
-        return decode_events(body)
+        return await _decoded(body, decode_events)
     except InvalidEvent as error:
         raise ApiError(400, INVALID_BODY) from error
 
@@ -68,9 +69,7 @@ async def _read_form() -> Event:
     body = await read_body(FORM)
     boundary = request.mimetype_params.get("boundary", "")
     try:
-        if len(body) > _LARGE_BYTES:
-            return await trio.to_thread.run_sync(decode_form, body, boundary)
-        return decode_form(body, boundary)
+        return await _decoded(body, partial(decode_form, boundary=boundary))
     except InvalidEvent as error:
         raise _invalid(str(error)) from error
 
@@ -86,34 +85,38 @@ class _Progress:
     clients: int = 0
 
 
-async def _publish_stream(name: str) -> Response:
+async def _publish_stream(instance: Instance) -> Response:
     progress = _Progress()
     try:
         if request.headers.get("Content-Encoding", "identity").lower() != "identity":
             raise _invalid("a Content-Encoding is not supported")
-        await _take_stream(name, progress)
+        await _take_stream(instance, progress)
     except ApiError as error:
         message = f"{error.message}; {progress.published} published"
         raise ApiError(error.status, message, error.headers) from error
     return _published(progress.published, progress.clients)
 
 
-async def _take_stream(name: str, progress: _Progress) -> None:
+async def _take_stream(instance: Instance, progress: _Progress) -> None:
     """Publish what comes; the next line must have come within the time for a body."""
     settings = services().settings
     body = cast(StreamedBody, request.body)
     lines = LineReader(settings.max_body_bytes)
+    # Before the first line: its time starts at once.
     count, deadline = -1, 0.0
     while True:
         if lines.count > count:
             count, deadline = lines.count, trio.current_time() + settings.body_timeout_seconds
         data = await services().streams.receive(body, deadline)
-        await _take_lines(name, lines.receive_data(data) if data else lines.end(), progress)
         if not data:
+            await _take_lines(instance, lines.end(), progress)
             return
+        # Also of a piece without a line: else a void token's stream could last for ever.
+        auth.readmit(instance)
+        await _take_lines(instance, lines.receive_data(data), progress)
 
 
-async def _take_lines(name: str, lines: Iterator[Line], progress: _Progress) -> None:
+async def _take_lines(instance: Instance, lines: Iterator[Line], progress: _Progress) -> None:
     """Publish them up to the first that is wrong."""
     events, fault = [], None
     try:
@@ -124,7 +127,8 @@ async def _take_lines(name: str, lines: Iterator[Line], progress: _Progress) -> 
     except ApiError as error:
         fault = error
     if events:
-        instance = auth.readmit(name)
+        # Decoding them may have taken a while.
+        auth.readmit(instance)
         progress.clients = await services().hub.publish_all(instance.id, events)
         progress.published += len(events)
     if fault:
@@ -133,12 +137,17 @@ async def _take_lines(name: str, lines: Iterator[Line], progress: _Progress) -> 
 
 async def _decode_line(line: Line) -> Event:
     try:
-        if len(line.text) > _LARGE_BYTES:
-            return await trio.to_thread.run_sync(decode_event, line.text)
-        return decode_event(line.text)
+        return await _decoded(line.text, decode_event)
     except InvalidEvent as error:
         raise _invalid(f"line {line.number}: {error}") from error
 
 
 def _invalid(reason: str) -> ApiError:
     return ApiError(400, f"{INVALID_BODY}: {reason[:_MAX_REASON_CHARACTERS]}")
+
+
+async def _decoded(body: bytes, decode: Callable[[bytes], _T]) -> _T:
+    """Decode a body; a large one in a thread, or everybody else would wait for it."""
+    if len(body) > _LARGE_BYTES:
+        return await trio.to_thread.run_sync(decode, body)
+    return decode(body)

@@ -22,7 +22,7 @@ class UpgradeDesk:
 
     Args:
         registry: knows tokens and instances.
-        rate_limits: an upgrade counts against the global one.
+        rate_limits: an upgrade counts against the global one, a publisher's against "publish".
         allowed_origins: of pages in browsers, besides those of the same host.
     """
 

@@ -43,7 +43,7 @@ class HubCounters:
 class GatewayCounters:
     """WebSockets that came, were refused and went."""
 
-    __slots__ = ("discarded", "disconnected", "opened", "refused")
+    __slots__ = ("disconnected", "lost", "opened", "refused")
 
     def __init__(self) -> None:
         # Connections that were opened, by role.
@@ -51,6 +51,7 @@ class GatewayCounters:
         # Connections that have ended, by what ended them.
         self.disconnected = Counter({each.title: 0 for each in disconnects.ALL})
         # Events that clients had accepted and that were pending when their connection ended.
-        self.discarded = 0
-        # Requests for a WebSocket that were not granted, by status and reason.
+        self.lost = 0
+        # Requests for a WebSocket that were not granted, and HTTP connections over their cap; by
+        # status and reason.
         self.refused: Counter[tuple[int, str]] = Counter()

@@ -56,6 +56,7 @@ CLIENT_CLOSED = Disconnect(1000, "")
 GONE = Disconnect(None, "connection lost")
 # Cancelled without farewell; for logs and metrics only.
 CUT_OFF = Disconnect(None, "cut off")
+# In the table of codes that clients may rely on; a drain says RESTARTING.
 SHUTTING_DOWN = Disconnect(1001, "shutting down", drains=True)
 PROTOCOL_ERROR = Disconnect(1002, "protocol error")
 INVALID_TEXT = Disconnect(1007, "invalid UTF-8")

@@ -234,14 +234,14 @@ class Gateway:
         Returns when the last one is gone; those who do not read stay until they are cancelled.
 
         Args:
-            deadline: on Trio's clock; half of the time until then is for the spreading.
+            deadline: on Trio's clock; at most a quarter of the time until then is for the
+                publishers, half of what is left for the spreading.
         """
         self._draining = True
-        half = max(0.0, deadline - trio.current_time()) / 2
         for connection in list(self._connections):
             if isinstance(connection, Publisher):
                 self._send_away(connection, deadline)
-        with trio.move_on_after(half / 2):
+        with trio.move_on_after(max(0.0, deadline - trio.current_time()) / 4):
             await self._hub.quiet()
         # A publisher that has not hung up yet takes nobody's turn.
         clients = [each for each in self._connections if each.outbox.disconnect is None]
@@ -270,8 +270,8 @@ class Gateway:
         why = failure or outbox.disconnect or CUT_OFF
         lost = outbox.discarded + outbox.pending
         self.counters.disconnected[why.title] += 1
-        self.counters.discarded += lost
-        log.info("disconnected", code=why.code, reason=why.reason, discarded=lost)
+        self.counters.lost += lost
+        log.info("disconnected", code=why.code, reason=why.reason, lost=lost)
 
     def _admitted(self, request: h11.Request, address: str) -> Admission:
         admission = self._admit(request, address)

@@ -1,8 +1,8 @@
 """Who is connected, and how an event reaches them.
 
-Theory. Publishing only appends to the instance's batch; one task, the flush, hands batches
-out, once a scheduler tick: every event is encoded once, the frames of a batch are joined once,
-and each client gets them in one `Outbox.offer`. System calls are the whole cost of a fan-out,
+Theory. Publishing encodes an event, once, and appends it to the instance's batch; one task, the
+flush, hands batches out, once a scheduler tick: the frames of a batch are joined once, and each
+client gets them in one `Outbox.offer`. System calls are the whole cost of a fan-out,
 and this is how few of them there can be. A publisher that is alone with its instance need not
 wait for that turn: `publish_now` hands out what it has read, when no flush is under way, nothing
 waits and the clients are few. Rules (ARCHITECTURE.md, "Hub"):
@@ -257,8 +257,8 @@ class Hub:
         """While inside, `outbox` gets the events of `instance`.
 
         Args:
-            instance: see above.
-            outbox: see above.
+            instance: its token stands in the frames.
+            outbox: of a connection that the caller owns.
             key: which token opened the connection, for `revoke`; None: it is never revoked.
         """
         audience = self._audiences.get(instance.id)
@@ -283,8 +283,8 @@ class Hub:
         """While inside, the peer of `outbox` publishes events of `instance`.
 
         Args:
-            instance: see above.
-            outbox: see above.
+            instance: as above.
+            outbox: as above.
             key: see `subscribed`.
         """
         publishers = self._publishers.setdefault(instance.id, {})
@@ -308,7 +308,7 @@ class Hub:
         return subscribers + len(self._publishers.get(instance_id, ()))
 
     def outboxes(self) -> list[Outbox]:
-        """Everybody who is connected."""
+        """Those of all clients; publishers' are not among them."""
         return [outbox for audience in self._audiences.values() for outbox in audience.outboxes]
 
     def configure(self, instance_id: int, config: WebsocketConfig) -> None:

@@ -150,6 +150,10 @@ def _key_file_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
+        if not path.parent.is_dir():
+            raise KeyFileError(
+                f"cannot use the key file {path}: there is no directory {path.parent}"
+            ) from error
         raise KeyFileError(
             f"there is no key file {path}: put back your copy of it, or set RYZE_ENCRYPTION_KEY "
             "to the key that the tokens were sealed with"

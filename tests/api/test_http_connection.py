@@ -297,6 +297,17 @@ class TestNoHttp:
         assert answer.headers["connection"] == "close"
         assert await client.rest() == b""
 
+    async def test_a_body_with_two_lengths_is_a_400(
+        self, server: Server, mock_clock: MockClock
+    ) -> None:
+        """RFC 9112, section 6.1: a proxy in between may have believed the other one."""
+        client = await server.open()
+        headers = {**TOKEN, **CHUNKED, "Content-Length": "5", "Content-Type": "application/json"}
+        body = b"2\r\n{}\r\n0\r\n\r\n"
+        await client.send(request_bytes("POST", "/api/instance/new", headers) + body + LIST)
+        assert (await client.answer()).error == (400, "Bad request")
+        assert await client.rest() == b""
+
     @pytest.mark.parametrize("path", ["/health", "/ws/demo"])
     @pytest.mark.parametrize("size", [100_000, 1_000_000])
     @pytest.mark.parametrize("before", [b"", LIST], ids=["first", "kept alive"])

@@ -300,6 +300,27 @@ class TestEnds:
         await client.send(piece(line(2)))
         assert (await client.answer()).error == (401, "Invalid token; 1 published")
 
+    async def test_another_instance_of_that_name_is_none_of_its(
+        self, server: Server, demo: str
+    ) -> None:
+        client = await open_stream(server, line(1))
+        await wait_all_tasks_blocked()
+        await server.request("DELETE", "/api/instance/delete/demo")
+        await server.create()
+        await client.send(piece(line(2)))
+        assert (await client.answer()).error == (404, "Instance not found; 1 published")
+
+    async def test_blank_lines_keep_no_stream_alive_whose_token_is_void(
+        self, server: Server, demo: str
+    ) -> None:
+        client = await server.open()
+        head = request_bytes("POST", PUBLISH, {**CHUNKED, "token": demo})
+        await client.send(head + piece(line(1)))
+        await wait_all_tasks_blocked()
+        assert (await server.request("POST", "/api/instance/token/demo")).status == 200
+        await client.send(piece(b"\n"))
+        assert (await client.answer()).error == (401, "Invalid token; 1 published")
+
     async def test_after_the_end_only_what_is_there_is_handed_out(self) -> None:
         streams, body = Streams(), StreamedBody()
         body._take(b"x", is_last=False)

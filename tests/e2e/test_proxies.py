@@ -175,6 +175,19 @@ def test_producers_too(pair: Pair, trust: ssl.SSLContext) -> None:
         assert [data_of(client)["n"] for _ in range(200)] == list(range(200))
 
 
+def test_a_stream_of_lines_is_longer_than_any_body(pair: Pair, trust: ssl.SSLContext) -> None:
+    _, proxy, token = pair
+    line = json.dumps({"event": "call.update", "data": {"text": "x" * 1_000_000}}).encode() + b"\n"
+    lines = 2 * 33_554_432 // len(line)
+    connection = http.client.HTTPSConnection("localhost", proxy.port, context=trust, timeout=CAP)
+    headers = {"Content-Type": "application/x-ndjson", "token": token}
+    with contextlib.closing(connection):
+        path = "/api/events/publish/shop"
+        connection.request("POST", path, (line for _ in range(lines)), headers, encode_chunked=True)
+        answer = json.load(connection.getresponse())
+    assert answer["published"] == lines
+
+
 def test_a_page_of_the_same_host_may_connect_and_others_may_not(
     pair: Pair, trust: ssl.SSLContext
 ) -> None:

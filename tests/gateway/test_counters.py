@@ -139,7 +139,7 @@ class TestGateway:
         await trio.sleep(5)
         assert gateway.connections == 0
         assert +gateway.counters.disconnected == {"slow consumer": 1}
-        assert hub.counters.delivered == gateway.counters.discarded == 256
+        assert hub.counters.delivered == gateway.counters.lost == 256
 
     async def test_who_is_cut_off_and_who_meets_a_bug_are_counted_too(
         self, hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock

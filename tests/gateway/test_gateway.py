@@ -117,7 +117,7 @@ async def test_life_and_death_are_logged(
             "role": "subscriber",
             "code": 1000,
             "reason": "",
-            "discarded": 0,
+            "lost": 0,
         },
     ]
 

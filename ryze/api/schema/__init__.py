@@ -3,6 +3,7 @@
 answers     the bodies that routes answer with, as types; an instance of one is its example
 routes      for every route: what it takes, what it answers, what can go wrong
 openapi     these and the routes of the application as one OpenAPI document (quart-schema)
+sockets     the same for the two WebSocket addresses
 disconnects what the close codes mean for who reads the documents
 events      what producers send and clients get, as JSON Schemas
 asyncapi    the two WebSocket channels as an AsyncAPI document

@@ -35,7 +35,7 @@ Every error is `{"success": false, "error": {"message": "..."}}`, also where no 
 `Not found`, 405 `Method not allowed`. The WebSocket channels stand in
 [asyncapi.json](asyncapi.json).
 """
-_SCHEMES = {
+_SECURITY = {
     "token": {
         "type": "apiKey",
         "in": "header",
@@ -94,7 +94,7 @@ def openapi() -> _Json:
             name: {"description": description, "schema": {"type": "integer"}}
             for name, description in _HEADERS.items()
         },
-        "securitySchemes": _SCHEMES,
+        "securitySchemes": _SECURITY,
     }
     return document
 
@@ -280,4 +280,5 @@ def _ecmascript(schema: Any) -> Any:
     return [_ecmascript(item) for item in schema] if isinstance(schema, list) else schema
 
 
+# Last, as it needs what stands above.
 _REFERENCES, _SCHEMAS = _components()

@@ -1,8 +1,8 @@
 """For every route: what it takes, what it answers, what can go wrong.
 
 The only place where this is said. What follows from a handler's `access` mark (tokens, rate
-limit, 401, 404, 429) and from there being a body (400, 408, 413) is added by `openapi`, so a
-route names only what is its own.
+limit, 401, 404, 429), from there being a body (400, 408, 413), and what any request can meet is
+added by `openapi`, so a route names only what is its own.
 """
 
 import json

@@ -9,7 +9,7 @@ import pytest
 
 from .harness import HERE, Server, bash, tool
 
-_EXAMPLES = (HERE / "seed_examples.md").read_text()
+_EXAMPLES = (HERE / "contract_examples.md").read_text()
 _CURL = dict(re.findall(r"## ([^\n]+)\n\n```bash[^\n]*\n(.*?)```", _EXAMPLES, re.S))
 _SUCCESS, _FAILURE = map(json.loads, re.findall(r"```json[^\n]*\n(.*?)```", _EXAMPLES, re.S))
 
