@@ -17,6 +17,13 @@ from collections.abc import Mapping
 import msgspec
 
 __all__ = [
+    "DATABASE_FAILED",
+    "DRAINING",
+    "INSTANCE_NOT_FOUND",
+    "INVALID_TOKEN",
+    "RATE_LIMITED",
+    "TIMED_OUT",
+    "TOO_MANY_CONNECTIONS",
     "AlreadyExists",
     "ApiError",
     "InvalidEvent",
@@ -27,6 +34,15 @@ __all__ = [
     "StoreError",
     "error_body",
 ]
+
+# Messages of errors that are found in several places, and stand in the API's documents.
+DATABASE_FAILED = "Failed to get instance"
+DRAINING = "Server is shutting down"
+INSTANCE_NOT_FOUND = "Instance not found"
+INVALID_TOKEN = "Invalid token"
+RATE_LIMITED = "Rate limit exceeded. Try again later."
+TIMED_OUT = "Request timeout"
+TOO_MANY_CONNECTIONS = "Too many connections"
 
 
 class RyzeError(Exception):

@@ -1,5 +1,6 @@
 """What the bench needs to know of a server."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,7 +15,7 @@ class PeerError(Exception):
     """A peer cannot be measured; the message is one line that says what to do."""
 
 
-class Peer:
+class Peer(ABC):
     """A server under test. Subclasses say how to start it.
 
     Attributes:
@@ -46,6 +47,7 @@ class Peer:
         """Of what is measured, not of our program around it."""
         return ""
 
+    @abstractmethod
     def command(self, port: int, scratch: Path) -> list[str]:
         """The command line of the server; builds it first where it must be built.
 
@@ -53,9 +55,8 @@ class Peer:
             port: where it must listen, on 127.0.0.1.
             scratch: an empty directory for whatever it writes.
         """
-        raise NotImplementedError
 
-    def prepare(self, port: int) -> None:
+    def prepare(self, port: int) -> None:  # noqa: B027 - most need nothing
         """What remains to be done once it accepts connections."""
 
     def template(self, size: int) -> str:

@@ -15,7 +15,7 @@ from quart import Response, current_app, g, request
 from ryze.api.rate_limit import Window, address_key
 from ryze.api.responses import instance_not_found
 from ryze.api.services import services
-from ryze.errors import ApiError
+from ryze.errors import DRAINING, INVALID_TOKEN, ApiError
 from ryze.records import Instance
 from ryze.registry import Principal
 
@@ -97,7 +97,7 @@ async def admit() -> None:
     who = g.principal.key if g.principal else address_key(request.remote_addr or "")
     g.window = services().rate_limits.hit(asked.limit, who)
     if services().gateway.is_draining:
-        raise ApiError(503, "Server is shutting down")
+        raise ApiError(503, DRAINING)
     if asked.scope is not Scope.PUBLIC:
         check_pass(g.principal, g.window)
     elif g.window:
@@ -113,7 +113,7 @@ def check_pass(principal: Principal | None, window: Window | None) -> Principal:
     if window:
         window.check()
     if principal is None:
-        raise ApiError(401, "Invalid token")
+        raise ApiError(401, INVALID_TOKEN)
     return principal
 
 

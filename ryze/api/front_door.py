@@ -27,7 +27,7 @@ from structlog.contextvars import bound_contextvars
 
 from ryze.api.forwarded import TrustedProxies
 from ryze.api.http_connection import HttpConnection, HttpServer, Stream, Upgrade
-from ryze.errors import ApiError
+from ryze.errors import TIMED_OUT, TOO_MANY_CONNECTIONS, ApiError
 from ryze.gateway import Gateway, Session
 from ryze.gateway.handshake import GATEWAY_PATH, RequestParser, header
 from ryze.gateway.transport import SocketTransport, StreamTransport, Transport
@@ -185,7 +185,7 @@ class FrontDoor:
 
     async def _answer(self, connection: HttpConnection, peer: str) -> Upgrade | None:
         if self._is_full() and not self._end_idlest():
-            refusal = ApiError(503, "Too many connections")
+            refusal = ApiError(503, TOO_MANY_CONNECTIONS)
             await self._refuse(connection.stream, refusal, peer)
             return None
         self._answering.add(connection)
@@ -225,7 +225,7 @@ class FrontDoor:
         except trio.BrokenResourceError:
             return None
         except trio.TooSlowError:
-            refusal = ApiError(408, "Request timeout")
+            refusal = ApiError(408, TIMED_OUT)
         except ApiError as error:
             refusal = error
         await self._refuse(stream, refusal, peer)

@@ -108,31 +108,30 @@ async def _take_stream(instance: Instance, progress: _Progress) -> None:
         if lines.count > count:
             count, deadline = lines.count, trio.current_time() + settings.body_timeout_seconds
         data = await services().streams.receive(body, deadline)
+        events, fault = await _decode_lines(lines.receive_data(data) if data else lines.end())
+        if data or events:
+            # Also of a piece without a line: else a void token's stream could last for ever.
+            auth.readmit(instance)
+        if events:
+            progress.clients = await services().hub.publish_all(instance.id, events)
+            progress.published += len(events)
+        if fault:
+            raise fault
         if not data:
-            await _take_lines(instance, lines.end(), progress)
             return
-        # Also of a piece without a line: else a void token's stream could last for ever.
-        auth.readmit(instance)
-        await _take_lines(instance, lines.receive_data(data), progress)
 
 
-async def _take_lines(instance: Instance, lines: Iterator[Line], progress: _Progress) -> None:
-    """Publish them up to the first that is wrong."""
-    events, fault = [], None
+async def _decode_lines(lines: Iterator[Line]) -> tuple[list[Event], ApiError | None]:
+    """The events up to the first line that is wrong, and what is wrong with that."""
+    events: list[Event] = []
     try:
         for line in lines:
             events.append(await _decode_line(line))
     except LineTooLong as error:
-        fault = ApiError(413, f"{TOO_LARGE}: line {error.number}")
+        return events, ApiError(413, f"{TOO_LARGE}: line {error.number}")
     except ApiError as error:
-        fault = error
-    if events:
-        # Decoding them may have taken a while.
-        auth.readmit(instance)
-        progress.clients = await services().hub.publish_all(instance.id, events)
-        progress.published += len(events)
-    if fault:
-        raise fault
+        return events, error
+    return events, None
 
 
 async def _decode_line(line: Line) -> Event:

@@ -15,7 +15,7 @@ import trio
 from limits.storage import Storage
 from limits.strategies import FixedWindowRateLimiter
 
-from ryze.errors import ApiError
+from ryze.errors import RATE_LIMITED, ApiError
 
 __all__ = ["RateLimits", "Window", "address_key"]
 
@@ -56,8 +56,7 @@ class Window:
         if self.is_exceeded:
             # Rounded up: who comes back after it is in the next window.
             retry_after = {"Retry-After": str(int(self.resets_in) + 1)}
-            message = "Rate limit exceeded. Try again later."
-            raise ApiError(429, message, {**self.headers(), **retry_after})
+            raise ApiError(429, RATE_LIMITED, {**self.headers(), **retry_after})
 
 
 def address_key(address: str) -> str:

@@ -9,7 +9,7 @@ from quart import Response, request
 from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException
 
-from ryze.errors import ApiError, StoreError, error_body
+from ryze.errors import DATABASE_FAILED, INSTANCE_NOT_FOUND, ApiError, StoreError, error_body
 
 __all__ = [
     "INVALID_BODY",
@@ -68,7 +68,7 @@ async def read_json(kind: type[_T]) -> _T:
 
 def instance_not_found() -> ApiError:
     """The error for an instance that is not there, or not there for this token."""
-    return ApiError(404, "Instance not found")
+    return ApiError(404, INSTANCE_NOT_FOUND)
 
 
 def status_message(status: int) -> str:
@@ -102,7 +102,7 @@ async def _http_error(error: HTTPException) -> Response:
 
 async def _store_error(error: StoreError) -> Response:
     _log.error("database failed", path=request.path, error=str(error))
-    return await _api_error(ApiError(500, "Failed to get instance"))
+    return await _api_error(ApiError(500, DATABASE_FAILED))
 
 
 async def _crash(error: Exception) -> Response:

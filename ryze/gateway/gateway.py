@@ -16,7 +16,7 @@ import h11
 import structlog
 import trio
 
-from ryze.errors import ApiError
+from ryze.errors import DRAINING, TOO_MANY_CONNECTIONS, ApiError
 from ryze.gateway.connection import Connection, ConnectionLimits
 from ryze.gateway.counters import GatewayCounters
 from ryze.gateway.disconnects import CUT_OFF, INTERNAL_ERROR, RESTARTING, Disconnect
@@ -276,14 +276,14 @@ class Gateway:
     def _admitted(self, request: h11.Request, address: str) -> Admission:
         admission = self._admit(request, address)
         if self._draining:
-            raise ApiError(503, "Server is shutting down", admission.headers)
+            raise ApiError(503, DRAINING, admission.headers)
         limits = self._limits
         of_instance = self._hub.connection_count(admission.instance.id)
         if (
             0 < limits.connections <= len(self._connections)
             or 0 < limits.connections_per_instance <= of_instance
         ):
-            raise ApiError(503, "Too many connections", admission.headers)
+            raise ApiError(503, TOO_MANY_CONNECTIONS, admission.headers)
         return admission
 
     def _extension(self, request: h11.Request, admission: Admission) -> str | None:

@@ -137,7 +137,6 @@ class _Audience:
 
     __slots__ = (
         "_max_frame_bytes",
-        "batch",
         "config",
         "ignored",
         "instance_data",
@@ -164,8 +163,6 @@ class _Audience:
         self.instance_data = instance_data
         # Its clients in the order in which they came, each with the key of its token.
         self.outboxes: dict[Outbox, str | None] = {}
-        # The events that wait for the flush.
-        self.batch: Batch | None = None
 
     def wants(self, event: Event) -> bool:
         """Do its clients get this event at all?"""
@@ -223,9 +220,9 @@ class Hub:
         # Instances with publishers, by id, each with the key of its token; publishing() and its
         # end change it.
         self._publishers: dict[int, dict[Outbox, str | None]] = {}
-        # Audiences that have a batch; publish() adds, the flush takes them all.
-        self._dirty: list[_Audience] = []
-        # Set when there is something to flush; the flush replaces it.
+        # The events that wait for the flush; publish() adds, the flush takes one after the other.
+        self._batches: dict[_Audience, Batch] = {}
+        # Set when there is something for another flush; that replaces it.
         self._wakeup = trio.Event()
         # From taking the dirty audiences until all of them are handed out; and how often so far.
         self._flushing = False
@@ -245,7 +242,7 @@ class Hub:
             lagging=sum(outbox.pending > 0 for outbox in outboxes),
             pending=sum(outbox.pending for outbox in outboxes),
             pending_bytes=sum(outbox.pending_bytes for outbox in outboxes),
-            waiting=sum(len(audience.batch) for audience in self._dirty if audience.batch),
+            waiting=sum(map(len, self._batches.values())),
         )
 
     # Clients
@@ -371,12 +368,12 @@ class Hub:
         if audience is None or not audience.wants(event):
             self._discarded(audience, 1)
             return None
-        if audience.batch is None:
-            audience.batch = Batch(self._clock())
-            self._dirty.append(audience)
+        batch = self._batches.get(audience)
+        if batch is None:
+            batch = self._batches[audience] = Batch(self._clock())
             self._wakeup.set()
-        audience.batch.add(audience.encode(event))
-        return audience.batch
+        batch.add(audience.encode(event))
+        return batch
 
     def publish_now(self, instance_id: int, events: deque[Event]) -> bool:
         """Take a batch from the left of `events` and hand it out on the spot.
@@ -394,7 +391,8 @@ class Hub:
             self._discarded(None, found)
             events.clear()
             return True
-        if self._flushing or audience.batch or len(audience.outboxes) > _CLIENTS_PER_SLICE:
+        is_in_turn = not self._flushing and audience not in self._batches
+        if not is_in_turn or len(audience.outboxes) > _CLIENTS_PER_SLICE:
             return False
         batch = Batch()
         while events and not batch.is_full and not audience.is_heavy(events[0]):
@@ -425,7 +423,7 @@ class Hub:
         Cancelled, it has not published.
         """
         audience = self._audiences.get(instance_id)
-        if audience is not None and audience.is_heavy(event):
+        if audience is not None and audience.is_heavy(event) and audience.wants(event):
             # Or everybody else would wait for as long as it takes.
             await trio.to_thread.run_sync(audience.data_of, event)
         await self.wait_for_room(instance_id)
@@ -460,7 +458,8 @@ class Hub:
 
     def _is_full(self, instance_id: int) -> bool:
         audience = self._audiences.get(instance_id)
-        return audience is not None and audience.batch is not None and audience.batch.is_full
+        batch = self._batches.get(audience) if audience else None
+        return batch is not None and batch.is_full
 
     # The flush
 
@@ -469,10 +468,10 @@ class Hub:
         while True:
             await self._wakeup.wait()
             self._wakeup = trio.Event()
-            dirty, self._dirty = self._dirty, []
             self._flushing = True
-            for audience in dirty:
-                await self._flush(audience)
+            # What is begun meanwhile is for the next flush.
+            for audience in list(self._batches):
+                await self._flush(audience, self._batches.pop(audience))
             self._flushing = False
             self._flushes += 1
             self._waiting.unpark_all()
@@ -480,7 +479,7 @@ class Hub:
     async def flushed(self) -> None:
         """Wait until everything that has been published by now is handed out."""
         # Counted, as publishers that never pause would keep it from ever being all.
-        last = self._flushes + self._flushing + bool(self._dirty)
+        last = self._flushes + self._flushing + self._wakeup.is_set()
         while self._flushes < last:
             await self._waiting.park()
 
@@ -490,10 +489,7 @@ class Hub:
             await self._waiting.park()
         await self.flushed()
 
-    async def _flush(self, audience: _Audience) -> None:
-        batch, audience.batch = audience.batch, None
-        if batch is None:  # pragma: no cover - a dirty audience has a batch
-            return
+    async def _flush(self, audience: _Audience, batch: Batch) -> None:
         taken_up_at = self._clock()
         outboxes = list(audience.outboxes)
         for start in range(0, len(outboxes), _CLIENTS_PER_SLICE):

@@ -117,6 +117,21 @@ class TestWhoDoesNotRead:
 LARGE = {"event": "call.update", "data": {"padding": "x" * 8192}}
 
 
+async def flood_with_fragments(peer: Peer, size: int) -> None:
+    """A message in 5,000 fragments of so many bytes: 5,000 bytes are allowed."""
+    peer.transport.feed(client_frame(TEXT, b"x" * size, fin=False))
+    fragments = client_frame(CONTINUATION, b"x" * size, fin=False) * 200
+    with flat_memory(500_000):
+        for _ in range(24):
+            peer.transport.feed(fragments)
+            await wait_all_tasks_blocked()
+    peer.transport.feed(client_frame(CONTINUATION, b"x" * 199 * size, fin=False))
+    assert await peer.settled() == []
+    peer.transport.feed(client_frame(CONTINUATION, b"x" * size, fin=False))
+    ends = [event.code for event in await peer.settled() if isinstance(event, CloseConnection)]
+    assert ends == ([1009] if size else [])
+
+
 async def let_a_thousand_lag(process: Process, token: str) -> None:
     in_thread = trio.to_thread.run_sync
     async with Crowd(process) as crowd, trio.open_nursery() as nursery:
@@ -156,17 +171,7 @@ class TestWhoSendsWithoutEnd:
         limits = ConnectionLimits(message_bytes=5_000)
         _, peer = await open_connection(nursery, hub, limits)
         _, healthy = await open_connection(nursery, hub)
-        peer.transport.feed(client_frame(TEXT, b"x" * size, fin=False))
-        fragments = client_frame(CONTINUATION, b"x" * size, fin=False) * 200
-        with flat_memory(500_000):
-            for _ in range(24):
-                peer.transport.feed(fragments)
-                await wait_all_tasks_blocked()
-        peer.transport.feed(client_frame(CONTINUATION, b"x" * 199 * size, fin=False))
-        assert await peer.settled() == []
-        peer.transport.feed(client_frame(CONTINUATION, b"x" * size, fin=False))
-        ends = [event.code for event in await peer.settled() if isinstance(event, CloseConnection)]
-        assert ends == ([1009] if size else [])
+        await flood_with_fragments(peer, size)
         assert await hub.publish_all(1, [EVENT]) == (1 if size else 2)
         assert [type(event) for event in await healthy.settled()] == [TextMessage]
         nursery.cancel_scope.cancel()
@@ -181,17 +186,7 @@ class TestWhoSendsWithoutEnd:
         )
         nursery.start_soon(publisher.run, hub, make_instance(), HEAD, b"")
         await wait_all_tasks_blocked()
-        peer.transport.feed(client_frame(TEXT, b"x" * size, fin=False))
-        fragments = client_frame(CONTINUATION, b"x" * size, fin=False) * 200
-        with flat_memory(500_000):
-            for _ in range(24):
-                peer.transport.feed(fragments)
-                await wait_all_tasks_blocked()
-        peer.transport.feed(client_frame(CONTINUATION, b"x" * 199 * size, fin=False))
-        assert await peer.settled() == []
-        peer.transport.feed(client_frame(CONTINUATION, b"x" * size, fin=False))
-        ends = [event.code for event in await peer.settled() if isinstance(event, CloseConnection)]
-        assert ends == ([1009] if size else [])
+        await flood_with_fragments(peer, size)
         nursery.cancel_scope.cancel()
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from ryze import __version__
 from ryze.api.schema.disconnects import CLOSE_CODES, as_table
-from ryze.api.schema.events import DATA, ENVELOPE, examples
+from ryze.api.schema.events import DATA, ENVELOPE, examples_of
 from ryze.api.schema.sockets import PUBLISHER, SUBSCRIBER
 from ryze.events import EVENT_TYPES, EventType
 
@@ -106,7 +106,7 @@ def _message(event: EventType, role: str) -> _Json:
         "data": {"$ref": f"#/components/schemas/{_title(event)}Data"},
     }
     payload: _Json = {"type": "object", "required": ["event", "data"], "properties": members}
-    shown = [example for example in examples().values() if example["event"] == event]
+    shown = examples_of(event)
     if role == "Delivered":
         members["instanceData"] = ENVELOPE["properties"]["instanceData"]
         payload["required"] = ENVELOPE["required"]

@@ -13,7 +13,15 @@ from typing import Any
 
 from ryze.events import EVENT_TYPES, EventType
 
-__all__ = ["DATA", "ENVELOPE", "PUBLICATION", "WITH_MEDIA_OBJECT", "documents", "examples"]
+__all__ = [
+    "DATA",
+    "ENVELOPE",
+    "PUBLICATION",
+    "WITH_MEDIA_OBJECT",
+    "documents",
+    "examples",
+    "examples_of",
+]
 
 _Schema = dict[str, Any]
 
@@ -263,13 +271,18 @@ def documents() -> dict[str, _Schema]:
             {"event": {"const": name}, "data": {"type": "object", **DATA[name]}},
             ["event", "data"],
         )
-        shown = [example for example in examples().values() if example["event"] == name]
-        files[f"{name}.json"] = _document(f"{name}.json", name, schema | {"examples": shown})
+        schema["examples"] = examples_of(name)
+        files[f"{name}.json"] = _document(f"{name}.json", name, schema)
     return files
 
 
 def _document(file: str, title: str, schema: _Schema) -> _Schema:
     return {"$schema": _DIALECT, "$id": file, "title": title, **schema}
+
+
+def examples_of(event: EventType) -> list[dict[str, Any]]:
+    """Those of one type."""
+    return [example for example in examples().values() if example["event"] == event]
 
 
 def examples() -> dict[str, dict[str, Any]]:

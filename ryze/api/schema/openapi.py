@@ -22,6 +22,14 @@ from ryze.api.responses import INVALID_BODY, status_message
 from ryze.api.schema.answers import Described, Failure, Fault
 from ryze.api.schema.routes import JSON, ROUTES, TAGS, Answer, Body, Route
 from ryze.api.schema.sockets import PUBLISHER, SOCKETS, SUBSCRIBER
+from ryze.errors import (
+    DATABASE_FAILED,
+    DRAINING,
+    INSTANCE_NOT_FOUND,
+    INVALID_TOKEN,
+    RATE_LIMITED,
+    TOO_MANY_CONNECTIONS,
+)
 
 __all__ = ["openapi"]
 
@@ -179,14 +187,14 @@ def _derived(route: Route, scope: Scope, on_instance: bool) -> Iterator[tuple[in
         yield 408, status_message(408)
         yield 413, status_message(413)
     if _needs_token(scope):
-        yield 401, "Invalid token"
-        yield 500, "Failed to get instance"
+        yield 401, INVALID_TOKEN
+        yield 500, DATABASE_FAILED
     if _needs_token(scope) and on_instance:
-        yield 404, "Instance not found"
+        yield 404, INSTANCE_NOT_FOUND
     if scope is not Scope.OPEN:
-        yield 429, "Rate limit exceeded. Try again later."
-        yield 503, "Server is shutting down"
-        yield 503, "Too many connections"
+        yield 429, RATE_LIMITED
+        yield 503, DRAINING
+        yield 503, TOO_MANY_CONNECTIONS
     yield 431, status_message(431)
     yield 500, status_message(500)
 

@@ -39,6 +39,7 @@ from ryze.api.schema.answers import (
 from ryze.api.schema.events import PUBLICATION, WITH_MEDIA_OBJECT, examples
 from ryze.api.streams import NDJSON
 from ryze.api.websocket_config import SetWebsocket
+from ryze.errors import INSTANCE_NOT_FOUND
 
 __all__ = ["JSON", "ROUTES", "TAGS", "Answer", "Body", "Route"]
 
@@ -191,7 +192,7 @@ ROUTES: dict[str, Route] = {
                 ),
             )
         },
-        errors={404: ["Instance not found"]},
+        errors={404: [INSTANCE_NOT_FOUND]},
         query=[
             {
                 "name": "instanceName",
