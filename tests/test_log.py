@@ -1,5 +1,6 @@
 """Logging: one form for structlog and logging, and never a token."""
 
+import errno
 import io
 import json
 import logging
@@ -107,6 +108,17 @@ def test_exceptions_come_with_their_traceback(format: str) -> None:
     assert "verysecret" not in output
 
 
+class FullDisk(io.StringIO):
+    def write(self, text: str) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_line_that_cannot_be_written_is_lost_and_nothing_else() -> None:
+    configure_logging("info", "json", FullDisk())
+    structlog.get_logger().info("ours")
+    logging.getLogger().info("theirs")
+
+
 @pytest.mark.parametrize(
     ("target", "logged"),
     [
@@ -159,7 +171,9 @@ def test_no_token_in_a_query_is_ever_logged(token: str, format: str, after: str)
 @given(
     token=tokens,
     format=formats,
-    key=st.sampled_from(["token", "Token", "authorization", "Authorization", "instance_token"]),
+    key=st.sampled_from(
+        ["token", "Token", "authorization", "Authorization", "instance_token", "encryption_key"]
+    ),
 )
 def test_no_token_under_a_key_is_ever_logged(token: str, format: str, key: str) -> None:
     output = logged(format, "hello", **{key: token}, deep=[{key: {"value": token}}])

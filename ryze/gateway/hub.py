@@ -224,7 +224,7 @@ class Hub:
         self._batches: dict[_Audience, Batch] = {}
         # Set when there is something for another flush; that replaces it.
         self._wakeup = trio.Event()
-        # From taking the dirty audiences until all of them are handed out; and how often so far.
+        # While it hands batches out; and how often it has done so.
         self._flushing = False
         self._flushes = 0
         # Those who wait for the end of a flush.
