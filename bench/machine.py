@@ -3,6 +3,8 @@
 import os
 import platform
 import resource
+import sys
+import sysconfig
 from contextlib import suppress
 from typing import Any
 
@@ -23,7 +25,9 @@ def machine() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
         "system": f"{platform.system()} {platform.release()}",
-        "python": platform.python_version(),
+        "python": f"{platform.python_version()} ({os.path.realpath(sys.executable)})",
+        # An interpreter built without optimisations costs a tenth to a fifth.
+        "python_built_with": sysconfig.get_config_var("CONFIG_ARGS"),
         "load_average_at_start": os.getloadavg()[0],
     }
 
