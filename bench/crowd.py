@@ -148,6 +148,11 @@ class Crowd:
         if missing < 0:
             raise LoadError(f"{-missing} bytes too many")
 
+    def attend(self) -> None:
+        """Take what has come unasked: pings, which must be answered, and closes."""
+        for fd, _ in self.poller.poll(0):
+            self.handlers[fd]()
+
     def hear_answer(self) -> None:
         """Wait until the publisher has its answer, and for nothing else."""
         while self.publisher.is_waiting:

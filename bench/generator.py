@@ -61,8 +61,14 @@ class LoadGenerator:
         return done
 
     def open_publisher(self, event_bytes: int) -> dict[str, Any]:
-        """Open the publisher, for events of this size."""
+        """Open the publisher, for events of this size.
+
+        Raises:
+            Trouble: no event reaches all subscribers of this peer.
+        """
         peer = self._server.peer
+        if peer.instances > 1:
+            raise Trouble(f"{peer.name} is for connections alone: an event has one instance")
         return self.call(
             "publisher",
             kind=peer.publisher,

@@ -9,8 +9,10 @@ processes.
 """
 
 import json
+import select
 import sys
 import time
+from collections.abc import Iterator
 from typing import Any
 
 from bench import loops, stalling
@@ -26,6 +28,20 @@ class Load:
 
     def __init__(self) -> None:
         self._crowd = Crowd()
+        # The server has done between two commands what it must not.
+        self._has_failed = False
+
+    def filenos(self) -> list[int]:
+        """What becomes readable when somebody is to be attended to."""
+        return [] if self._has_failed else [self._crowd.poller.fileno()]
+
+    def attend(self) -> None:
+        """Answer pings between two commands."""
+        try:
+            self._crowd.attend()
+        except (LoadError, OSError, ValueError):
+            # The next command meets it again, and can say so.
+            self._has_failed = True
 
     def connect(
         self,
@@ -106,7 +122,7 @@ _COMMANDS = (
 def main() -> None:
     """Carry out commands from standard input until it ends."""
     load = Load()
-    for line in sys.stdin:
+    for line in _commands(load):
         command = json.loads(line)
         name = command.pop("do")
         try:
@@ -116,6 +132,22 @@ def main() -> None:
         except (LoadError, HandshakeError, OSError, ValueError, KeyError) as error:
             answer = {"error": f"{type(error).__name__}: {error}"}
         print(json.dumps(answer), flush=True)
+
+
+def _commands(load: Load) -> Iterator[str]:
+    """The lines of standard input; whoever waits for the next one attends to the server."""
+    while True:
+        poller = select.poll()
+        poller.register(sys.stdin, select.POLLIN)
+        for fd in load.filenos():
+            poller.register(fd, select.POLLIN)
+        if any(fd == sys.stdin.fileno() for fd, _ in poller.poll()):
+            line = sys.stdin.readline()
+            if not line:
+                return
+            yield line
+        else:
+            load.attend()
 
 
 if __name__ == "__main__":

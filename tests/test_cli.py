@@ -201,12 +201,23 @@ def test_a_new_token_replaces_the_old_one(run: Run, tmp_path: Path) -> None:
 
 
 def test_an_unknown_account_cannot_be_rotated(run: Run) -> None:
+    run("account", "create")
     assert_failed(run("account", "rotate", "shop"), 1, "there is no account 'shop'")
 
 
 def test_a_database_that_cannot_be_opened_is_told(run: Run, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    assert_failed(run("account", "list", "--data-dir", f"{tmp_path}/file"), 1, "cannot open")
+    assert_failed(run("account", "list", "--data-dir", f"{tmp_path}/file"), 1, "no database")
+    assert_failed(run("account", "create", "--data-dir", f"{tmp_path}/file"), 1, "cannot open")
+
+
+@pytest.mark.parametrize("command", [["list"], ["rotate", "default"]])
+def test_only_creating_an_account_makes_a_database(
+    run: Run, tmp_path: Path, command: list[str]
+) -> None:
+    result = run("account", *command, "--data-dir", f"{tmp_path}/mistyped")
+    assert_failed(result, 1, f"there is no database {tmp_path}/mistyped/ryze.db")
+    assert not (tmp_path / "mistyped").exists()
 
 
 def test_a_wrong_database_is_wrong_usage(run: Run) -> None:
@@ -215,7 +226,7 @@ def test_a_wrong_database_is_wrong_usage(run: Run) -> None:
 
 
 def test_settings_of_the_server_do_not_matter_to_accounts(run: Run) -> None:
-    assert run("account", "list", RYZE_PORT="wrong").exit_code == 0
+    assert run("account", "create", RYZE_PORT="wrong").exit_code == 0
 
 
 # --- ryze key ---

@@ -45,7 +45,7 @@ def create_account(name: str, max_instances: int | None, **flags: str | None) ->
         except AlreadyExists as error:
             raise Failure(f"there is an account {name!r} already") from error
 
-    _give_token(flags, name, create)
+    _give_token(flags, name, create, must_exist=False)
 
 
 @account.command("list")
@@ -84,20 +84,27 @@ def _give_token(
     flags: dict[str, str | None],
     name: str,
     work: Callable[[store.Database, str], Awaitable[None]],
+    *,
+    must_exist: bool = True,
 ) -> None:
     """Let `work` store the hash of a new token, then show the token this once."""
     settings = settings_from(flags)
     token = store.new_token()
     token_hash = store.hash_token(token)
-    _with_database(settings, lambda database: work(database, token_hash))
+    _with_database(settings, lambda database: work(database, token_hash), must_exist=must_exist)
     # Only the token goes to standard output, so that `$(ryze account create)` works.
     click.echo(f"TokenAccount of {name!r} in {settings.database_url}, not shown again:", err=True)
     click.echo(token)
 
 
-def _with_database(settings: Settings, work: Callable[[store.Database], Awaitable[_T]]) -> _T:
+def _with_database(
+    settings: Settings,
+    work: Callable[[store.Database], Awaitable[_T]],
+    *,
+    must_exist: bool = True,
+) -> _T:
     async def run() -> _T:
-        async with store.open_database(settings.database_url) as database:
+        async with store.open_database(settings.database_url, must_exist=must_exist) as database:
             return await work(database)
 
     return trio.run(run)
