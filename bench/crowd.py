@@ -149,9 +149,14 @@ class Crowd:
             raise LoadError(f"{-missing} bytes too many")
 
     def attend(self) -> None:
-        """Take what has come unasked: pings, which must be answered, and closes."""
-        for fd, _ in self.poller.poll(0):
-            self.handlers[fd]()
+        """Take what has come unasked: pings, which must be answered, and closes.
+
+        Raises:
+            LoadError: that was an event.
+        """
+        missing = sum(self.handlers[fd]() for fd, _ in self.poller.poll(0))
+        if missing:
+            raise LoadError(f"{missing} bytes of events that nobody has published")
 
     def hear_answer(self) -> None:
         """Wait until the publisher has its answer, and for nothing else."""

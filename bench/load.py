@@ -22,26 +22,28 @@ from bench.wire import HandshakeError
 
 __all__ = ["Load", "main"]
 
+# What a server can bring about.
+_FAILURES = (LoadError, HandshakeError, OSError, ValueError, KeyError)
+
 
 class Load:
     """The commands."""
 
     def __init__(self) -> None:
         self._crowd = Crowd()
-        # The server has done between two commands what it must not.
-        self._has_failed = False
+        # What went wrong between two commands; the next one fails with it.
+        self.failure: Exception | None = None
 
     def filenos(self) -> list[int]:
         """What becomes readable when somebody is to be attended to."""
-        return [] if self._has_failed else [self._crowd.poller.fileno()]
+        return [] if self.failure else [self._crowd.poller.fileno()]
 
     def attend(self) -> None:
         """Answer pings between two commands."""
         try:
             self._crowd.attend()
-        except (LoadError, OSError, ValueError):
-            # The next command meets it again, and can say so.
-            self._has_failed = True
+        except _FAILURES as error:
+            self.failure = error
 
     def connect(
         self,
@@ -126,10 +128,12 @@ def main() -> None:
         command = json.loads(line)
         name = command.pop("do")
         try:
+            if load.failure:
+                raise load.failure
             if name not in _COMMANDS:
                 raise LoadError(f"no such command: {name}")
             answer = {"ok": getattr(load, name)(**command)}
-        except (LoadError, HandshakeError, OSError, ValueError, KeyError) as error:
+        except _FAILURES as error:
             answer = {"error": f"{type(error).__name__}: {error}"}
         print(json.dumps(answer), flush=True)
 
@@ -142,6 +146,8 @@ def _commands(load: Load) -> Iterator[str]:
         for fd in load.filenos():
             poller.register(fd, select.POLLIN)
         if any(fd == sys.stdin.fileno() for fd, _ in poller.poll()):
+            # One command at a time: the caller waits for each answer. Else a second line would
+            # be in the buffer, where nobody looks.
             line = sys.stdin.readline()
             if not line:
                 return

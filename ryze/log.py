@@ -12,10 +12,11 @@ keys at any depth, and tokens inside texts, tracebacks among them.
 import logging
 import re
 import sys
+import threading
 from collections.abc import Mapping
 from contextlib import suppress
-from functools import lru_cache, partial
-from typing import Any, TextIO, cast
+from functools import cache, partial
+from typing import Any, TextIO
 from urllib.parse import unquote_plus
 
 import structlog
@@ -28,7 +29,7 @@ _STARS = "***"
 # `token=...` in a URL or a form, and every other pair, as the name may be percent-encoded:
 # `%74oken` is a token to every server. The value goes on to the next `&` or white space, over
 # quotes and all, since a token may hold any other printable character.
-_PAIR = re.compile(r"[\w%.+-]+=[^&\s]+")
+_PAIR = re.compile(r"(?<![\w%.+-])[\w%.+-]+=[^&\s]+")
 # `"token": "..."` in JSON or in a repr, escaped once more or not, and the pair of a header list.
 _QUOTED = re.compile(r"""(token\\*["']\s*[:,]\s*)\S+""", re.I)
 # `token: ...` in a request head.
@@ -47,9 +48,10 @@ _PROCESSORS: tuple[Processor, ...] = (
     structlog.processors.format_exc_info,
 )
 
-# One of these is in every line that has something to hide. Most lines have none, and a server
-# that 8,000 clients come back to at once writes one for each of them.
+# No line of plain values has anything to hide without one of these. Lines in JSON seldom have
+# one, and a server that 8,000 clients come back to at once writes a line for each of them.
 _SUSPICIOUS = ("=", "token", "authorization", "bearer", "encryption_key")
+_PLAIN = frozenset((str, int, float, bool, type(None)))
 
 
 def redact_query(target: str) -> str:
@@ -61,7 +63,8 @@ def redact_query(target: str) -> str:
 def configure_logging(level: str, format: str, stream: TextIO | None = None) -> None:
     """Send all logging, ours and that of libraries, to `stream` in one form.
 
-    May be called again; the last call counts.
+    May be called again; the last call counts. Levels and filters that are set in `logging` itself
+    are for libraries alone.
 
     Args:
         level: ``debug``, ``info``, ``warning`` or ``error``.
@@ -69,55 +72,70 @@ def configure_logging(level: str, format: str, stream: TextIO | None = None) -> 
         stream: standard error if not given.
     """
     stream = sys.stderr if stream is None else stream
-    output = cast(TextIO, _Output(stream))
+    output = _Output(stream)
     renderer = _redacting(_choose_renderer(format, stream))
     threshold = logging.getLevelNamesMapping()[level.upper()]
-    _replace_handler(_build_handler(output, renderer), threshold)
+    _replace_handler(_Handler(output, renderer), threshold)
     structlog.configure(
         processors=[structlog.contextvars.merge_contextvars, *_PROCESSORS, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
-        logger_factory=partial(_Logger, output),
+        # One for each name: every connection has a bound logger of its own.
+        logger_factory=cache(partial(_Logger, output)),
+        # Else a second call would not reach the loggers of modules.
         cache_logger_on_first_use=False,
     )
 
 
 class _Output:
-    """A stream on which a line that cannot be written is lost.
+    """Writes lines. One that cannot be written is lost: there is nowhere left to complain.
 
-    The disk is full, or whoever read the lines is gone: there is nowhere left to complain.
+    The disk is full, whoever read the lines is gone, or the stream is closed already.
     """
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
+        # Reentrant, as whatever runs in the midst of a write may log as well.
+        self._lock = threading.RLock()
 
-    def write(self, text: str) -> None:
-        with suppress(OSError):
-            self._stream.write(text)
-
-    def flush(self) -> None:
-        with suppress(OSError):
+    def write_line(self, line: str) -> None:
+        with self._lock, suppress(OSError, ValueError):
+            self._stream.write(line + "\n")
             self._stream.flush()
 
 
-class _Logger(structlog.WriteLogger):
-    """Writes our lines itself: through `logging` each of them costs three times as much."""
+class _Logger:
+    """Writes our lines itself: through `logging` each of them takes three times as long."""
 
-    def __init__(self, output: TextIO, name: str = "ryze") -> None:
-        super().__init__(output)
+    def __init__(self, output: _Output, name: str = "ryze") -> None:
         self.name = name
+        self._output = output
+
+    def _write(self, line: str) -> None:
+        self._output.write_line(line)
+
+    debug = info = warning = error = critical = _write
 
 
-class _Handler(logging.StreamHandler[TextIO]):
-    """Ours, so that a second `configure_logging` finds the handler of the first."""
+class _Handler(logging.Handler):
+    """Writes what libraries log."""
 
+    def __init__(self, output: _Output, renderer: Processor) -> None:
+        super().__init__()
+        self._output = output
+        self._renderer = renderer
+        without_meta = structlog.stdlib.ProcessorFormatter.remove_processors_meta
+        self.setFormatter(
+            structlog.stdlib.ProcessorFormatter(processors=[*_PROCESSORS, without_meta, renderer])
+        )
 
-def _build_handler(output: TextIO, renderer: Processor) -> logging.Handler:
-    without_meta = structlog.stdlib.ProcessorFormatter.remove_processors_meta
-    handler = _Handler(output)
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(processors=[*_PROCESSORS, without_meta, renderer])
-    )
-    return handler
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a line; the arguments of one that fails may be tokens, so they are not shown."""
+        try:
+            line = self.format(record)
+        except Exception as error:
+            about = {"logger": record.name, "level": record.levelname.lower()}
+            line = str(self._renderer(None, "", _failure(error, about)))
+        self._output.write_line(line)
 
 
 def _replace_handler(handler: logging.Handler, threshold: int) -> None:
@@ -129,16 +147,33 @@ def _replace_handler(handler: logging.Handler, threshold: int) -> None:
 
 
 def _redacting(renderer: Processor) -> Processor:
-    """The same renderer, with nothing in its lines that must not be read."""
+    """The same renderer, with nothing in its lines that must not be read; it never raises."""
 
     def render(logger: WrappedLogger, method: str, event: EventDict) -> Any:
-        line = str(renderer(logger, method, dict(event)))
-        lower = line.lower()
-        if any(word in lower for word in _SUSPICIOUS):
+        try:
+            if all(type(value) in _PLAIN for value in event.values()):
+                # A copy, as the console's renderer takes its values out.
+                line = str(renderer(logger, method, dict(event)))
+                if not _is_suspicious(line):
+                    return line
             return renderer(logger, method, _redact(event))
-        return line
+        except Exception as error:
+            # A line that cannot be made is no reason to end what it tells of.
+            return renderer(logger, method, _failure(error, event))
 
     return render
+
+
+def _is_suspicious(line: str) -> bool:
+    """May there be something to hide? The patterns take some other letters for ours."""
+    lower = line.lower()
+    return not line.isascii() or any(word in lower for word in _SUSPICIOUS)
+
+
+def _failure(error: Exception, event: Mapping[str, Any]) -> EventDict:
+    """What is said instead of a line that has failed: nothing of it but where it comes from."""
+    about = {name: event[name] for name in ("level", "logger", "timestamp") if name in event}
+    return {"event": "log line failed", "error": type(error).__name__, **about}
 
 
 def _choose_renderer(format: str, stream: TextIO) -> Processor:
@@ -150,7 +185,6 @@ def _choose_renderer(format: str, stream: TextIO) -> Processor:
     )
 
 
-@lru_cache(maxsize=256)
 def _is_secret(key: str) -> bool:
     name = key.lower()
     return name.endswith("token") or name in ("authorization", "encryption_key")

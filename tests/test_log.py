@@ -5,6 +5,7 @@ import io
 import json
 import logging
 import string
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
 
@@ -113,10 +114,88 @@ class FullDisk(io.StringIO):
         raise OSError(errno.ENOSPC, "No space left on device")
 
 
-def test_a_line_that_cannot_be_written_is_lost_and_nothing_else() -> None:
-    configure_logging("info", "json", FullDisk())
-    structlog.get_logger().info("ours")
-    logging.getLogger().info("theirs")
+class FullDiskBehindBuffer(io.StringIO):
+    def flush(self) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+class Closed(io.StringIO):
+    def write(self, text: str) -> int:
+        raise ValueError("I/O operation on closed file")
+
+
+def ascii_only() -> io.TextIOWrapper:
+    return io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+
+
+@pytest.mark.parametrize("open_stream", [FullDisk, FullDiskBehindBuffer, Closed, ascii_only])
+def test_a_line_that_cannot_be_written_is_lost_and_nothing_else(
+    open_stream: Callable[[], Any],
+) -> None:
+    configure_logging("info", "json", open_stream())
+    structlog.get_logger().info("ours: é")
+    logging.getLogger().info("theirs: é")
+
+
+class Unprintable:
+    def __repr__(self) -> str:
+        raise ValueError("verysecret")
+
+
+@pytest.mark.parametrize("format", ["json", "console"])
+@pytest.mark.parametrize("value", [Unprintable(), [Unprintable()]])
+def test_a_line_that_cannot_be_made_is_replaced(
+    monkeypatch: pytest.MonkeyPatch, format: str, value: object
+) -> None:
+    # Those of pytest raise.
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])
+    stream = io.StringIO()
+    configure_logging("info", format, stream)
+    structlog.get_logger("ours").info("verysecret", value=value)
+    logging.getLogger("theirs").info("verysecret %s", value)
+    logging.getLogger("theirs").info("token=%d", "verysecret")
+    output = stream.getvalue()
+    assert output.count("log line failed") == 3
+    assert output.count("ours") == 1
+    assert output.count("theirs") == 2
+    assert output.count("error") == output.count("Error") == 3
+    assert "verysecret" not in output
+
+
+@pytest.mark.parametrize("format", ["json", "console"])
+@pytest.mark.parametrize(
+    "values", [{"n": 10**5000}, {"d": {(1, 2): 3}}, {"exception": ValueError()}, {"stack": 1}]
+)
+def test_odd_values_do_no_harm(format: str, values: dict[str, Any]) -> None:
+    assert logged(format, "hello", **values)
+
+
+def test_the_form_of_a_value_does_not_depend_on_its_neighbours() -> None:
+    values = {"set": {1}, "map": {None: 1}, "tuple": (1, b"2")}
+    shapes = []
+    for neighbour in ("quiet", "token=secret"):
+        line = json.loads(logged("json", "hello", neighbour=neighbour, **values).splitlines()[0])
+        shapes.append({name: line[name] for name in values})
+    assert shapes[0] == shapes[1] == {"set": [1], "map": {"None": 1}, "tuple": [1, "b'2'"]}
+
+
+class Talkative(io.StringIO):
+    """Logs in the midst of a write, as a finalizer may."""
+
+    silent = False
+
+    def write(self, text: str) -> int:
+        if not self.silent:
+            self.silent = True
+            structlog.get_logger().info("inner")
+        return super().write(text)
+
+
+def test_what_runs_in_the_midst_of_a_line_may_log() -> None:
+    stream = Talkative()
+    configure_logging("info", "json", stream)
+    structlog.get_logger().info("outer")
+    assert [line["event"] for line in lines(stream)] == ["inner", "outer"]
 
 
 @pytest.mark.parametrize(
@@ -191,6 +270,8 @@ def test_no_token_under_a_key_is_ever_logged(token: str, format: str, key: str) 
             "Authorization: Basic {}\r\nHost: x",
             "authorization={}",
             "sent bearer {}",
+            "AUTHORİZATİON: Basic {}",
+            "authorızatıon: Basic {}",
             '{{"token":"{}"}}',
             '{{"instanceData": {{"token": "{}"}}}}',
             "{{'token': '{}'}}",

@@ -220,11 +220,13 @@ class Hub:
         # Instances with publishers, by id, each with the key of its token; publishing() and its
         # end change it.
         self._publishers: dict[int, dict[Outbox, str | None]] = {}
-        # The events that wait for the flush; publish() adds, the flush takes one after the other.
+        # What waits for the flush, never an empty batch: publish() begins one, the flush takes it
+        # out. Not by id: who comes after the last client has left is another audience, and gets
+        # nothing older than itself.
         self._batches: dict[_Audience, Batch] = {}
-        # Set when there is something for another flush; that replaces it.
+        # Set when a batch is begun; the flush replaces it before it takes up what there is.
         self._wakeup = trio.Event()
-        # While it hands batches out; and how often it has done so.
+        # Whether a flush is under way; and how many are over.
         self._flushing = False
         self._flushes = 0
         # Those who wait for the end of a flush.

@@ -3,7 +3,6 @@
 import io
 
 import pytest
-import structlog
 
 from ryze.log import configure_logging
 from tests.conftest import Server
@@ -14,6 +13,4 @@ def output(server: Server, logging_as_it_was: None) -> io.StringIO:
     """What the server writes to its log from now on, at debug level; `logs` stays empty."""
     stream = io.StringIO()
     configure_logging("debug", "json", stream)
-    # Or the loggers of all modules would write here for ever.
-    structlog.configure(cache_logger_on_first_use=False)
     return stream
