@@ -111,14 +111,14 @@ def _show(summary: dict[Cell, dict[str, float]]) -> None:
     rows = []
     for name, n, w in sorted(summary, key=lambda cell: (cell[1], cell[2])):
         row = summary[name, n, w]
-        ours = summary.get((OURS, n, w), row)
+        ours = summary.get((OURS, n, w), {}).get("deliveries_per_second", 0)
         rows.append(
             (
                 name,
                 str(n),
                 str(w),
                 f"{row['deliveries_per_second']:,.0f}",
-                ratio_text(ours["deliveries_per_second"], row["deliveries_per_second"]),
+                ratio_text(ours, row["deliveries_per_second"]),
                 f"{row['server_cpu_us_per_delivery']:.2f}",
                 f"{row['server_cpu']:.0%}",
                 f"{row['load_cpu']:.0%}",

@@ -106,7 +106,7 @@ def _line(name: str, rounds: list[dict[str, Any]], ours: float) -> tuple[str, ..
     return (
         name,
         *(f"{value * 1e3:.2f}" for value in values),
-        ratio_text(ours, _last_p99(rounds)) if ours else "-",
+        ratio_text(ours, _last_p99(rounds)),
         f"{sum(each['server_cpu'] for each in shown) / seconds:.0%}",
         f"{sum(each['load_cpu'] for each in shown) / seconds:.0%}",
         f"{_summary(rounds, 'lateness')['p99'] * 1e3:.2f}",

@@ -31,8 +31,8 @@ def percentile(values: Iterable[float], share: float) -> float:
 
 
 def ratio_text(ours: float, theirs: float) -> str:
-    """How many times theirs ours is."""
-    return f"{ours / theirs:.2f} x" if theirs else "-"
+    """How many times theirs ours is; a dash where one of them was not measured."""
+    return f"{ours / theirs:.2f} x" if ours and theirs else "-"
 
 
 def bytes_text(count: float) -> str:
