@@ -16,7 +16,7 @@ import click
 from bench.generator import load_generator
 from bench.machine import raise_file_limit
 from bench.notes import Trouble, progress, tell
-from bench.options import available, common_options, options
+from bench.options import COUNT, available, common_options, option, options
 from bench.peers import Peer
 from bench.report import bytes_text, median, save, save_plot, show
 from bench.servers import Server, running
@@ -37,9 +37,9 @@ _PATIENCE_SECONDS = 60
 
 
 @click.command()
-@click.option("-n", "--clients", default=8000, show_default=True, help="Connections.")
+@option("-n", "--clients", type=COUNT, default=8000, help="Connections.")
 @click.option("--plot/--no-plot", default=True)
-@common_options(peers="ryze,ryze-1000,gorilla", rounds=3, seconds=0)
+@common_options(peers="ryze,ryze-1000,gorilla", rounds=3, seconds=None)
 def main(clients: int, plot: bool, **common: Any) -> None:
     """What does an idle connection take, and what if all come back at once?"""
     given = options(**common)
@@ -52,10 +52,12 @@ def main(clients: int, plot: bool, **common: Any) -> None:
             for peer in peers:
                 step(peer.title)
                 try:
-                    rows.setdefault(peer.name, []).append(measure_one(peer, clients, given.port))
+                    row = measure_one(peer, clients, given.port)
                 except Trouble as trouble:
                     tell(str(trouble))
-    summary = {name: _summary(rounds) for name, rounds in rows.items() if rounds}
+                    continue
+                rows.setdefault(peer.name, []).append(row)
+    summary = {name: _summary(rounds) for name, rounds in rows.items()}
     _show(clients, summary)
     save(given.output, "connections", {"clients": clients, **vars(given)}, rows)
     if plot and summary:

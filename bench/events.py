@@ -7,7 +7,14 @@ an event with ``%010d`` in place of its number.
 
 import json
 
-__all__ = ["INSTANCE", "INSTANCE_DATA", "event_template", "json_number", "relayed_template"]
+__all__ = [
+    "INSTANCE",
+    "INSTANCE_DATA",
+    "SMALLEST_EVENT",
+    "event_template",
+    "json_number",
+    "relayed_template",
+]
 
 INSTANCE = "bench"
 
@@ -22,9 +29,15 @@ INSTANCE_DATA = {
 _HEAD = '{"event":"message.exchange","data":{"id":"%010d","text":"'
 _TAIL = '"}'
 
+# The number takes ten bytes where its place-holder takes five.
+_UNPADDED = len(_HEAD) + 5 + len(_TAIL)
+
+# Bytes of an event without padding, as `event_template` counts them.
+SMALLEST_EVENT = _UNPADDED + len("}")
+
 
 def event_template(size: int) -> bytes:
-    """An event of `size` bytes, as a producer hands it to our server."""
+    """An event of `size` bytes, at least `SMALLEST_EVENT`, as a producer hands it to our server."""
     return _padded(size, "}")
 
 
@@ -46,6 +59,4 @@ def json_number(payload: bytes) -> int:
 
 
 def _padded(size: int, end: str) -> bytes:
-    # The number takes ten bytes where its place-holder takes five.
-    used = len(_HEAD) + 5 + len(_TAIL) + len(end)
-    return (_HEAD + "x" * max(0, size - used) + _TAIL + end).encode()
+    return (_HEAD + "x" * (size - _UNPADDED - len(end)) + _TAIL + end).encode()

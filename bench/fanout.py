@@ -15,7 +15,7 @@ import click
 
 from bench.generator import LoadGenerator, open_all
 from bench.notes import Trouble, progress, tell
-from bench.options import Options, available, common_options, options
+from bench.options import EVENT_BYTES, Options, available, common_options, counts, option, options
 from bench.peers import OURS, Peer
 from bench.report import median, percentile, ratio_text, save, save_plot, show
 
@@ -32,27 +32,32 @@ _WARM_UP_SECONDS = 0.1
 
 
 @click.command()
-@click.option("-n", "--clients", default="10,100,1000", show_default=True, help="Subscribers.")
-@click.option("-w", "--in-flight", default="1,8,64", show_default=True, help="Events in flight.")
-@click.option("--event-bytes", default=300, show_default=True)
+@option("-n", "--clients", callback=counts, default="10,100,1000", help="Subscribers.")
+@option("-w", "--in-flight", callback=counts, default="1,8,64", help="Events in flight.")
+@option("--event-bytes", type=EVENT_BYTES, default=300)
 @click.option("--plot/--no-plot", default=True)
 @common_options(peers="ryze,gorilla,c", rounds=15, seconds=0.5)
-def main(clients: str, in_flight: str, event_bytes: int, plot: bool, **common: Any) -> None:
+def main(
+    clients: list[int], in_flight: list[int], event_bytes: int, plot: bool, **common: Any
+) -> None:
     """How many deliveries a second to n subscribers, with w events in flight?"""
     given = options(**common)
-    grid = _numbers(clients), _numbers(in_flight)
-    rows = measure(given, *grid, event_bytes)
+    rows = measure(given, clients, in_flight, event_bytes)
     summary = {cell: _summary(rounds) for cell, rounds in rows.items()}
-    if summary:
-        _show(summary)
-    parameters = {"clients": grid[0], "in_flight": grid[1], "event_bytes": event_bytes}
+    _show(summary)
+    parameters = {"clients": clients, "in_flight": in_flight, "event_bytes": event_bytes}
     results = [
         {"server": name, "clients": n, "in_flight": w, **summary[name, n, w], "rounds": rounds}
         for (name, n, w), rounds in rows.items()
     ]
     save(given.output, "fanout", {**parameters, **vars(given)}, results)
-    if plot and summary:
-        save_plot(given.output, "fanout", lambda axes: _draw(axes, summary, *grid), len(grid[0]))
+    if plot:
+        save_plot(
+            given.output,
+            "fanout",
+            lambda axes: _draw(axes, summary, clients, in_flight),
+            panels=len(clients),
+        )
 
 
 def measure(given: Options, clients: list[int], in_flight: list[int], event_bytes: int) -> Rows:
@@ -149,13 +154,6 @@ def _draw(
         axis.set_title(f"{n} subscribers")
         axis.set_ylabel("deliveries a second")
     axes[0].legend(ncols=4, fontsize="small")
-
-
-def _numbers(text: str) -> list[int]:
-    try:
-        return [int(number) for number in text.split(",")]
-    except ValueError as error:
-        raise click.UsageError(f"not a list of numbers: {text}") from error
 
 
 if __name__ == "__main__":

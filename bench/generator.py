@@ -96,17 +96,17 @@ class LoadGenerator:
 @contextmanager
 def load_generator(server: Server) -> Iterator[LoadGenerator]:
     """Start a load generator, and stop it in the end."""
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-m", "bench.load"],
         cwd=ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-    )
-    try:
-        yield LoadGenerator(server, process)
-    finally:
-        stop(process)
+    ) as process:
+        try:
+            yield LoadGenerator(server, process)
+        finally:
+            stop(process)
 
 
 @contextmanager

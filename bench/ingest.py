@@ -11,7 +11,7 @@ import click
 
 from bench.generator import load_generator
 from bench.notes import Trouble, progress, tell
-from bench.options import Options, common_options, options
+from bench.options import COUNT, EVENT_BYTES, Options, common_options, option, options
 from bench.peers import PEERS
 from bench.report import bytes_text, median, ratio_text, save, show
 from bench.servers import running
@@ -38,9 +38,9 @@ _WARM_UP = 0.1
 
 
 @click.command()
-@click.option("--event-bytes", default=300, show_default=True)
-@click.option("--events", default=1_000_000, show_default=True, help="While memory is watched.")
-@common_options(peers="ryze", rounds=5, seconds=2.0)
+@option("--event-bytes", type=EVENT_BYTES, default=300)
+@option("--events", type=COUNT, default=1_000_000, help="While memory is watched.")
+@common_options(peers=None, rounds=5, seconds=2.0)
 def main(event_bytes: int, events: int, **common: Any) -> None:
     """How many events a second can be published, by each way in, and does memory stay flat?"""
     given = options(**common)

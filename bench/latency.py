@@ -18,7 +18,16 @@ import click
 
 from bench.generator import open_all
 from bench.notes import Trouble, progress, tell
-from bench.options import Options, available, common_options, options
+from bench.options import (
+    COUNT,
+    EVENT_BYTES,
+    POSITIVE,
+    Options,
+    available,
+    common_options,
+    option,
+    options,
+)
 from bench.peers import OURS
 from bench.report import median, ratio_text, save, save_plot, show
 
@@ -37,9 +46,9 @@ _MOST_LATE = 0.5
 
 
 @click.command()
-@click.option("-n", "--clients", default=500, show_default=True, help="Subscribers.")
-@click.option("--rate", default=200.0, show_default=True, help="Events a second.")
-@click.option("--event-bytes", default=300, show_default=True)
+@option("-n", "--clients", type=COUNT, default=500, help="Subscribers.")
+@option("--rate", type=POSITIVE, default=200.0, help="Events a second.")
+@option("--event-bytes", type=EVENT_BYTES, default=300)
 @click.option("--plot/--no-plot", default=True)
 @common_options(peers="ryze,gorilla", rounds=9, seconds=3.0)
 def main(clients: int, rate: float, event_bytes: int, plot: bool, **common: Any) -> None:
@@ -49,7 +58,7 @@ def main(clients: int, rate: float, event_bytes: int, plot: bool, **common: Any)
     _show(clients, rate, rows)
     parameters = {"clients": clients, "rate": rate, "event_bytes": event_bytes}
     save(given.output, "latency", {**parameters, **vars(given)}, rows)
-    if plot and rows:
+    if plot:
         save_plot(given.output, "latency", lambda axes: _draw(axes, rows))
 
 

@@ -32,6 +32,8 @@ class _Clock:
 def closed_loop(crowd: Crowd, seconds: float, in_flight: int) -> dict[str, Any]:
     """Publish `in_flight` events, wait until all readers have got them, and so on."""
     spans = array.array("d")
+    # Who was dropped between two commands.
+    crowd.reap()
     if not (receivers := len(crowd.readers)):
         raise LoadError("all clients are gone")
     deliveries = 0

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import click
 from rich.console import Console
 from rich.table import Table
 
@@ -45,7 +46,10 @@ def bytes_text(count: float) -> str:
 
 
 def show(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print a table on standard output."""
+    """Print a table on standard output, if it has rows."""
+    rows = list(rows)
+    if not rows:
+        return
     table = Table(title=title, title_justify="left")
     for index, column in enumerate(columns):
         table.add_column(column, justify="left" if index == 0 else "right")
@@ -57,7 +61,13 @@ def show(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> N
 
 
 def save(output: Path, question: str, parameters: dict[str, Any], results: Any) -> None:
-    """Write results with all that is needed to judge them later."""
+    """Write results with all that is needed to judge them later.
+
+    Raises:
+        click.ClickException: there are none; what was written before stays.
+    """
+    if not any(results.values() if isinstance(results, dict) else results):
+        raise click.ClickException("nothing was measured")
     output.mkdir(parents=True, exist_ok=True)
     versions = {name: peer.version() for name, peer in PEERS.items() if not peer.is_available()}
     document = {

@@ -1,0 +1,125 @@
+"""Bad input: one clear line that says what to do, and the rest of the run goes on."""
+
+import json
+import os
+import resource
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from bench.servers import ROOT
+
+SMALL = ("--no-plot", "--rounds", "1", "--seconds", "0.1", "-w", "1")
+
+
+def bench(
+    question: str, *arguments: str, path: str | None = None, limit: Callable[[], None] | None = None
+) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "COLUMNS": "200", **({"PATH": path} if path else {})}
+    return subprocess.run(
+        [sys.executable, "-m", f"bench.{question}", *arguments],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        preexec_fn=limit,
+        check=False,
+    )
+
+
+def measured(output: Path) -> set[tuple[str, int]]:
+    rows = json.loads((output / "fanout.json").read_text())["results"]
+    return {(row["server"], row["clients"]) for row in rows}
+
+
+def test_peers_that_are_not_installed(tmp_path: Path) -> None:
+    peers = "ryze,gorilla,c,nchan,node-ws"
+    run = bench(
+        "fanout", "-n", "2", "--peers", peers, *SMALL, "--output", str(tmp_path), path="/nowhere"
+    )
+    assert run.returncode == 0
+    for peer, package in (
+        ("gorilla", "golang-go"),
+        ("c", "gcc"),
+        ("nchan", "nginx"),
+        ("node-ws", "nodejs"),
+    ):
+        (line,) = (each for each in run.stderr.splitlines() if f"skipped {peer}:" in each)
+        assert f"apt-get install {package}" in line
+    assert measured(tmp_path) == {("ryze", 2)}
+
+
+def test_a_port_in_use(tmp_path: Path) -> None:
+    """It is the first server's; the next one has the next port."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        run = bench(
+            "fanout",
+            *("-n", "2", "--peers", "ryze-http,ryze", "--port", str(port)),
+            *(*SMALL, "--output", str(tmp_path)),
+        )
+    assert run.returncode == 0
+    assert f"port {port}: Address already in use; choose another with --port" in run.stderr
+    assert measured(tmp_path) == {("ryze", 2)}
+
+
+def test_too_few_file_descriptors(tmp_path: Path) -> None:
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (200, 200))
+
+    run = bench(
+        "fanout",
+        *("-n", "2,101", "--peers", "ryze", *SMALL, "--output", str(tmp_path)),
+        limit=limit,
+    )
+    assert run.returncode == 0
+    assert "101 connections need 201 file descriptors, the limit is 200: raise it" in run.stderr
+    assert measured(tmp_path) == {("ryze", 2)}
+
+
+def test_when_nothing_can_be_measured_the_last_results_stay(tmp_path: Path) -> None:
+    last = tmp_path / "fanout.json"
+    last.write_text("what was measured last")
+    run = bench("fanout", "--peers", "gorilla", "--output", str(tmp_path), path="/nowhere")
+    assert run.returncode == 1
+    assert run.stderr.splitlines()[-1] == "Error: nothing was measured"
+    assert last.read_text() == "what was measured last"
+
+
+@pytest.mark.parametrize(
+    ("question", "option", "value", "said"),
+    [
+        ("fanout", "--clients", "0", "such as 1,8,64"),
+        ("fanout", "--in-flight", "8,many", "such as 1,8,64"),
+        ("fanout", "--peers", "nobody", "no such peer: nobody (there are: ryze, "),
+        ("fanout", "--event-bytes", "64", "64 is not in the range x>=65"),
+        ("fanout", "--rounds", "0", "0 is not in the range x>=1"),
+        ("fanout", "--seconds", "0", "0.0 is not in the range x>0"),
+        ("fanout", "--port", "65536", "65536 is not in the range 0<=x<=65535"),
+        ("latency", "--clients", "0", "0 is not in the range x>=1"),
+        ("latency", "--rate", "0", "0.0 is not in the range x>0"),
+        ("connections", "--clients", "0", "0 is not in the range x>=1"),
+        ("slow_clients", "--slow", "100", "some must not be slow"),
+        ("slow_clients", "--slow", "0", "0 is not in the range x>=1"),
+        ("slow_clients", "--read-rate", "-1", "-1.0 is not in the range x>=0"),
+        ("slow_clients", "--most", "0", "0 is not in the range x>=1"),
+        ("ingest", "--events", "0", "0 is not in the range x>=1"),
+    ],
+)
+def test_a_value_that_makes_no_sense(question: str, option: str, value: str, said: str) -> None:
+    run = bench(question, option, value)
+    assert run.returncode == 2
+    assert said in run.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize("question", ["fanout", "latency", "slow_clients", "connections", "ingest"])
+def test_help(question: str) -> None:
+    run = bench(question, "--help")
+    assert run.returncode == 0
+    assert "--output DIRECTORY" in run.stdout

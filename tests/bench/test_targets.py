@@ -1,0 +1,137 @@
+"""A target is met at its limit, missed one step past it, and never judged without a measurement."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.ingest import STREAMS
+from bench.targets import lines
+
+Document = dict[str, Any]
+
+_MIB = 1 << 20
+
+
+def fanout(*rates: tuple[str, int, int, float]) -> Document:
+    names = ("server", "clients", "in_flight", "deliveries_per_second")
+    return {"results": [dict(zip(names, rate, strict=True)) for rate in rates]}
+
+
+def latency(*rounds: tuple[str, float, bool]) -> Document:
+    results: dict[str, list[Document]] = {"ryze": [], "gorilla": []}
+    for server, p99, usable in rounds:
+        results[server].append({"last_receipts": {"p99": p99}, "usable": usable})
+    return {"parameters": {"clients": 500, "rate": 200}, "results": results}
+
+
+def slow_clients(
+    *,
+    rate: float = 1,
+    p99: float = 1,
+    pending: tuple[int | None, ...] = (256,),
+    kept: float = 0,
+    closed_after: tuple[float | None, ...] = (0.1,),
+) -> Document:
+    return {
+        "parameters": {"slow": 1, "clients": 10, "count_event_bytes": 8000},
+        "results": {
+            "others": {"ryze": {"rounds": [{"rate_ratio": rate, "p99_ratio": p99}]}},
+            "counts": {"ryze": {"clients": [{"pending": each} for each in pending]}},
+            "closing": {"ryze": {"memory_kept": kept, "closed_after": list(closed_after)}},
+        },
+    }
+
+
+def connections(
+    size: float = 10 * 1024, *, theirs: float = 20 * 1024, failures: int = 0, grown: float = 0
+) -> Document:
+    one = {"bytes_a_connection": size, "back_failures": failures, "growth_of_a_return": grown}
+    return {
+        "parameters": {"clients": 1000},
+        "results": {"ryze": [one], "gorilla": [{**one, "bytes_a_connection": theirs}]},
+    }
+
+
+def ingest(times: float = 100, growth: float = 0) -> Document:
+    rates = {way: [{"events_per_second": 10 * times}] for way in STREAMS}
+    rates["HTTP, one a POST"] = [{"events_per_second": 10}]
+    memory = {way: {"growth": growth} for way in STREAMS}
+    return {"parameters": {"events": 1000}, "results": {"rates": rates, "memory": memory}}
+
+
+def judged(directory: Path, question: str, document: Document) -> list[bool]:
+    """For each target that could be judged: is it met?"""
+    (directory / f"{question}.json").write_text(json.dumps(document))
+    return [line.met for line in lines(directory)]
+
+
+@pytest.mark.parametrize(
+    ("n", "w", "other", "least"),
+    [
+        (1000, 1, "gorilla", 1.2),
+        (1000, 1, "c", 0.85),
+        (1000, 8, "gorilla", 3.0),
+        (1000, 64, "gorilla", 10.0),
+        (10, 1, "gorilla", 1.0),
+    ],
+)
+def test_fan_out(tmp_path: Path, n: int, w: int, other: str, least: float) -> None:
+    for rate, met in ((1000 * least, True), (1000 * least - 1, False)):
+        document = fanout(("ryze", n, w, rate), (other, n, w, 1000))
+        assert judged(tmp_path, "fanout", document) == [met]
+
+
+def test_latency(tmp_path: Path) -> None:
+    level = latency(("ryze", 0.02, True), ("gorilla", 0.02, True))
+    assert judged(tmp_path, "latency", level) == [True]
+    behind = latency(("ryze", 0.021, True), ("gorilla", 0.02, True))
+    assert judged(tmp_path, "latency", behind) == [False]
+
+
+def test_a_round_in_which_the_load_generator_was_late_does_not_count(tmp_path: Path) -> None:
+    late = latency(("ryze", 0.03, True), ("ryze", 0.001, False), ("gorilla", 0.02, True))
+    assert judged(tmp_path, "latency", late) == [False]
+    nothing = latency(("ryze", 0.001, False), ("gorilla", 0.02, True))
+    assert judged(tmp_path, "latency", nothing) == []
+
+
+@pytest.mark.parametrize(
+    ("question", "met", "missed"),
+    [
+        ("slow_clients", slow_clients(rate=0.95), slow_clients(rate=0.949)),
+        ("slow_clients", slow_clients(p99=1.1), slow_clients(p99=1.101)),
+        ("slow_clients", slow_clients(pending=(256, 256)), slow_clients(pending=(256, 257))),
+        ("slow_clients", slow_clients(), slow_clients(pending=(256, 255))),
+        ("slow_clients", slow_clients(), slow_clients(pending=(None,))),
+        ("slow_clients", slow_clients(kept=204_800), slow_clients(kept=204_801)),
+        ("slow_clients", slow_clients(), slow_clients(closed_after=(0.1, None))),
+        ("connections", connections(15 * 1024), connections(15 * 1024 + 1)),
+        ("connections", connections(theirs=10 * 1024 + 1), connections(theirs=10 * 1024)),
+        ("connections", connections(), connections(failures=1)),
+        ("connections", connections(grown=1_024_000), connections(grown=1_024_001)),
+    ],
+)
+def test_one_line_is_missed(tmp_path: Path, question: str, met: Document, missed: Document) -> None:
+    as_met, as_missed = judged(tmp_path, question, met), judged(tmp_path, question, missed)
+    assert as_met == [True] * len(as_missed)
+    assert as_missed.count(False) == 1
+
+
+@pytest.mark.parametrize(
+    ("met", "missed"),
+    [(ingest(times=50), ingest(times=49.9)), (ingest(growth=_MIB), ingest(growth=_MIB + 1))],
+)
+def test_both_streams(tmp_path: Path, met: Document, missed: Document) -> None:
+    assert judged(tmp_path, "ingest", met) == [True] * 4
+    assert judged(tmp_path, "ingest", missed).count(False) == 2
+
+
+@pytest.mark.parametrize("make", [fanout, lambda: {"results": {}}, dict])
+def test_what_was_not_measured_is_not_judged(
+    tmp_path: Path, make: Callable[[], Document], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert judged(tmp_path, "fanout", make()) == []
+    assert "not measured: python -m bench.ingest" in capsys.readouterr().err
