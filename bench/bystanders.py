@@ -41,20 +41,18 @@ def watch_the_others(
     Raises:
         Trouble: it cannot be measured.
     """
-    with subscribed(peer, clients - slow, event_bytes, given.port) as (server, load):
+    with subscribed(peer, clients - slow, event_bytes, given.port, more=slow) as (server, load):
         loop = {"seconds": given.seconds, "in_flight": in_flight}
         load.call("closed_loop", seconds=_WARM_UP_SECONDS, in_flight=in_flight)
-        watch = Watch(server)
-        watch.start()
-        quiet = [load.measured("closed_loop", **loop)]
-        stalled = []
-        for _ in range(given.rounds):
-            stalled.append(_with_slow_clients(load, watch, slow, rate, loop))
-            quiet.append(load.measured("closed_loop", **loop))
-        looks = watch.stop()
+        with Watch(server) as watch:
+            quiet = [load.measured("closed_loop", **loop)]
+            stalled = []
+            for _ in range(given.rounds):
+                stalled.append(_with_slow_clients(load, watch, slow, rate, loop))
+                quiet.append(load.measured("closed_loop", **loop))
     if lost := sum(result["closed"] for result in [*quiet, *stalled]):
         raise Trouble(f"{peer.name}: {lost} fast clients were dropped: take fewer --in-flight")
-    return _document(quiet, stalled, looks, in_flight)
+    return _document(quiet, stalled, watch.looks, in_flight)
 
 
 def _with_slow_clients(

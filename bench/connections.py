@@ -18,7 +18,7 @@ from bench.machine import raise_file_limit
 from bench.notes import Trouble, progress, tell
 from bench.options import COUNT, available, common_options, option, options
 from bench.peers import Peer
-from bench.report import bytes_text, median, save, save_plot, show
+from bench.report import bytes_text, median, medians, save, save_plot, show
 from bench.servers import Server, running
 
 if TYPE_CHECKING:
@@ -108,11 +108,12 @@ def _settled(server: Server) -> int:
 
 
 def _summary(rounds: list[dict[str, float]]) -> dict[str, float]:
-    return {name: median(each[name] for each in rounds) for name in rounds[0]}
+    failures = sum(each["back_failures"] for each in rounds)
+    return {**medians(rounds), "back_failures": failures}
 
 
 def _show(clients: int, summary: dict[str, dict[str, float]]) -> None:
-    columns = ("server", "a connection", "connections/s", "all back", "failed")
+    columns = ("server", "a connection", "connections/s", "all back", "failed in all")
     rows = [
         (
             name,

@@ -9,13 +9,16 @@ from contextlib import suppress
 
 from bench.events import json_number
 from bench.publishers import Publisher, open_publisher
-from bench.subscribers import Address, Stream, Subscriber, open_websockets
+from bench.subscribers import (
+    PATIENCE_SECONDS,
+    Address,
+    Stream,
+    Subscriber,
+    open_websockets,
+)
 from bench.wire import parse_frames
 
-__all__ = ["PATIENCE_SECONDS", "Crowd", "LoadError"]
-
-# The server has this long to deliver before the run is given up.
-PATIENCE_SECONDS = 15
+__all__ = ["Crowd", "LoadError"]
 
 # One client's frames are decoded for about so many deliveries.
 _DELIVERIES_PER_SAMPLE = 1000
@@ -46,8 +49,9 @@ class Crowd:
         self._publisher: Publisher | None = None
         # An event with "%010d" for its number.
         self._template = b""
-        # Deliveries since a client's frames were decoded.
+        # Deliveries since a client's frames were decoded, and how often that has been.
         self._unsampled = 0
+        self._samples = 0
         self._last_sip = 0.0
 
     @property
@@ -185,6 +189,7 @@ class Crowd:
         left = [sub for sub in self.readers if sub.socket.fileno() != -1]
         gone = len(self.readers) - len(left)
         self.readers = left
+        self.stream.closed = 0
         return gone
 
     # Samples
@@ -195,7 +200,12 @@ class Crowd:
         if self._unsampled < _DELIVERIES_PER_SAMPLE:
             return None
         self._unsampled = 0
-        subscriber = self.readers[self.published % len(self.readers)]
+        return self.sample()
+
+    def sample(self) -> Subscriber:
+        """Have a reader's frames decoded from now on, another one each time."""
+        self._samples += 1
+        subscriber = self.readers[self._samples % len(self.readers)]
         subscriber.sampled = bytearray()
         return subscriber
 

@@ -34,7 +34,8 @@ def count_pending(
     Raises:
         Trouble: it cannot be measured.
     """
-    with subscribed(_telling(peer), clients - slow, event_bytes, port) as (server, load):
+    fast = clients - slow
+    with subscribed(_telling(peer), fast, event_bytes, port, more=slow) as (server, load):
         load.connect(slow, narrow=True)
         load.call("stall", count=slow, read_rate=rate)
         result = load.call("overflow", stop_after=most, patience=0)
@@ -71,7 +72,8 @@ def time_to_close(
     Raises:
         Trouble: it cannot be measured.
     """
-    with subscribed(_telling(peer), clients - slow, event_bytes, port) as (server, load):
+    fast = clients - slow
+    with subscribed(_telling(peer), fast, event_bytes, port, more=slow) as (server, load):
 
         def wave(patience: float) -> dict[str, Any]:
             load.connect(slow, narrow=True)
@@ -86,10 +88,8 @@ def time_to_close(
                 wave(patience=0)
             time.sleep(_SETTLE_SECONDS)
             memory.append(server.memory())
-        watch = Watch(server)
-        watch.start()
-        result = wave(patience=_CLOSE_SECONDS)
-        looks = watch.stop()
+        with Watch(server) as watch:
+            result = wave(patience=_CLOSE_SECONDS)
         drops = _drops(result, clients, server.drops())
     sent = [_sent(result, event) for event, _ in drops]
     return {
@@ -98,7 +98,7 @@ def time_to_close(
             for closed, at in zip(result["closed_at"], sent, strict=True)
         ],
         "memory_kept": (memory[1] - memory[0]) / _COUNTED_WAVES,
-        **_memory(memory[1], looks, max((at for at in sent if at is not None), default=None)),
+        **_memory(memory[1], watch.looks, max((at for at in sent if at is not None), default=None)),
     }
 
 

@@ -49,13 +49,17 @@ def relayed_template(size: int) -> bytes:
 
 
 def json_number(payload: bytes) -> int:
-    """The number of a received event; a ValueError or KeyError if it is none of ours."""
+    """The number of a received event.
+
+    Raises:
+        ValueError: it is none of ours.
+    """
     document = json.loads(payload)
-    if list(document) != ["event", "data", "instanceData"]:
-        raise ValueError(f"not an envelope: {sorted(document)}")
-    if document["event"] != "message.exchange" or document["instanceData"] != INSTANCE_DATA:
-        raise ValueError("an envelope with other content")
-    return int(document["data"]["id"])
+    match document:
+        case {"event": "message.exchange", "data": {"id": str(number)}, "instanceData": instance}:
+            if instance == INSTANCE_DATA and list(document) == ["event", "data", "instanceData"]:
+                return int(number)
+    raise ValueError(f"not an event of ours: {payload!r}")
 
 
 def _padded(size: int, end: str) -> bytes:

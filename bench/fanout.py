@@ -17,7 +17,7 @@ from bench.generator import LoadGenerator, open_all
 from bench.notes import Trouble, progress, tell
 from bench.options import EVENT_BYTES, Options, available, common_options, counts, option, options
 from bench.peers import OURS, Peer
-from bench.report import median, percentile, ratio_text, save, save_plot, show
+from bench.report import medians, percentile, ratio_text, save, save_plot, show
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -43,7 +43,7 @@ def main(
     """How many deliveries a second to n subscribers, with w events in flight?"""
     given = options(**common)
     rows = measure(given, clients, in_flight, event_bytes)
-    summary = {cell: _summary(rounds) for cell, rounds in rows.items()}
+    summary = {cell: medians(rounds) for cell, rounds in rows.items()}
     _show(summary)
     parameters = {"clients": clients, "in_flight": in_flight, "event_bytes": event_bytes}
     results = [
@@ -89,7 +89,9 @@ def _measure_one(
         del loads[peer]
         return
     if result["closed"]:
-        tell(f"{peer.name}: n={n}, w={w}: {result['closed']} clients were dropped")
+        tell(f"{peer.name}: n={n}, w={w}: {result['closed']} clients were dropped: left out")
+        del loads[peer]
+        return
     rows[peer.name, n, w].append(_row(result))
 
 
@@ -102,13 +104,10 @@ def _row(result: dict[str, Any]) -> dict[str, float]:
         "server_cpu_us_per_delivery": result["server_cpu"] / result["deliveries"] * 1e6,
         "server_cpu": result["server_cpu"] / seconds,
         "load_cpu": result["load_cpu"] / seconds,
+        "decoded": result["decoded"],
         "p50": percentile(spans, 0.5),
         "p99": percentile(spans, 0.99),
     }
-
-
-def _summary(rounds: list[dict[str, float]]) -> dict[str, float]:
-    return {name: median(each[name] for each in rounds) for name in rounds[0]}
 
 
 def _show(summary: dict[Cell, dict[str, float]]) -> None:

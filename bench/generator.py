@@ -111,14 +111,14 @@ def load_generator(server: Server) -> Iterator[LoadGenerator]:
 
 @contextmanager
 def subscribed(
-    peer: Peer, clients: int, event_bytes: int, port: int = 0
+    peer: Peer, clients: int, event_bytes: int, port: int = 0, *, more: int = 0
 ) -> Iterator[tuple[Server, LoadGenerator]]:
-    """A fresh server with so many subscribers and a publisher.
+    """A fresh server with so many subscribers and a publisher; `more` will come at a time.
 
     Raises:
         Trouble: any of that cannot be had.
     """
-    raise_file_limit(clients)
+    raise_file_limit(clients + more)
     with running(peer, port) as server, load_generator(server) as load:
         load.connect(clients)
         load.open_publisher(event_bytes)

@@ -5,7 +5,7 @@ publisher socket; with nobody connected. Then, by each way that streams, a great
 one go while the server's resident memory is watched.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,9 +13,12 @@ from bench.generator import load_generator
 from bench.notes import Trouble, progress, tell
 from bench.options import COUNT, EVENT_BYTES, Options, common_options, option, options
 from bench.peers import PEERS
-from bench.report import bytes_text, median, ratio_text, save, show
+from bench.report import bytes_text, medians, ratio_text, save, save_plot, show
 from bench.servers import running
 from bench.watch import Watch
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 __all__ = ["STREAMS", "main", "measure"]
 
@@ -40,18 +43,22 @@ _WARM_UP = 0.1
 @click.command()
 @option("--event-bytes", type=EVENT_BYTES, default=300)
 @option("--events", type=COUNT, default=1_000_000, help="While memory is watched.")
+@click.option("--plot/--no-plot", default=True)
 @common_options(peers=None, rounds=5, seconds=2.0)
-def main(event_bytes: int, events: int, **common: Any) -> None:
+def main(event_bytes: int, events: int, plot: bool, **common: Any) -> None:
     """How many events a second can be published, by each way in, and does memory stay flat?"""
     given = options(**common)
     if common["short"]:
         events = min(events, _SHORT_EVENTS)
     rows = measure(given, event_bytes)
     memory = _measure_memory(given, event_bytes, events)
-    _show(rows)
+    summary = {title: medians(rounds) for title, rounds in rows.items()}
+    _show(summary)
     _show_memory(events, memory)
     parameters = {"event_bytes": event_bytes, "events": events, **vars(given)}
     save(given.output, "ingest", parameters, {"rates": rows, "memory": memory})
+    if plot and summary:
+        save_plot(given.output, "ingest", lambda axes: _draw(axes[0], summary))
 
 
 def measure(given: Options, event_bytes: int) -> Rows:
@@ -97,29 +104,21 @@ def _pour(name: str, event_bytes: int, events: int, port: int) -> dict[str, floa
     """So many events in one stream; how memory was at its warm-up's end, and at most after it."""
     with running(PEERS[name], port) as server, load_generator(server) as load:
         load.open_publisher(event_bytes)
-        watch = Watch(server)
-        watch.start()
-        try:
+        with Watch(server) as watch:
             result = load.measured("pour", count=events, in_flight=100)
-        finally:
-            looks = watch.stop()
-        sizes = [look.memory for look in looks if result["begin"] < look.at < result["end"]]
+        sizes = [look.memory for look in watch.looks if result["begin"] < look.at < result["end"]]
         if not sizes:
             raise Trouble(f"{name}: {events} events are too few to see memory move")
-        warm = sizes[round((len(sizes) - 1) * _WARM_UP)]
+        later = sizes[round((len(sizes) - 1) * _WARM_UP) :]
         return {
-            "warm": warm,
-            "growth": max(sizes[sizes.index(warm) :]) - warm,
+            "warm": later[0],
+            "growth": max(later) - later[0],
             "events_per_second": events / (result["end"] - result["begin"]),
         }
 
 
-def _show(rows: Rows) -> None:
-    medians = {
-        title: {name: median(each[name] for each in rounds) for name in rounds[0]}
-        for title, rounds in rows.items()
-    }
-    base = medians.get(_WAYS[0][0], {}).get("events_per_second", 0.0)
+def _show(summary: dict[str, dict[str, float]]) -> None:
+    base = summary.get(_WAYS[0][0], {}).get("events_per_second", 0.0)
     table = [
         (
             title,
@@ -128,7 +127,7 @@ def _show(rows: Rows) -> None:
             f"{row['server_cpu_us_per_event']:.1f}",
             f"{row['load_cpu']:.0%}",
         )
-        for title, row in medians.items()
+        for title, row in summary.items()
     ]
     show(
         "Publishing with nobody connected, medians",
@@ -149,6 +148,16 @@ def _show_memory(events: int, memory: dict[str, dict[str, float]]) -> None:
     ]
     columns = ("way in", "events/s", "RSS after a tenth", "at most more, later")
     show(f"{events:,} events in one stream", columns, table)
+
+
+def _draw(axes: "Axes", summary: dict[str, dict[str, float]]) -> None:
+    rates = [row["events_per_second"] for row in summary.values()]
+    axes.bar_label(axes.barh(list(summary), rates), fmt="{:,.0f}", padding=3)
+    axes.invert_yaxis()
+    axes.set_xscale("log")
+    # Room for the longest bar's label.
+    axes.set_xlim(right=max(rates) * 3)
+    axes.set_xlabel("events a second, nobody connected")
 
 
 if __name__ == "__main__":

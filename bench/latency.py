@@ -118,15 +118,18 @@ def _line(name: str, rounds: list[dict[str, Any]], ours: float) -> tuple[str, ..
         ratio_text(ours, _last_p99(rounds)),
         f"{sum(each['server_cpu'] for each in shown) / seconds:.0%}",
         f"{sum(each['load_cpu'] for each in shown) / seconds:.0%}",
-        f"{_summary(rounds, 'lateness')['p99'] * 1e3:.2f}",
+        f"{_summary(shown, 'lateness')['p99'] * 1e3:.2f}",
         f"{len(usable)} of {len(rounds)}" if usable else "NOT USABLE",
     )
 
 
 def _draw(axes: "Sequence[Axes]", rows: Rows) -> None:
     for name, rounds in rows.items():
+        usable = [each for each in rounds if each["usable"]]
+        if not usable:
+            continue
         bins: Counter[float] = Counter()
-        for each in rounds:
+        for each in usable:
             bins.update({float(edge): count for edge, count in each["histogram"].items()})
         edges = sorted(bins)
         total = sum(bins.values())

@@ -9,7 +9,8 @@ import gc
 import time
 from typing import Any
 
-from bench.crowd import PATIENCE_SECONDS, Crowd, LoadError
+from bench.crowd import Crowd, LoadError
+from bench.subscribers import PATIENCE_SECONDS
 from bench.tape import Tape
 
 __all__ = ["closed_loop", "ingest", "open_loop", "pour"]
@@ -32,11 +33,11 @@ class _Clock:
 def closed_loop(crowd: Crowd, seconds: float, in_flight: int) -> dict[str, Any]:
     """Publish `in_flight` events, wait until all readers have got them, and so on."""
     spans = array.array("d")
-    # Who was dropped between two commands.
-    crowd.reap()
+    # Those who were dropped between two commands count as well.
+    closed = crowd.reap()
     if not (receivers := len(crowd.readers)):
         raise LoadError("all clients are gone")
-    deliveries = 0
+    deliveries, decoded = 0, crowd.decoded
     clock = _Clock()
     now = clock.begin
     while now < clock.begin + seconds:
@@ -48,15 +49,17 @@ def closed_loop(crowd: Crowd, seconds: float, in_flight: int) -> dict[str, Any]:
         spans.extend((started, now))
         if sampled is not None:
             crowd.check_sample(sampled, in_flight)
+        gone = crowd.reap()
+        closed += gone
+        receivers -= gone
         deliveries += receivers * in_flight
-        receivers -= crowd.reap()
         crowd.sip()
     return {
         **clock.used(now),
         "deliveries": deliveries,
         "receivers": receivers,
-        "closed": crowd.stream.closed,
-        "decoded": crowd.decoded,
+        "closed": closed,
+        "decoded": crowd.decoded - decoded,
         "spans": spans.tolist(),
     }
 
@@ -67,8 +70,12 @@ def open_loop(crowd: Crowd, seconds: float, rate: float) -> dict[str, Any]:
     Receipts are timed from the moment at which an event was due to be published. That moment is
     looked for after every single receipt, so that a burst of them does not delay an event.
     """
+    crowd.reap()
+    if not crowd.readers:
+        raise LoadError("all clients are gone")
+    sampled = crowd.sample()
     clock = _Clock()
-    tape = Tape(clock.begin, 1 / rate, round(seconds * rate), crowd.stream)
+    tape = Tape(clock.begin, 1 / rate, max(1, round(seconds * rate)), crowd.stream)
     readers = {sub.socket.fileno(): sub for sub in crowd.readers}
     for subscriber in readers.values():
         subscriber.noted = 0
@@ -85,6 +92,7 @@ def open_loop(crowd: Crowd, seconds: float, rate: float) -> dict[str, Any]:
         now = time.perf_counter()
         if now > clock.begin + seconds + PATIENCE_SECONDS:
             raise LoadError(f"{missing} deliveries are missing")
+    crowd.check_sample(sampled, len(tape.last))
     return {
         **clock.used(now),
         "receipts": tape.summary(tape.receipts),

@@ -14,6 +14,9 @@ from bench.notes import Trouble
 
 __all__ = ["machine", "raise_file_limit"]
 
+# Before anything is measured: what is measured would be in it.
+_LOAD_AVERAGE = os.getloadavg()[0]
+
 # Descriptors of a process that are no connections.
 _SPARE_FILES = 100
 
@@ -28,7 +31,7 @@ def machine() -> dict[str, Any]:
         "python": f"{platform.python_version()} ({os.path.realpath(sys.executable)})",
         # An interpreter built without optimisations costs a tenth to a fifth.
         "python_built_with": sysconfig.get_config_var("CONFIG_ARGS"),
-        "load_average_at_start": os.getloadavg()[0],
+        "load_average_at_start": _LOAD_AVERAGE,
     }
 
 

@@ -52,6 +52,8 @@ class Options:
     seconds: float
     port: int
     output: Path
+    # Figures of a short run are not to be quoted.
+    short: bool
 
 
 def common_options(
@@ -64,7 +66,7 @@ def common_options(
             "--port",
             type=click.IntRange(0, 65535),
             default=0,
-            help="Of the first server; the next have the next ones. 0: any free ports.",
+            help="Of the server; those that run beside it have the next ones. 0: any.",
         ),
         option(
             "--output",
@@ -96,7 +98,7 @@ def options(
         raise click.UsageError(f"no such peer: {unknown[0]} (there are: {', '.join(PEERS)})")
     if short:
         rounds, seconds = min(rounds, 2), min(seconds, 1.0)
-    return Options(names, rounds, seconds, port, output)
+    return Options(names, rounds, seconds, port, output, short)
 
 
 def available(names: Sequence[str]) -> list[Peer]:

@@ -9,7 +9,7 @@ import socket
 from collections.abc import Callable
 from typing import Protocol
 
-from bench.subscribers import Address, open_websockets
+from bench.subscribers import PATIENCE_SECONDS, Address, open_websockets
 from bench.wire import CLOSE, PING, PONG, HandshakeError, client_frame, parse_frames
 
 __all__ = [
@@ -50,7 +50,7 @@ class WebsocketPublisher:
         if failures:
             raise HandshakeError(f"publisher on {address.path}: {next(iter(failures))}")
         self.socket = sockets[0]
-        self.socket.setblocking(True)
+        self.socket.settimeout(PATIENCE_SECONDS)
         self.is_waiting = False
         self.clients: int | None = None
         self._received = b""
@@ -86,7 +86,7 @@ class HttpPublisher:
     """One POST with a JSON array; a single event goes alone."""
 
     def __init__(self, address: Address) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", address.port))
+        self.socket = socket.create_connection(("127.0.0.1", address.port), PATIENCE_SECONDS)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.is_waiting = False
         self.clients: int | None = None

@@ -2,7 +2,8 @@
 
 import json
 import statistics
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,12 +18,26 @@ from bench.peers import PEERS
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["bytes_text", "median", "percentile", "ratio_text", "save", "save_plot", "show"]
+__all__ = [
+    "bytes_text",
+    "median",
+    "medians",
+    "percentile",
+    "ratio_text",
+    "save",
+    "save_plot",
+    "show",
+]
 
 
 def median(values: Iterable[float]) -> float:
     """The median; what is quoted of several rounds."""
     return statistics.median(values)
+
+
+def medians(rounds: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """The median of each figure."""
+    return {name: median(each[name] for each in rounds) for name in rounds[0]}
 
 
 def percentile(values: Iterable[float], share: float) -> float:
@@ -72,6 +87,7 @@ def save(output: Path, question: str, parameters: dict[str, Any], results: Any) 
     versions = {name: peer.version() for name, peer in PEERS.items() if not peer.is_available()}
     document = {
         "question": question,
+        "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "parameters": parameters,
         "machine": machine(),
         "versions": versions,

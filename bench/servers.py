@@ -82,7 +82,7 @@ def running(peer: Peer, port: int = 0) -> Iterator[Server]:
         server = Server(peer, port, process, log)
         try:
             _wait_until_it_accepts(server, process)
-            peer.prepare(port)
+            _prepare(server)
             yield server
         finally:
             stop(process)
@@ -93,8 +93,8 @@ def _checked_port(port: int) -> int:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
-        except OSError as error:
-            raise Trouble(f"port {port}: {error.strerror}; choose another with --port") from error
+        except (OSError, OverflowError) as error:
+            raise Trouble(f"port {port}: {_why(error)}; choose another with --port") from error
         return int(probe.getsockname()[1])
 
 
@@ -107,6 +107,17 @@ def _wait_until_it_accepts(server: Server, process: subprocess.Popen[bytes]) -> 
             return
         time.sleep(0.05)
     raise Trouble(f"{server.peer.name} does not accept connections on port {server.port}")
+
+
+def _prepare(server: Server) -> None:
+    try:
+        server.peer.prepare(server.port)
+    except OSError as error:
+        raise Trouble(f"{server.peer.name} cannot be prepared: {error}") from error
+
+
+def _why(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)
 
 
 def _reason(log: Path) -> str:

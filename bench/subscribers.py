@@ -3,10 +3,11 @@
 Theory. All frames of a run have the same size, so it is known where in the stream each must
 begin. Of every chunk that arrives, the bytes at those places are compared with the first byte
 of a text frame, in one slice: that is cheap enough to be done for all clients, and nothing can
-be lost, doubled or put between frames unnoticed, since JSON has no such byte. Where the
-comparison fails, the chunk is parsed: heartbeats are answered and do not count.
+be lost, doubled or put between frames unnoticed, since the events are ASCII and have no such byte.
+Where the comparison fails, the chunk is parsed: heartbeats are answered and do not count.
 
-What is inside the frames is checked for one client at a time (`sampled`).
+What is inside the frames, and that one that is lost does not make up for one that is doubled, is
+checked for one client at a time (`sampled`).
 """
 
 import select
@@ -27,12 +28,15 @@ from bench.wire import (
     upgrade_request,
 )
 
-__all__ = ["Address", "Stream", "Subscriber", "open_websockets"]
+__all__ = ["PATIENCE_SECONDS", "Address", "Stream", "Subscriber", "open_websockets"]
 
 _FIRST_BYTE = 0x81
 _MARKS = bytes([_FIRST_BYTE]) * 65536
 _CHUNK_BYTES = 1 << 20
 _CONTROL = (CLOSE, PING, PONG)
+
+# A server has this long to deliver, or to answer a publisher, before the run is given up.
+PATIENCE_SECONDS = 15
 
 # A server that has not answered after this long will not do so.
 _HANDSHAKE_SECONDS = 60
@@ -75,7 +79,7 @@ class Stream:
         self.batch = 0
         self.batch_heads = slice(0)
         self.batch_marks = b""
-        # Subscribers that the server has closed.
+        # Subscribers that the server has closed, and nobody has reaped yet.
         self.closed = 0
 
     def expect(self, events: int) -> None:

@@ -4,6 +4,7 @@ import array
 import math
 import time
 
+from bench.crowd import LoadError
 from bench.subscribers import Stream, Subscriber
 
 __all__ = ["Tape"]
@@ -53,10 +54,16 @@ class Tape:
         self._done += 1
 
     def received(self, subscriber: Subscriber, now: float) -> int:
-        """Note what this subscriber has received since the last time; how many events."""
+        """Note what this subscriber has received since the last time; how many events.
+
+        Raises:
+            LoadError: it has received more than was published.
+        """
         size = self._stream.frame_size
         end = subscriber.total // size - self._base
         start = subscriber.noted
+        if end > self._done:
+            raise LoadError(f"{end - self._done} events more than were published")
         for index in range(start, end):
             latency = now - self._begin - index * self._interval
             self.receipts.append(latency)

@@ -64,10 +64,17 @@ def lines(output: Path) -> Iterator[Line]:
             tell(f"not measured: python -m bench.{question} (there is no {path})")
             continue
         document = json.loads(path.read_text())
+        _tell_of(question, document)
         try:
             yield from judge(document)
         except (KeyError, IndexError) as error:
             tell(f"{path} has not all that the targets need: {error}")
+
+
+def _tell_of(question: str, document: Results) -> None:
+    is_short = document.get("parameters", {}).get("short")
+    note = ": a short run, whose figures are not to be quoted" if is_short else ""
+    tell(f"{question}: finished {document.get('finished_at', 'who knows when')}{note}")
 
 
 def _fanout(document: Results) -> Iterator[Line]:
@@ -107,6 +114,9 @@ def _latency(document: Results) -> Iterator[Line]:
 
 def _slow_clients(document: Results) -> Iterator[Line]:
     results, given = document["results"], document["parameters"]
+    if given["rate"]:
+        tell(f"not measured: slow clients that do not read (they read {given['rate']:g} bytes/s)")
+        return
     rounds = results["others"][OURS]["rounds"]
     name = f"fast clients, {given['slow']} of {given['clients']} do not read"
     rate = median(each["rate_ratio"] for each in rounds)
@@ -155,6 +165,8 @@ def _connections(document: Results) -> Iterator[Line]:
     if _OTHER in size:
         text = f"{bytes_text(ours)}, {bytes_text(size[_OTHER])}"
         yield Line(name, f"below {_OTHER}", text, ours < size[_OTHER])
+    else:
+        tell(f"not measured: {name}, {OURS} against {_OTHER}")
     for server, scale in _SCALES.items():
         if server not in results:
             tell(f"not measured: {clients} connections, {scale}")

@@ -3,7 +3,7 @@
 import threading
 import time
 from contextlib import suppress
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import psutil
 
@@ -25,27 +25,28 @@ class Look(NamedTuple):
     connected: int
 
 
-class Watch(threading.Thread):
-    """Looks every 50 ms, from `start` until `stop`, whatever is measured meanwhile."""
+class Watch:
+    """Looks every 50 ms, as long as one is inside, whatever is measured meanwhile."""
 
     def __init__(self, server: Server) -> None:
-        super().__init__(daemon=True)
         self._server = server
         self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
         # The slow clients' ports; empty while there are none.
         self.ports: list[int] = []
         self.looks: list[Look] = []
 
-    def run(self) -> None:
-        """See `threading.Thread`."""
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._stopping.set()
+        self._thread.join()
+
+    def _run(self) -> None:
         while not self._stopping.wait(_INTERVAL_SECONDS):
             ports = self.ports
             with suppress(psutil.Error, OSError):
                 connected = len(bytes_taken(self._server.port, ports, dict.fromkeys(ports, 0)))
                 self.looks.append(Look(time.perf_counter(), self._server.memory(), connected))
-
-    def stop(self) -> list[Look]:
-        """End it; what it has seen."""
-        self._stopping.set()
-        self.join()
-        return self.looks

@@ -1,7 +1,7 @@
 """A hub that does the bench's job but for one fault: `python -m tests.bench.faulty_hub PORT FAULT`.
 
-The fault concerns one event (`CULPRIT`), on its way to the subscriber that came last or to all of
-them. A broken promise that the load generator does not see would be a wrong figure.
+The fault concerns one event (`CULPRIT`) on its way to the one subscriber of `/faulty`. A broken
+promise that the load generator does not see would be a wrong figure.
 """
 
 import sys
@@ -33,8 +33,6 @@ _ALTERED: dict[str, Callable[[str], list[str]]] = {
     "too short": lambda event: [event.replace("x", "", 1)],
     "too long": lambda event: [event.replace("x", "xx", 1)],
 }
-# Those that one client alone must show, without being looked into.
-_COUNTED = ("lost", "too short", "closed", "pinged")
 FAULTS = ("none", *_ALTERED, "closed", "pinged")
 
 
@@ -54,15 +52,16 @@ class FaultyHub(Peer):
 class _Hub:
     def __init__(self, fault: str) -> None:
         self._fault = fault
-        self._subscribers: list[ServerConnection] = []
+        # With the path of each.
+        self._subscribers: dict[ServerConnection, str] = {}
         # Each connection has a thread: the publisher's must not be ahead of a subscriber's.
         self._everybody = threading.Barrier(CLIENTS + 1)
 
     def serve_one(self, connection: ServerConnection) -> None:
         request = connection.request
         assert request is not None
-        if request.path == "/subscribe":
-            self._subscribers.append(connection)
+        if request.path != "/publish":
+            self._subscribers[connection] = request.path
             self._everybody.wait()
             for _ in connection:
                 pass
@@ -75,9 +74,8 @@ class _Hub:
             self._broadcast(number, event)
 
     def _broadcast(self, number: int, event: str) -> None:
-        for subscriber in self._subscribers:
-            is_last = subscriber is self._subscribers[-1]
-            concerned = number == CULPRIT and (is_last or self._fault not in _COUNTED)
+        for subscriber, path in self._subscribers.items():
+            concerned = number == CULPRIT and path == "/faulty"
             if concerned and self._fault == "pinged":
                 subscriber.ping().wait()
                 print("ponged", flush=True)

@@ -21,8 +21,9 @@ IN_FLIGHT = 8
 def crowd_at(fault: str) -> Iterator[tuple[Crowd, Server]]:
     crowd = Crowd()
     with running(FaultyHub(fault)) as server:
-        address = Address(server.port, "/subscribe", {})
-        assert crowd.connect(address, CLIENTS, CLIENTS, narrow=False) == {}
+        for path, count in (("/subscribe", CLIENTS - 1), ("/faulty", 1)):
+            address = Address(server.port, path, {})
+            assert crowd.connect(address, count, count, narrow=False) == {}
         publish = Address(server.port, "/publish", {})
         try:
             crowd.open_publisher("websocket", publish, relayed_template(300).decode())
@@ -42,7 +43,8 @@ def publish(crowd: Crowd, events: int = IN_FLIGHT) -> None:
     crowd.check_sample(sampled, events)
 
 
-def publish_on(crowd: Crowd) -> None:
+def publish_past_the_culprit(crowd: Crowd) -> None:
+    """The third turn is the culprit's, and its client's to be looked into."""
     for _ in range(200):
         publish(crowd)
 
@@ -63,7 +65,7 @@ def test_a_fault_is_noticed(fault: str, monkeypatch: pytest.MonkeyPatch) -> None
     with crowd_at(fault) as (crowd, _):
         publish(crowd)
         with pytest.raises((LoadError, ValueError)):
-            publish_on(crowd)
+            publish_past_the_culprit(crowd)
 
 
 def test_a_closed_client_is_counted_and_not_waited_for() -> None:
@@ -71,17 +73,49 @@ def test_a_closed_client_is_counted_and_not_waited_for() -> None:
         publish(crowd)
         while not crowd.reap():
             publish(crowd)
-        assert crowd.stream.closed == 1
         assert len(crowd.readers) == CLIENTS - 1
         publish(crowd)
+        assert crowd.reap() == 0
 
 
 def test_a_client_that_is_closed_between_two_measurements_is_not_waited_for() -> None:
     with crowd_at("none") as (crowd, _):
         crowd.readers[0].give_up()
         result = loops.closed_loop(crowd, 0.1, IN_FLIGHT)
-        assert result["closed"] == 1
-        assert result["receivers"] == CLIENTS - 1
+        assert (result["closed"], result["receivers"]) == (1, CLIENTS - 1)
+        result = loops.closed_loop(crowd, 0.1, IN_FLIGHT)
+        assert (result["closed"], result["receivers"]) == (0, CLIENTS - 1)
+        crowd.readers[0].give_up()
+        result = loops.open_loop(crowd, 0.1, rate=100)
+        assert len(crowd.readers) == CLIENTS - 2
+
+
+def test_every_client_is_looked_into_in_its_turn() -> None:
+    with crowd_at("none") as (crowd, _):
+        assert {id(crowd.sample()) for _ in crowd.readers} == set(map(id, crowd.readers))
+
+
+def test_an_open_loop() -> None:
+    with crowd_at("none") as (crowd, _):
+        result = loops.open_loop(crowd, 0.5, rate=100)
+        assert sum(result["histogram"].values()) == 50 * CLIENTS
+        assert crowd.decoded == 50
+        assert result["receipts"]["p50"] <= result["last_receipts"]["p50"]
+
+
+def test_an_open_loop_has_at_least_one_event() -> None:
+    with crowd_at("none") as (crowd, _):
+        result = loops.open_loop(crowd, 0.1, rate=1)
+        assert sum(result["histogram"].values()) == CLIENTS
+
+
+@pytest.mark.parametrize("fault", ["doubled", "another number"])
+def test_a_fault_in_an_open_loop(fault: str) -> None:
+    with crowd_at(fault) as (crowd, _):
+        while crowd.sample() is not crowd.readers[-2]:
+            pass
+        with pytest.raises(LoadError):
+            loops.open_loop(crowd, 0.5, rate=100)
 
 
 def test_a_ping_is_answered_and_is_no_event() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from bench import dropping
-from bench.dropping import count_pending
+from bench.dropping import _drops_by_lines, count_pending
 from bench.peers.ryze import Ryze
 
 CLIENTS, SLOW = 4, 2
@@ -32,3 +32,15 @@ def test_pending_when_dropped(messages: int, monkeypatch: pytest.MonkeyPatch) ->
         # Whole messages, and all that the system had taken: nothing was taken back.
         assert each["received"] in (each["taken"], each["taken"] + 1)
         assert each["dropped_by"] == each["taken"] + messages + 1
+
+
+def test_who_was_dropped_by_the_lines_that_a_program_writes() -> None:
+    """They count from 1: event 12 is the third after the first nine."""
+    result = {
+        "first": 9,
+        "frame_size": 100,
+        "ports": [5001, 5002, 5003],
+        "taken": [{"5001": 250, "5002": 300}, {"5001": 350, "5002": 300}, {"5002": 390}],
+    }
+    # After the event before the one that dropped it; what is known last of who was not dropped.
+    assert _drops_by_lines(result, {5001: 12}) == [(12, 3), (None, 3), (None, None)]

@@ -5,18 +5,22 @@ from typing import Any
 
 import pytest
 
+from bench.crowd import LoadError
 from bench.subscribers import Stream
 from bench.tape import Tape
 
 FRAME_BYTES = 100
 
 
-def new_tape(count: int) -> Tape:
+def new_tape(count: int, published: int = 0) -> Tape:
     """Events are due at 10.0, 10.5, 11.0 and so on."""
     stream = Stream()
     stream.frame_size = FRAME_BYTES
     stream.due = 7 * FRAME_BYTES
-    return Tape(10.0, 0.5, count, stream)
+    tape = Tape(10.0, 0.5, count, stream)
+    for _ in range(published):
+        tape.published(late=0)
+    return tape
 
 
 def subscriber(events: float) -> Any:
@@ -25,7 +29,7 @@ def subscriber(events: float) -> Any:
 
 
 def test_receipts_are_timed_from_when_an_event_was_due() -> None:
-    tape = new_tape(3)
+    tape = new_tape(3, published=3)
     one = subscriber(2.5)
     assert tape.received(one, now=10.75) == 2
     assert list(tape.receipts) == [0.75, 0.25]
@@ -35,10 +39,16 @@ def test_receipts_are_timed_from_when_an_event_was_due() -> None:
 
 
 def test_the_last_receipt_of_each_event() -> None:
-    tape = new_tape(2)
+    tape = new_tape(2, published=2)
     tape.received(subscriber(2), now=10.5)
     tape.received(subscriber(2), now=10.625)
     assert list(tape.last) == [0.625, 0.125]
+
+
+def test_more_than_was_published() -> None:
+    tape = new_tape(3, published=2)
+    with pytest.raises(LoadError, match="1 events more than were published"):
+        tape.received(subscriber(3), now=11.5)
 
 
 def test_when_the_next_event_is_due() -> None:

@@ -1,7 +1,6 @@
 """A target is met at its limit, missed one step past it, and never judged without a measurement."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +33,10 @@ def slow_clients(
     pending: tuple[int | None, ...] = (256,),
     kept: float = 0,
     closed_after: tuple[float | None, ...] = (0.1,),
+    read_rate: float = 0,
 ) -> Document:
     return {
-        "parameters": {"slow": 1, "clients": 10, "count_event_bytes": 8000},
+        "parameters": {"slow": 1, "clients": 10, "count_event_bytes": 8000, "rate": read_rate},
         "results": {
             "others": {"ryze": {"rounds": [{"rate_ratio": rate, "p99_ratio": p99}]}},
             "counts": {"ryze": {"clients": [{"pending": each} for each in pending]}},
@@ -129,9 +129,36 @@ def test_both_streams(tmp_path: Path, met: Document, missed: Document) -> None:
     assert judged(tmp_path, "ingest", missed).count(False) == 2
 
 
-@pytest.mark.parametrize("make", [fanout, lambda: {"results": {}}, dict])
+@pytest.mark.parametrize(
+    ("question", "document", "said"),
+    [
+        ("fanout", fanout(), "not measured: fan-out, n=10, w=1, ryze against gorilla"),
+        ("fanout", {}, "fanout.json has not all that the targets need: 'results'"),
+        ("slow_clients", slow_clients(read_rate=10), "not measured: slow clients that do not read"),
+    ],
+)
 def test_what_was_not_measured_is_not_judged(
-    tmp_path: Path, make: Callable[[], Document], capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, question: str, document: Document, said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert judged(tmp_path, "fanout", make()) == []
-    assert "not measured: python -m bench.ingest" in capsys.readouterr().err
+    assert judged(tmp_path, question, document) == []
+    told = capsys.readouterr().err
+    assert said in told
+    assert "not measured: python -m bench.ingest" in told
+
+
+def test_without_the_other_only_ours_is_judged(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    document = connections()
+    everything = judged(tmp_path, "connections", document)
+    del document["results"]["gorilla"]
+    assert len(judged(tmp_path, "connections", document)) == len(everything) - 1
+    assert "1000 of them, ryze against gorilla" in capsys.readouterr().err
+
+
+def test_a_short_run_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    document = {**ingest(), "finished_at": "2020-02-02T02:02:02+00:00"}
+    document["parameters"]["short"] = True
+    judged(tmp_path, "ingest", document)
+    told = capsys.readouterr().err
+    assert "ingest: finished 2020-02-02T02:02:02+00:00: a short run" in told
