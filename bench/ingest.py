@@ -155,8 +155,8 @@ def _draw(axes: "Axes", summary: dict[str, dict[str, float]]) -> None:
     axes.bar_label(axes.barh(list(summary), rates), fmt="{:,.0f}", padding=3)
     axes.invert_yaxis()
     axes.set_xscale("log")
-    # Room for the longest bar's label.
-    axes.set_xlim(right=max(rates) * 3)
+    # Room for the shortest bar, and for the longest one's label.
+    axes.set_xlim(min(rates) / 10, max(rates) * 3)
     axes.set_xlabel("events a second, nobody connected")
 
 
