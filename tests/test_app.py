@@ -26,6 +26,7 @@ from ryze.store import (
 )
 from tests.clients import UPGRADE, RawClient, WebSocketClient, request_bytes
 from tests.conftest import ACCOUNT_TOKEN, Server, StartServer, until
+from tests.ports import free_ports
 
 TOKEN = {"token": ACCOUNT_TOKEN}
 LIST = "/api/instance/list"
@@ -361,9 +362,8 @@ class TestDrain:
         await stop(server)
 
     async def test_afterwards_the_port_is_free(self, start_server: StartServer) -> None:
-        server = await start_server()
-        port = server.address[1]
-        await stop(server)
+        (port,) = free_ports(1)
+        await stop(await start_server(port=port))
         again = await start_server(port=port)
         assert (await again.request("GET", "/health")).status == 200
 

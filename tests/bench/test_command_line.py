@@ -13,6 +13,8 @@ import pytest
 
 from bench.servers import ROOT
 
+from ..ports import free_ports
+
 SMALL = ("--no-plot", "--rounds", "1", "--seconds", "0.1", "-w", "1")
 
 
@@ -55,10 +57,8 @@ def test_peers_that_are_not_installed(tmp_path: Path) -> None:
 
 def test_a_port_in_use(tmp_path: Path) -> None:
     """It is the first server's; the next one has the next port."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = taken.getsockname()[1]
+    port, _ = free_ports(2)
+    with socket.create_server(("127.0.0.1", port)):
         run = bench(
             "fanout",
             *("-n", "2", "--peers", "ryze-http,ryze", "--port", str(port)),

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import trustme
 
+from ..ports import free_ports
 from .harness import HERE, environ, tool, wait_until
 
 DEPLOY = HERE.parent.parent / "docs" / "deploy"
@@ -138,10 +139,3 @@ def replaced(text: str, replacements: dict[str, str]) -> str:
         assert old in text, f"{old!r} is not there"
         text = text.replace(old, new)
     return text
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody has at this moment, for IPv4 and IPv6 alike."""
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.create_server(("", 0))) for _ in range(count)]
-        return [each.getsockname()[1] for each in sockets]
