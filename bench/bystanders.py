@@ -10,11 +10,11 @@ gone for the rest of it. The others know nothing of them.
 from itertools import pairwise
 from typing import Any
 
+from bench.figures import median, percentile
 from bench.generator import LoadGenerator, subscribed
 from bench.notes import Trouble
 from bench.options import Options
 from bench.peers import Peer
-from bench.report import median, percentile
 from bench.watch import Look, Watch
 
 __all__ = ["PHASES", "median_of", "watch_the_others"]

@@ -76,11 +76,10 @@ class Crowd:
 
         return open_websockets(address, count, at_once, add, narrow=narrow)
 
-    def disconnect(self) -> int:
-        """Reset all subscribers' connections, as a network that fails; how many."""
-        everybody = self.readers + self.slow
+    def disconnect(self) -> None:
+        """Reset all subscribers' connections, as a network that fails."""
         linger = struct.pack("ii", 1, 0)
-        for subscriber in everybody:
+        for subscriber in self.readers + self.slow:
             with suppress(OSError):
                 subscriber.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
             subscriber.give_up()
@@ -91,7 +90,6 @@ class Crowd:
         if self._publisher is not None:
             self._watch_publisher()
         self.stream.closed = 0
-        return len(everybody)
 
     def open_publisher(self, kind: str, address: Address, template: str) -> int:
         """Open the publisher, and learn from a first event how long a frame is."""

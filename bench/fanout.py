@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bench.figures import medians, percentile
 from bench.generator import LoadGenerator, open_all
 from bench.notes import Trouble, progress, tell
 from bench.options import EVENT_BYTES, Options, available, common_options, counts, option, options
 from bench.peers import OURS, Peer
-from bench.report import medians, percentile, ratio_text, save, save_plot, show
+from bench.report import ratio_text, save, save_plot, show
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

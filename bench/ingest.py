@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bench.figures import medians
 from bench.generator import load_generator
 from bench.notes import Trouble, progress, tell
 from bench.options import COUNT, EVENT_BYTES, Options, common_options, option, options
 from bench.peers import PEERS
-from bench.report import bytes_text, medians, ratio_text, save, save_plot, show
+from bench.report import bytes_text, ratio_text, save, save_plot, show
 from bench.servers import running
 from bench.watch import Watch
 

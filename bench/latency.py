@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bench.figures import median
 from bench.generator import open_all
 from bench.notes import Trouble, progress, tell
 from bench.options import (
@@ -29,7 +30,7 @@ from bench.options import (
     options,
 )
 from bench.peers import OURS
-from bench.report import median, ratio_text, save, save_plot, show
+from bench.report import ratio_text, save, save_plot, show
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -64,7 +64,8 @@ class Load:
 
     def disconnect(self) -> dict[str, Any]:
         """See `Crowd`."""
-        return {"count": self._crowd.disconnect()}
+        self._crowd.disconnect()
+        return {}
 
     def publisher(
         self, kind: str, port: int, path: str, headers: dict[str, str], bare: bool, template: str
@@ -103,7 +104,8 @@ class Load:
 
     def dismiss(self) -> dict[str, Any]:
         """See `bench.stalling`."""
-        return stalling.dismiss(self._crowd)
+        stalling.dismiss(self._crowd)
+        return {}
 
 
 _COMMANDS = (

@@ -10,6 +10,7 @@ import time
 from typing import Any
 
 from bench.crowd import Crowd, LoadError
+from bench.figures import percentiles
 from bench.subscribers import PATIENCE_SECONDS
 from bench.tape import Tape
 
@@ -95,9 +96,9 @@ def open_loop(crowd: Crowd, seconds: float, rate: float) -> dict[str, Any]:
     crowd.check_sample(sampled, len(tape.last))
     return {
         **clock.used(now),
-        "receipts": tape.summary(tape.receipts),
-        "last_receipts": tape.summary(tape.last),
-        "lateness": tape.summary(tape.lateness),
+        "receipts": percentiles(tape.receipts),
+        "last_receipts": percentiles(tape.last),
+        "lateness": percentiles(tape.lateness),
         "histogram": tape.histogram(),
     }
 

@@ -1,8 +1,7 @@
 """How results are shown: a table for people, JSON for programs, plots for both."""
 
 import json
-import statistics
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,30 +19,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "bytes_text",
-    "median",
-    "medians",
-    "percentile",
     "ratio_text",
     "save",
     "save_plot",
     "show",
 ]
-
-
-def median(values: Iterable[float]) -> float:
-    """The median; what is quoted of several rounds."""
-    return statistics.median(values)
-
-
-def medians(rounds: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """The median of each figure."""
-    return {name: median(each[name] for each in rounds) for name in rounds[0]}
-
-
-def percentile(values: Iterable[float], share: float) -> float:
-    """The value below which `share` of all lie, 0 to 1."""
-    ranked = sorted(values)
-    return ranked[round((len(ranked) - 1) * share)]
 
 
 def ratio_text(ours: float, theirs: float) -> str:

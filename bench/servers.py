@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 
 from bench.notes import Trouble
-from bench.peers import Peer, PeerError
+from bench.peers import Peer
 
 __all__ = ["ROOT", "Server", "running", "stop"]
 
@@ -50,11 +50,6 @@ class Server:
         lines = [line.split() for line in self.log.read_text(errors="replace").splitlines()]
         return {int(words[2]): int(words[1]) for words in lines if words[:1] == ["dropped"]}
 
-    @property
-    def pid(self) -> int:
-        """Of its first process."""
-        return self._process.pid
-
 
 @contextmanager
 def running(peer: Peer, port: int = 0) -> Iterator[Server]:
@@ -66,10 +61,7 @@ def running(peer: Peer, port: int = 0) -> Iterator[Server]:
     with tempfile.TemporaryDirectory(prefix="ryze-bench-") as directory:
         scratch = Path(directory)
         port = _checked_port(port)
-        try:
-            command = peer.command(port, scratch)
-        except PeerError as error:
-            raise Trouble(f"{peer.name}: {error}") from error
+        command = peer.command(port, scratch)
         log = scratch / "log"
         with log.open("wb") as output:
             process = subprocess.Popen(

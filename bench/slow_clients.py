@@ -13,10 +13,11 @@ import click
 
 from bench.bystanders import PHASES, median_of, watch_the_others
 from bench.dropping import count_pending, time_to_close
+from bench.figures import median
 from bench.notes import Trouble, progress, tell
 from bench.options import COUNT, EVENT_BYTES, available, common_options, option, options
 from bench.peers import Peer
-from bench.report import bytes_text, median, save, save_plot, show
+from bench.report import bytes_text, save, save_plot, show
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

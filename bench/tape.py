@@ -71,13 +71,6 @@ class Tape:
         subscriber.noted = end
         return end - start
 
-    def summary(self, values: "array.array[float]") -> dict[str, float]:
-        """Its percentiles."""
-        ranked = sorted(values)
-        last = len(ranked) - 1
-        points = {"p50": 0.5, "p99": 0.99, "p999": 0.999, "max": 1}
-        return {name: ranked[round(last * share)] for name, share in points.items()}
-
     def histogram(self) -> dict[str, int]:
         """How many receipts took up to so many seconds."""
         bins: dict[int, int] = {}

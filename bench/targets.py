@@ -10,10 +10,11 @@ from typing import Any, NamedTuple
 
 import click
 
+from bench.figures import median
 from bench.ingest import STREAMS
 from bench.notes import tell
 from bench.peers import OURS
-from bench.report import bytes_text, median, show
+from bench.report import bytes_text, show
 
 __all__ = ["Line", "lines", "main"]
 

@@ -6,14 +6,14 @@ programs stand in ``programs/``; a dropped client is told on standard output, as
 ``dropped <frames published so far> <client's port>``.
 """
 
-from bench.peers.base import Peer, PeerError
+from bench.peers.base import Peer
 from bench.peers.compiled import CLoop, Gorilla
 from bench.peers.nchan import Nchan
 from bench.peers.node import NodeWs
 from bench.peers.python import PYTHON_PEERS
 from bench.peers.ryze import ManyInstances, Ryze
 
-__all__ = ["OURS", "PEERS", "Peer", "PeerError"]
+__all__ = ["OURS", "PEERS", "Peer"]
 
 OURS = "ryze"
 

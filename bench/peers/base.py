@@ -6,13 +6,9 @@ from pathlib import Path
 
 from bench.events import relayed_template
 
-__all__ = ["PROGRAMS", "Peer", "PeerError", "first_line"]
+__all__ = ["PROGRAMS", "Peer", "first_line"]
 
 PROGRAMS = Path(__file__).parent / "programs"
-
-
-class PeerError(Exception):
-    """A peer cannot be measured; the message is one line that says what to do."""
 
 
 class Peer(ABC):
@@ -54,6 +50,9 @@ class Peer(ABC):
         Args:
             port: where it must listen, on 127.0.0.1.
             scratch: an empty directory for whatever it writes.
+
+        Raises:
+            Trouble: it cannot be built.
         """
 
     def prepare(self, port: int) -> None:  # noqa: B027 - most need nothing

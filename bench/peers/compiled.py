@@ -6,7 +6,8 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-from bench.peers.base import PROGRAMS, Peer, PeerError, first_line
+from bench.notes import Trouble
+from bench.peers.base import PROGRAMS, Peer, first_line
 
 __all__ = ["CLoop", "Gorilla"]
 
@@ -76,7 +77,7 @@ def _build(command: list[str], environment: Mapping[str, str]) -> None:
         command, env={**os.environ, **environment}, capture_output=True, text=True, check=False
     )
     if done.returncode:
-        raise PeerError(f"{command[0]} cannot build {command[-1]}: {first_line(done.stderr)}")
+        raise Trouble(f"{command[0]} cannot build {command[-1]}: {first_line(done.stderr)}")
 
 
 def _output(command: list[str]) -> str:
