@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import trio
 from quart import Response
-from trio.testing import wait_all_tasks_blocked
+from trio.testing import MockClock, wait_all_tasks_blocked
 from wsproto.events import CloseConnection, TextMessage
 
 import ryze.app
@@ -265,6 +265,20 @@ class TestDrain:
         await server.finished.wait()
         for client in stuck:
             assert b"\x88\x0c\x03\xf4restarting" not in await client.rest()
+
+    async def test_a_tenth_of_the_time_is_left_for_leaving(
+        self, start_server: StartServer, mock_clock: MockClock
+    ) -> None:
+        server = await start_server(drain_seconds=10, close_grace_seconds=60)
+        await server.create()
+        await stuck_client(server)
+        server.stop.set()
+        await wait_all_tasks_blocked()
+        mock_clock.jump(8.9)
+        await wait_all_tasks_blocked()
+        assert not server.finished.is_set()
+        mock_clock.jump(0.1)
+        await server.finished.wait()
 
     async def test_it_ends_whoever_does_not_answer_the_close(
         self, start_server: StartServer
