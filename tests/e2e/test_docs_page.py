@@ -49,9 +49,16 @@ def authorize(page: Page, token: str) -> None:
 
 
 def execute(page: Page, operation: str) -> int:
-    """Press an operation's buttons; the status that came back."""
+    """Press an operation's buttons; the status that came back.
+
+    The button is there before the form is: pressed too early, it sends nothing.
+    """
     block = f"[id^=operations-][id$=-{operation}]"
     click(page, f"{block} .opblock-summary-control")
+    wait_for(page, f"{block} .execute")
+    loading, inputs = f"{block} .opblock-loading-animation", f"{block} textarea"
+    page.wait(f"document.querySelector({loading!r}) === null")
+    page.wait(f"[...document.querySelectorAll({inputs!r})].every(input => input.value)")
     click(page, f"{block} .execute")
     status = f"{block} .live-responses-table .response .response-col_status"
     return int(page.wait(f"document.querySelector({status!r})?.innerText").split()[0])
