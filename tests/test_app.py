@@ -266,18 +266,35 @@ class TestDrain:
         for client in stuck:
             assert b"\x88\x0c\x03\xf4restarting" not in await client.rest()
 
-    async def test_a_tenth_of_the_time_is_left_for_leaving(
-        self, start_server: StartServer, mock_clock: MockClock
+    @pytest.mark.parametrize(
+        ("drain_seconds", "clients", "cut_after"),
+        [
+            pytest.param(10, 1, 9, id="a tenth of the time"),
+            pytest.param(1, 200, 0.8, id="a millisecond for each"),
+            pytest.param(0.2, 200, 0.1, id="never more than half"),
+        ],
+    )
+    async def test_what_is_left_for_leaving(
+        self,
+        start_server: StartServer,
+        mock_clock: MockClock,
+        drain_seconds: float,
+        clients: int,
+        cut_after: float,
     ) -> None:
-        server = await start_server(drain_seconds=10, close_grace_seconds=60)
+        """It has ended when time stands where those who do not read are cut off."""
+        server = await start_server(
+            drain_seconds=drain_seconds, close_grace_seconds=60, global_rate_limit=None
+        )
         await server.create()
-        await stuck_client(server)
+        for _ in range(clients):
+            await stuck_client(server)
         server.stop.set()
         await wait_all_tasks_blocked()
-        mock_clock.jump(8.9)
+        mock_clock.jump(0.99 * cut_after)
         await wait_all_tasks_blocked()
-        assert not server.finished.is_set()
-        mock_clock.jump(0.1)
+        assert server.services.gateway.connections == clients
+        mock_clock.jump(0.011 * cut_after)
         await server.finished.wait()
 
     async def test_it_ends_whoever_does_not_answer_the_close(

@@ -12,7 +12,7 @@ from tests.hostile.crowd import TEXT, Crowd, Peer
 
 CLIENTS = 2000
 STUCK = CLIENTS // 10
-DRAIN_SECONDS = 10
+DRAIN_SECONDS = 6
 
 # Over what the sockets of one who does not read hold, in less than it may have pending.
 LARGE = json.dumps([{"event": "call.update", "data": {"padding": "x" * 65536}}] * 20)
