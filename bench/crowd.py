@@ -9,13 +9,7 @@ from contextlib import suppress
 
 from bench.events import json_number
 from bench.publishers import Publisher, open_publisher
-from bench.subscribers import (
-    PATIENCE_SECONDS,
-    Address,
-    Stream,
-    Subscriber,
-    open_websockets,
-)
+from bench.subscribers import PATIENCE_SECONDS, Address, Stream, Subscriber, open_websockets
 from bench.wire import parse_frames
 
 __all__ = ["Crowd", "LoadError"]

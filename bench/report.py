@@ -17,13 +17,7 @@ from bench.peers import PEERS
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = [
-    "bytes_text",
-    "ratio_text",
-    "save",
-    "save_plot",
-    "show",
-]
+__all__ = ["bytes_text", "ratio_text", "save", "save_plot", "show"]
 
 
 def ratio_text(ours: float, theirs: float) -> str:

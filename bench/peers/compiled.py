@@ -45,7 +45,7 @@ class Gorilla(Peer):
         }
         program = scratch / "hub"
         source = PROGRAMS / "gorilla_hub.go"
-        _build(["go", "build", "-o", str(program), str(source)], environment)
+        _build(self.name, ["go", "build", "-o", str(program), str(source)], environment)
         return [str(program), str(port)]
 
 
@@ -68,16 +68,17 @@ class CLoop(Peer):
         """See `Peer`."""
         program = scratch / "send_loop"
         source = PROGRAMS / "send_loop.c"
-        _build(["gcc", "-O2", "-Wall", "-o", str(program), str(source)], {})
+        _build(self.name, ["gcc", "-O2", "-Wall", "-o", str(program), str(source)], {})
         return [str(program), str(port)]
 
 
-def _build(command: list[str], environment: Mapping[str, str]) -> None:
+def _build(peer: str, command: list[str], environment: Mapping[str, str]) -> None:
     done = subprocess.run(
         command, env={**os.environ, **environment}, capture_output=True, text=True, check=False
     )
     if done.returncode:
-        raise Trouble(f"{command[0]} cannot build {command[-1]}: {first_line(done.stderr)}")
+        reason = f"{command[0]} cannot build {command[-1]}: {first_line(done.stderr)}"
+        raise Trouble(f"{peer}: {reason}")
 
 
 def _output(command: list[str]) -> str:
