@@ -23,15 +23,19 @@ import structlog
 import trio
 
 from ryze import __version__
-from ryze.api import Services, create_app
 from ryze.api.accepting import Acceptor, allow_all_descriptors
+from ryze.api.application import create_app
 from ryze.api.front_door import FrontDoor
 from ryze.api.http_connection import HttpServer
 from ryze.api.rate_limit import RateLimits
+from ryze.api.services import Services
 from ryze.api.streams import Streams
 from ryze.api.upgrade import UpgradeDesk
 from ryze.errors import RyzeError, StartError
-from ryze.gateway import ConnectionLimits, Gateway, GatewayLimits, Hub, OutboxLimits
+from ryze.gateway.connection import ConnectionLimits
+from ryze.gateway.gateway import Gateway, GatewayLimits
+from ryze.gateway.hub import Hub
+from ryze.gateway.outbox import OutboxLimits
 from ryze.groups import first_of
 from ryze.log import configure_logging
 from ryze.notify import READY, STOPPING, Notifier

@@ -7,7 +7,8 @@ from quart import current_app
 
 from ryze.api.rate_limit import RateLimits
 from ryze.api.streams import Streams
-from ryze.gateway import Gateway, Hub
+from ryze.gateway.gateway import Gateway
+from ryze.gateway.hub import Hub
 from ryze.registry import Registry
 from ryze.scheduler import SchedulerLag
 from ryze.settings import Settings

@@ -9,7 +9,7 @@ from ryze.api.cors import cors_headers, is_allowed, origin_refused
 from ryze.api.rate_limit import RateLimits, address_key
 from ryze.api.responses import instance_not_found
 from ryze.errors import ApiError
-from ryze.gateway import Admission
+from ryze.gateway.gateway import Admission
 from ryze.gateway.handshake import GATEWAY_PATH, check_upgrade, header
 from ryze.records import Instance
 from ryze.registry import Principal, Registry

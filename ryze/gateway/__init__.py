@@ -16,21 +16,4 @@ transport    the bytes below
 disconnects  why a WebSocket ends, as values
 """
 
-from ryze.gateway.connection import ConnectionLimits
-from ryze.gateway.gateway import Admission, Admit, Gateway, GatewayLimits, Session
-from ryze.gateway.hub import Batch, Hub, HubStatistics
-from ryze.gateway.outbox import Outbox, OutboxLimits
-
-__all__ = [
-    "Admission",
-    "Admit",
-    "Batch",
-    "ConnectionLimits",
-    "Gateway",
-    "GatewayLimits",
-    "Hub",
-    "HubStatistics",
-    "Outbox",
-    "OutboxLimits",
-    "Session",
-]
+__all__: list[str] = []

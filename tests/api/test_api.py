@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from ryze.api import create_app
+from ryze.api.application import create_app
 from ryze.settings import Settings
 from tests.clients import UPGRADE
 from tests.conftest import JSON, Server

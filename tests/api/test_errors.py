@@ -13,7 +13,7 @@ from typing import Any
 import limits
 import pytest
 
-from ryze.api import create_app
+from ryze.api.application import create_app
 from ryze.api.auth import Scope
 from ryze.errors import StoreError
 from ryze.settings import Settings

@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse
 from ryze.api.collector import METRICS
 from ryze.errors import StoreError
 from ryze.events import Event
-from ryze.gateway import Outbox, OutboxLimits
+from ryze.gateway.outbox import Outbox, OutboxLimits
 from tests.conftest import Server, StartServer, until
 from tests.fakes import FakeTransport, make_instance
 

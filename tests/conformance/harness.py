@@ -17,9 +17,11 @@ from quart_trio import QuartTrio
 from ryze.api.front_door import FrontDoor
 from ryze.api.http_connection import HttpServer
 from ryze.api.streams import Streams
-from ryze.gateway import Admission, Gateway, GatewayLimits, Hub, Outbox, OutboxLimits
 from ryze.gateway.disconnects import Disconnect
+from ryze.gateway.gateway import Admission, Gateway, GatewayLimits
 from ryze.gateway.handshake import check_upgrade, header
+from ryze.gateway.hub import Hub
+from ryze.gateway.outbox import Outbox, OutboxLimits
 from ryze.settings import Settings
 from tests.clients import UPGRADE, Answer, RawClient, request_bytes
 from tests.fakes import FakeTransport, ServerFrame, client_frame, make_instance, server_frames

@@ -1,7 +1,7 @@
 import pytest
 import trio
 
-from ryze.gateway import Hub
+from ryze.gateway.hub import Hub
 
 
 @pytest.fixture

@@ -12,7 +12,9 @@ from wsproto.events import Event as FrameEvent
 from wsproto.extensions import Extension
 
 from ryze.events import Event
-from ryze.gateway import Admission, ConnectionLimits, Gateway, GatewayLimits, Hub, HubStatistics
+from ryze.gateway.connection import ConnectionLimits
+from ryze.gateway.gateway import Admission, Gateway, GatewayLimits
+from ryze.gateway.hub import Hub, HubStatistics
 from ryze.gateway.subscriber import Subscriber
 from ryze.records import Instance
 from tests.fakes import FakeTransport, make_instance

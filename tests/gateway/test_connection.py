@@ -16,7 +16,7 @@ from wsproto.events import (
     TextMessage,
 )
 
-from ryze.gateway import ConnectionLimits, Hub, HubStatistics, OutboxLimits
+from ryze.gateway.connection import ConnectionLimits
 from ryze.gateway.disconnects import (
     CLIENT_CLOSED,
     GONE,
@@ -27,6 +27,8 @@ from ryze.gateway.disconnects import (
     SLOW_CONSUMER,
 )
 from ryze.gateway.frames import Frames
+from ryze.gateway.hub import Hub, HubStatistics
+from ryze.gateway.outbox import OutboxLimits
 from ryze.gateway.subscriber import Subscriber
 from tests.cancelling import CancelAt, cancelled_everywhere
 from tests.fakes import FakeTransport, PieceTransport, client_frame, make_instance, server_frames

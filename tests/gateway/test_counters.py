@@ -10,7 +10,9 @@ from wsproto.events import CloseConnection
 
 from ryze.errors import ApiError
 from ryze.events import Event
-from ryze.gateway import Gateway, Hub, Outbox, OutboxLimits
+from ryze.gateway.gateway import Gateway
+from ryze.gateway.hub import Hub
+from ryze.gateway.outbox import Outbox, OutboxLimits
 from ryze.records import DISABLED, WebsocketConfig
 from tests.fakes import FakeTransport, make_instance
 from tests.gateway.harness import EVENT, Peer, open_gateway, serve_upgrade, upgrade

@@ -14,8 +14,10 @@ from wsproto.events import CloseConnection, Ping, TextMessage
 from wsproto.extensions import PerMessageDeflate
 
 from ryze.errors import ApiError
-from ryze.gateway import Admission, Gateway, GatewayLimits, Hub, Outbox, OutboxLimits
+from ryze.gateway.gateway import Admission, Gateway, GatewayLimits
 from ryze.gateway.handshake import refusal_response
+from ryze.gateway.hub import Hub
+from ryze.gateway.outbox import Outbox, OutboxLimits
 from tests.fakes import (
     FakeTransport,
     PieceTransport,

@@ -13,8 +13,10 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from wsproto.events import CloseConnection, Ping, Pong
 
 from ryze.events import Event
-from ryze.gateway import GatewayLimits, Hub, Outbox, OutboxLimits
 from ryze.gateway.disconnects import INSTANCE_DELETED, RESTARTING
+from ryze.gateway.gateway import GatewayLimits
+from ryze.gateway.hub import Hub
+from ryze.gateway.outbox import Outbox, OutboxLimits
 from ryze.gateway.publisher import Publisher
 from ryze.records import WebsocketConfig
 from tests.cancelling import CancelAt, cancelled_everywhere

@@ -10,7 +10,8 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 from wsproto.events import CloseConnection, Pong, TextMessage
 
-from ryze.gateway import ConnectionLimits, Hub
+from ryze.gateway.connection import ConnectionLimits
+from ryze.gateway.hub import Hub
 from ryze.gateway.publisher import Publisher
 from tests.conftest import Server
 from tests.e2e.harness import Server as Process

@@ -15,7 +15,7 @@ from quart_trio import QuartTrio
 from werkzeug.routing import Rule
 
 from ryze import __version__
-from ryze.api import add_routes
+from ryze.api.application import add_routes
 from ryze.api.auth import Scope
 from ryze.api.instances import INSTANCE_NAME
 from ryze.api.responses import INVALID_BODY, status_message

@@ -8,7 +8,7 @@ import jsonschema
 import pytest
 from quart_trio import QuartTrio
 
-from ryze.api import add_routes
+from ryze.api.application import add_routes
 from ryze.api.auth import Scope, access
 from ryze.api.schema import openapi as module
 from ryze.api.schema.openapi import openapi
