@@ -37,12 +37,12 @@ from ryze.gateway.gateway import Gateway, GatewayLimits
 from ryze.gateway.hub import Hub
 from ryze.gateway.outbox import OutboxLimits
 from ryze.groups import first_of
-from ryze.log import configure_logging
-from ryze.notify import READY, STOPPING, Notifier
 from ryze.registry import Registry
-from ryze.scheduler import SchedulerLag
 from ryze.settings import Settings
 from ryze.store import Database, TokenCipher, load_key, open_database
+from ryze.telemetry.logging import configure_logging
+from ryze.telemetry.scheduler_lag import SchedulerLag
+from ryze.telemetry.service_manager import READY, STOPPING, Notifier
 from ryze.welcome import ensure_account, first_steps
 
 __all__ = ["Running", "run", "serve"]

@@ -8,7 +8,7 @@ import structlog
 import trio
 from quart import Response, g, request
 
-from ryze.log import redact_query
+from ryze.telemetry.logging import redact_query
 
 __all__ = ["begin", "log_request"]
 

@@ -8,8 +8,8 @@ from prometheus_client.exposition import choose_encoder
 from quart import Blueprint, Response, request
 
 from ryze.api.auth import Scope, access
-from ryze.api.collector import metrics_registry
 from ryze.api.services import services
+from ryze.telemetry.metrics import metrics_registry
 
 __all__ = ["blueprint"]
 

@@ -10,9 +10,9 @@ from ryze.api.streams import Streams
 from ryze.gateway.gateway import Gateway
 from ryze.gateway.hub import Hub
 from ryze.registry import Registry
-from ryze.scheduler import SchedulerLag
 from ryze.settings import Settings
 from ryze.store import Database
+from ryze.telemetry.scheduler_lag import SchedulerLag
 
 __all__ = ["Services", "services"]
 

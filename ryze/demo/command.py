@@ -12,7 +12,7 @@ from ryze.demo.board import Board
 from ryze.demo.course import demo
 from ryze.demo.stage import Plan
 from ryze.groups import without_groups
-from ryze.log import configure_logging
+from ryze.telemetry.logging import configure_logging
 
 __all__ = ["run"]
 

@@ -18,7 +18,6 @@ import trio
 
 from ryze.errors import DRAINING, TOO_MANY_CONNECTIONS, ApiError
 from ryze.gateway.connection import Connection, ConnectionLimits
-from ryze.gateway.counters import GatewayCounters
 from ryze.gateway.disconnects import CUT_OFF, INTERNAL_ERROR, RESTARTING, Disconnect
 from ryze.gateway.handshake import accept_response, negotiate, refusal_response
 from ryze.gateway.hub import Hub
@@ -27,6 +26,7 @@ from ryze.gateway.publisher import Publisher
 from ryze.gateway.subscriber import Subscriber
 from ryze.gateway.transport import Transport
 from ryze.records import Instance
+from ryze.telemetry.counters import GatewayCounters
 
 __all__ = ["Admission", "Admit", "Gateway", "GatewayLimits", "Session"]
 

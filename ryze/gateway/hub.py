@@ -28,12 +28,12 @@ import trio
 
 from ryze.events import Event, instance_data
 from ryze.gateway.chats import ignored_chats, is_of_chat
-from ryze.gateway.counters import HubCounters
 from ryze.gateway.disconnects import TOKEN_REVOKED, Disconnect
 from ryze.gateway.frames import Frames, deflated_text_frame, text_frame
 from ryze.gateway.outbox import Outbox
 from ryze.media import may_have_base64
 from ryze.records import DISABLED, Instance, InstanceSettings, WebsocketConfig
+from ryze.telemetry.counters import HubCounters
 
 __all__ = ["Batch", "Hub", "HubStatistics"]
 

@@ -4,7 +4,7 @@ import io
 
 import pytest
 
-from ryze.log import configure_logging
+from ryze.telemetry.logging import configure_logging
 from tests.conftest import Server
 
 

@@ -11,10 +11,10 @@ from prometheus_client.openmetrics.parser import (
 )
 from prometheus_client.parser import text_string_to_metric_families as parse
 
-from ryze.api.collector import METRICS
 from ryze.errors import StoreError
 from ryze.events import Event
 from ryze.gateway.outbox import Outbox, OutboxLimits
+from ryze.telemetry.metrics import METRICS
 from tests.conftest import Server, StartServer, until
 from tests.fakes import FakeTransport, make_instance
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ryze.tally import Distribution
+from ryze.telemetry.histogram import Distribution
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ryze.log import configure_logging, redact_query
+from ryze.telemetry.logging import configure_logging, redact_query
 
 pytestmark = pytest.mark.usefixtures("logging_as_it_was")
 

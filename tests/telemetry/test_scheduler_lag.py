@@ -3,7 +3,7 @@
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from ryze.scheduler import SchedulerLag
+from ryze.telemetry.scheduler_lag import SchedulerLag
 
 
 async def test_a_stall_is_measured(nursery: trio.Nursery, mock_clock: MockClock) -> None:

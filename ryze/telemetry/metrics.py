@@ -1,7 +1,7 @@
 """What `/metrics` tells: one table, and each figure read at the moment of the scrape.
 
 Nothing is stored here, and nothing is global: the parts of the server count for themselves, in
-plain integers (`ryze.tally`), and a row of the table says where a metric finds its figures. Names
+plain integers (`ryze.telemetry.histogram`), and a row of the table says where a metric finds its figures. Names
 and units follow Prometheus' conventions. No metric has an instance or an account for a label:
 there can be a hundred thousand of them, and who may scrape need not know their names.
 """
@@ -22,7 +22,7 @@ from prometheus_client.registry import Collector
 
 from ryze import __version__
 from ryze.api.services import Services
-from ryze.tally import Distribution
+from ryze.telemetry.histogram import Distribution
 
 __all__ = ["METRICS", "MetricRow", "metrics_registry"]
 

@@ -8,7 +8,7 @@ from typing import NoReturn
 
 import trio
 
-from ryze.tally import Distribution
+from ryze.telemetry.histogram import Distribution
 
 __all__ = ["SchedulerLag"]
 

@@ -1,9 +1,9 @@
-"""What the heart counts since its start, as plain numbers (see `ryze.tally`)."""
+"""What the heart counts since its start, as plain numbers (see `ryze.telemetry.histogram`)."""
 
 from collections import Counter
 
 from ryze.gateway import disconnects
-from ryze.tally import Distribution
+from ryze.telemetry.histogram import Distribution
 
 __all__ = ["GatewayCounters", "HubCounters"]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ryze.notify import READY, STOPPING, Notifier
+from ryze.telemetry.service_manager import READY, STOPPING, Notifier
 
 Logs = list[MutableMapping[str, Any]]
 
