@@ -5,7 +5,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from ryze.events import EVENT_TYPES
+from ryze.events.event import EVENT_TYPES
 from ryze.gateway.disconnects import ALL, Disconnect
 
 __all__ = [

@@ -18,7 +18,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 import ryze.app
 from ryze.api.front_door import FrontDoor
-from ryze.events import Event
+from ryze.events.event import Event
 from ryze.gateway.hub import Hub
 from ryze.gateway.outbox import Outbox, OutboxLimits
 from ryze.settings import Settings

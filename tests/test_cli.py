@@ -18,7 +18,7 @@ from click.testing import CliRunner, Result
 import ryze
 from ryze import cli, client, store
 from ryze.errors import StartError
-from ryze.events import EVENT_TYPES
+from ryze.events.event import EVENT_TYPES
 from ryze.settings import Settings, all_settings
 
 Run = Callable[..., Result]

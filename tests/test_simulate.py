@@ -17,7 +17,7 @@ from trio.testing import MockClock
 import ryze.simulate
 from ryze.cli import cli
 from ryze.client import ConnectionEnded, Ended
-from ryze.events import decode_event
+from ryze.events.event import decode_event
 from ryze.simulate import Meter, publish_events, send_at_rate, simulate, summary
 from ryze.traffic import TimedEvent, Traffic
 from tests.conftest import ACCOUNT_TOKEN, Server

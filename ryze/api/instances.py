@@ -16,7 +16,7 @@ from ryze.api.responses import INVALID_BODY, instance_not_found, read_json, succ
 from ryze.api.services import services
 from ryze.api.websocket_config import SetWebsocket, as_json
 from ryze.errors import AlreadyExists, ApiError
-from ryze.events import EventType
+from ryze.events.event import EventType
 from ryze.records import DISABLED, Instance, InstanceSettings, WebsocketConfig
 from ryze.store import QuotaExceeded, new_token
 

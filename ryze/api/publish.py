@@ -25,7 +25,7 @@ from ryze.api.responses import INVALID_BODY, TOO_LARGE, read_body, success
 from ryze.api.services import services
 from ryze.api.streams import NDJSON, StreamedBody
 from ryze.errors import ApiError, InvalidEvent
-from ryze.events import Event, decode_event, decode_events
+from ryze.events.event import Event, decode_event, decode_events
 from ryze.records import Instance
 
 __all__ = ["blueprint"]

@@ -11,7 +11,7 @@ from ryze.api.auth import Scope, access
 from ryze.api.responses import instance_not_found, read_json, success
 from ryze.api.services import services
 from ryze.errors import ApiError, StoreError
-from ryze.events import EventType
+from ryze.events.event import EventType
 from ryze.records import DISABLED, WebsocketConfig
 
 __all__ = ["SetWebsocket", "as_json", "blueprint"]

@@ -8,7 +8,7 @@ import msgspec
 from ryze import client
 from ryze.cli.base import Failure
 from ryze.cli.client_options import client_options, token_from
-from ryze.events import EVENT_TYPES
+from ryze.events.event import EVENT_TYPES
 
 __all__ = ["publish"]
 

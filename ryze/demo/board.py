@@ -10,7 +10,7 @@ from rich.text import Text
 
 from ryze.client.words import one_line
 from ryze.demo.words import describe
-from ryze.events import Event
+from ryze.events.event import Event
 from ryze.settings import Settings
 from ryze.simulate import Meter
 

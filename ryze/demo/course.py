@@ -15,7 +15,7 @@ from ryze.demo.phones import Arrivals, run_phone
 from ryze.demo.screen import invitation, show
 from ryze.demo.stage import Instance, Plan, Stage, create_instance, serving
 from ryze.demo.words import describe
-from ryze.events import decode_event
+from ryze.events.event import decode_event
 from ryze.gateway.hub import Hub
 
 __all__ = ["demo"]

@@ -8,7 +8,7 @@ from random import Random
 import msgspec
 
 from ryze.demo.stage import Instance, Stage
-from ryze.events import Event
+from ryze.events.event import Event
 from ryze.simulate import publish_events
 from ryze.traffic import TimedEvent, Traffic
 

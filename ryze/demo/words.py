@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from ryze.events import Event
+from ryze.events.event import Event
 
 __all__ = ["describe"]
 

@@ -26,12 +26,12 @@ from typing import NoReturn
 import structlog
 import trio
 
-from ryze.events import Event, instance_data
-from ryze.gateway.chats import ignored_chats, is_of_chat
+from ryze.events.chat_filter import ignored_chats, is_of_chat
+from ryze.events.event import Event, instance_data
+from ryze.events.media import may_have_base64
 from ryze.gateway.disconnects import TOKEN_REVOKED, Disconnect
 from ryze.gateway.frames import Frames, deflated_text_frame, text_frame
 from ryze.gateway.outbox import Outbox
-from ryze.media import may_have_base64
 from ryze.records import DISABLED, Instance, InstanceSettings, WebsocketConfig
 from ryze.telemetry.counters import HubCounters
 

@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager
 import trio
 
 from ryze.errors import InvalidEvent
-from ryze.events import Event, decode_event
+from ryze.events.event import Event, decode_event
 from ryze.gateway import disconnects
 from ryze.gateway.client_frames import BINARY
 from ryze.gateway.connection import Connection, ConnectionLimits

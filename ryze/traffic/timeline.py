@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from ryze.events import EventType
+from ryze.events.event import EventType
 
 __all__ = ["Script", "TimedEvent", "Timeline", "at_rate"]
 

@@ -7,7 +7,7 @@ import pytest
 
 from ryze.api.form import decode_form
 from ryze.errors import InvalidEvent
-from ryze.events import Event
+from ryze.events.event import Event
 
 EVENT = b'{"event":"message.exchange","data":{"message":{"media": { "type":"image"} } }}'
 FILE = bytes(range(256)) * 3 + b"\r\n--x\r\n--other--\r\n"

@@ -12,7 +12,7 @@ from prometheus_client.openmetrics.parser import (
 from prometheus_client.parser import text_string_to_metric_families as parse
 
 from ryze.errors import StoreError
-from ryze.events import Event
+from ryze.events.event import Event
 from ryze.gateway.outbox import Outbox, OutboxLimits
 from ryze.telemetry.metrics import METRICS
 from tests.conftest import Server, StartServer, until

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ryze.events import EVENT_TYPES
+from ryze.events.event import EVENT_TYPES
 from tests.clients import Answer, WebSocketClient, chunked, request_bytes
 from tests.conftest import ACCOUNT_TOKEN, JSON, Server, StartServer
 

@@ -12,7 +12,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from ryze.api.streams import StreamedBody, Streams
 from ryze.errors import ApiError
-from ryze.events import Event
+from ryze.events.event import Event
 from tests.clients import Answer, RawClient, chunked, request_bytes
 from tests.conftest import ACCOUNT_TOKEN, Server, StartServer, until
 

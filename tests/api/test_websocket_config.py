@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ryze.errors import StoreError
-from ryze.events import EVENT_TYPES
+from ryze.events.event import EVENT_TYPES
 from tests.conftest import Server, StartServer
 
 SET = "/api/events/websocket/demo"

@@ -4,7 +4,7 @@ import zlib
 
 import pytest
 
-from ryze.events import Event
+from ryze.events.event import Event
 from tests.clients import UPGRADE, request_bytes
 from tests.conformance.harness import (
     BINARY,

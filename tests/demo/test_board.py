@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from ryze.demo import Board, Row
-from ryze.events import Event
+from ryze.events.event import Event
 
 
 def a_board() -> Board:

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from ryze import client
 from ryze.demo import Board, Plan, demo
-from ryze.events import EVENT_TYPES, Event
+from ryze.events.event import EVENT_TYPES, Event
 
 # The story of the minute in a few seconds: bytes that fill all buffers soon.
 QUICK = Plan(

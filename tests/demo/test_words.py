@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ryze.demo import describe
-from ryze.events import EVENT_TYPES, Event, decode_event
+from ryze.events.event import EVENT_TYPES, Event, decode_event
 
 FIXTURES = Path(__file__).parent.parent / "fixtures" / "events"
 

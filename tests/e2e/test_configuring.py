@@ -3,7 +3,7 @@
 import json
 import subprocess
 
-from ryze.events import EVENT_TYPES
+from ryze.events.event import EVENT_TYPES
 
 from .conftest import StartServer
 from .harness import CAP, HERE, Server, environ, tool

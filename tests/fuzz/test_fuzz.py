@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from ryze.errors import ApiError, InvalidEvent
-from ryze.events import EVENT_TYPES, decode_event, decode_events, instance_data
+from ryze.events.event import EVENT_TYPES, decode_event, decode_events, instance_data
 from ryze.gateway.handshake import RequestParser, accept_response, check_upgrade, negotiate
 from ryze.gateway.hub import Hub
 from tests.conformance.harness import open_door

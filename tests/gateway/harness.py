@@ -11,7 +11,7 @@ from wsproto.events import CloseConnection, Ping, TextMessage
 from wsproto.events import Event as FrameEvent
 from wsproto.extensions import Extension
 
-from ryze.events import Event
+from ryze.events.event import Event
 from ryze.gateway.connection import ConnectionLimits
 from ryze.gateway.gateway import Admission, Gateway, GatewayLimits
 from ryze.gateway.hub import Hub, HubStatistics

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from ryze.events import Event
+from ryze.events.event import Event
 from ryze.gateway.disconnects import INSTANCE_DELETED, Disconnect
 from ryze.gateway.frames import text_frame
 from ryze.gateway.hub import Hub, HubStatistics

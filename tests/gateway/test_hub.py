@@ -13,12 +13,12 @@ import trio
 from structlog.testing import capture_logs
 from trio.testing import wait_all_tasks_blocked
 
-import ryze.events
-from ryze.events import EVENT_TYPES, Event
+import ryze.events.event
+from ryze.events.event import EVENT_TYPES, Event
+from ryze.events.media import with_base64_omitted
 from ryze.gateway.disconnects import GONE, INSTANCE_DELETED, SLOW_CONSUMER, TOKEN_REVOKED
 from ryze.gateway.hub import Batch, Hub, HubStatistics
 from ryze.gateway.outbox import Outbox, OutboxLimits
-from ryze.media import with_base64_omitted
 from ryze.records import InstanceSettings, WebsocketConfig
 from tests.fakes import EVERYTHING, FakeTransport, make_instance, server_frames
 

@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 from trio.testing import MockClock, wait_all_tasks_blocked
 from wsproto.events import CloseConnection, Ping, Pong
 
-from ryze.events import Event
+from ryze.events.event import Event
 from ryze.gateway.disconnects import INSTANCE_DELETED, RESTARTING
 from ryze.gateway.gateway import GatewayLimits
 from ryze.gateway.hub import Hub

@@ -5,7 +5,7 @@ from itertools import count
 
 import trio
 
-from ryze.events import EVENT_TYPES
+from ryze.events.event import EVENT_TYPES
 from ryze.records import DISABLED, WebsocketConfig
 from tests.soak.crowd import Crowd, Member
 from tests.soak.findings import PATIENCE_SECONDS, Findings, until

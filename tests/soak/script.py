@@ -4,7 +4,7 @@ import json
 import re
 import struct
 
-from ryze.events import EVENT_TYPES
+from ryze.events.event import EVENT_TYPES
 from ryze.records import WebsocketConfig
 
 __all__ = ["Script", "event_type", "passes", "server_frame"]

@@ -9,7 +9,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from wsproto.events import CloseConnection
 
 from ryze.errors import ApiError
-from ryze.events import Event
+from ryze.events.event import Event
 from ryze.gateway.gateway import Gateway
 from ryze.gateway.hub import Hub
 from ryze.gateway.outbox import Outbox, OutboxLimits

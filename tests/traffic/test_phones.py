@@ -4,7 +4,7 @@ import json
 
 from hypothesis import given
 
-from ryze.events import EVENT_TYPES, decode_event
+from ryze.events.event import EVENT_TYPES, decode_event
 
 from .harness import exchanges, few, is_live, kind, seeds, traffic
 

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from ryze.events import EventType
+from ryze.events.event import EventType
 
 __all__ = [
     "Check",

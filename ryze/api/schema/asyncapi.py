@@ -10,7 +10,7 @@ from ryze import __version__
 from ryze.api.schema.disconnects import CLOSE_CODES, as_table
 from ryze.api.schema.events import DATA, ENVELOPE, examples_of
 from ryze.api.schema.sockets import PUBLISHER, SUBSCRIBER
-from ryze.events import EVENT_TYPES, EventType
+from ryze.events.event import EVENT_TYPES, EventType
 
 __all__ = ["asyncapi"]
 

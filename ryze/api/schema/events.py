@@ -11,7 +11,7 @@ Only what draft 7 and 2020-12 have in common is used, because AsyncAPI's own dia
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ryze.events import EVENT_TYPES, EventType
+from ryze.events.event import EVENT_TYPES, EventType
 
 __all__ = [
     "DATA",

@@ -5,7 +5,7 @@ import pytest
 
 from ryze.api.schema.asyncapi import asyncapi
 from ryze.api.schema.disconnects import CLOSE_CODES, as_table
-from ryze.events import EVENT_TYPES
+from ryze.events.event import EVENT_TYPES
 from ryze.gateway import disconnects
 
 DOCUMENT = asyncapi()

@@ -9,7 +9,7 @@ import jsonschema
 import pytest
 
 from ryze.api.schema.events import DATA, ENVELOPE, documents, examples
-from ryze.events import EVENT_TYPES, decode_event, instance_data
+from ryze.events.event import EVENT_TYPES, decode_event, instance_data
 from ryze.traffic import Traffic
 
 FIXTURES = sorted((Path(__file__).parents[2] / "fixtures/events").glob("*.json"))

@@ -16,9 +16,9 @@ rest. A search for the few letters first would cost as much.
 
 import msgspec
 
-from ryze.events import Event
+from ryze.events.event import Event
+from ryze.events.surrogates import hide
 from ryze.records import InstanceSettings
-from ryze.surrogates import hide
 
 __all__ = ["ignored_chats", "is_of_chat"]
 

@@ -12,8 +12,8 @@ from typing import Literal, TypeVar, cast, get_args
 import msgspec
 
 from ryze.errors import InvalidEvent
-from ryze.media import with_base64, with_base64_omitted, without_base64
-from ryze.surrogates import hide
+from ryze.events.media import with_base64, with_base64_omitted, without_base64
+from ryze.events.surrogates import hide
 
 __all__ = ["EVENT_TYPES", "Event", "EventType", "decode_event", "decode_events", "instance_data"]
 

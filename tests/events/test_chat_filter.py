@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 
-from ryze.events import EVENT_TYPES, Event, decode_event
-from ryze.gateway.chats import ignored_chats, is_of_chat
+from ryze.events.chat_filter import ignored_chats, is_of_chat
+from ryze.events.event import EVENT_TYPES, Event, decode_event
 from ryze.records import InstanceSettings
 from tests.strategies import chat_objects, json_texts
 

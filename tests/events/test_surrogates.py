@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ryze.surrogates import hide
+from ryze.events.surrogates import hide
 
 
 @pytest.mark.parametrize(
