@@ -23,10 +23,7 @@ import structlog
 import trio
 
 from ryze import __version__
-from ryze.api.accepting import Acceptor, allow_all_descriptors
 from ryze.api.application import create_app
-from ryze.api.front_door import FrontDoor
-from ryze.api.http_connection import HttpServer
 from ryze.api.rate_limit import RateLimits
 from ryze.api.services import Services
 from ryze.api.streams import Streams
@@ -38,6 +35,9 @@ from ryze.gateway.hub import Hub
 from ryze.gateway.outbox import OutboxLimits
 from ryze.groups import first_of
 from ryze.registry import Registry
+from ryze.server.acceptor import Acceptor, allow_all_descriptors
+from ryze.server.dispatcher import FrontDoor
+from ryze.server.http_connection import HttpServer
 from ryze.settings import Settings
 from ryze.store import Database, TokenCipher, load_key, open_database
 from ryze.telemetry.logging import configure_logging

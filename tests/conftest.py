@@ -17,8 +17,8 @@ import trio
 from quart_trio import QuartTrio
 
 import ryze.app
-from ryze.api.front_door import FrontDoor
 from ryze.api.services import Services
+from ryze.server.dispatcher import FrontDoor
 from ryze.settings import Settings
 from tests.clients import UPGRADE, Answer, RawClient, WebSocketClient, request_bytes
 

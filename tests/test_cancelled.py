@@ -17,10 +17,10 @@ from structlog.testing import capture_logs
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 import ryze.app
-from ryze.api.front_door import FrontDoor
 from ryze.events.event import Event
 from ryze.gateway.hub import Hub
 from ryze.gateway.outbox import Outbox, OutboxLimits
+from ryze.server.dispatcher import FrontDoor
 from ryze.settings import Settings
 from ryze.store import open_database, select_accounts
 from tests.cancelling import CancelAt, cancelled_everywhere

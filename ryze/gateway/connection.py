@@ -28,8 +28,8 @@ from ryze.gateway.client_frames import CLOSE, PING, FrameError, check_close
 from ryze.gateway.disconnects import Disconnect
 from ryze.gateway.hub import Hub
 from ryze.gateway.outbox import Outbox, OutboxLimits
-from ryze.gateway.transport import Transport
 from ryze.records import Instance
+from ryze.server.transport import Transport
 
 __all__ = ["Connection", "ConnectionLimits"]
 

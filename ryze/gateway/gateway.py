@@ -24,8 +24,8 @@ from ryze.gateway.hub import Hub
 from ryze.gateway.outbox import Outbox
 from ryze.gateway.publisher import Publisher
 from ryze.gateway.subscriber import Subscriber
-from ryze.gateway.transport import Transport
 from ryze.records import Instance
+from ryze.server.transport import Transport
 from ryze.telemetry.counters import GatewayCounters
 
 __all__ = ["Admission", "Admit", "Gateway", "GatewayLimits", "Session"]

@@ -29,7 +29,7 @@ import trio
 
 from ryze.gateway.disconnects import GONE, INTERNAL_ERROR, SLOW_CONSUMER, Disconnect
 from ryze.gateway.frames import Frames, close_frame, ping_frame, pong_frame
-from ryze.gateway.transport import Transport
+from ryze.server.transport import Transport
 
 __all__ = ["Outbox", "OutboxLimits"]
 

@@ -19,8 +19,8 @@ from ryze.gateway.client_frames import BINARY
 from ryze.gateway.connection import Connection, ConnectionLimits
 from ryze.gateway.hub import Hub
 from ryze.gateway.incoming import FrameReader
-from ryze.gateway.transport import Transport
 from ryze.records import Instance
+from ryze.server.transport import Transport
 
 __all__ = ["Publisher"]
 

@@ -11,8 +11,8 @@ from contextlib import AbstractContextManager
 from ryze.gateway.connection import Connection, ConnectionLimits
 from ryze.gateway.hub import Hub
 from ryze.gateway.scanner import FrameScanner
-from ryze.gateway.transport import Transport
 from ryze.records import Instance
+from ryze.server.transport import Transport
 
 __all__ = ["Subscriber"]
 

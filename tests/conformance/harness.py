@@ -14,14 +14,14 @@ import h11
 import trio
 from quart_trio import QuartTrio
 
-from ryze.api.front_door import FrontDoor
-from ryze.api.http_connection import HttpServer
 from ryze.api.streams import Streams
 from ryze.gateway.disconnects import Disconnect
 from ryze.gateway.gateway import Admission, Gateway, GatewayLimits
 from ryze.gateway.handshake import check_upgrade, header
 from ryze.gateway.hub import Hub
 from ryze.gateway.outbox import Outbox, OutboxLimits
+from ryze.server.dispatcher import FrontDoor
+from ryze.server.http_connection import HttpServer
 from ryze.settings import Settings
 from tests.clients import UPGRADE, Answer, RawClient, request_bytes
 from tests.fakes import FakeTransport, ServerFrame, client_frame, make_instance, server_frames

@@ -142,7 +142,7 @@ async def test_a_crash_ends_one_connection(
         raise RuntimeError("a bug")
 
     with monkeypatch.context() as patch:
-        patch.setattr("ryze.api.front_door.RequestParser", crash)
+        patch.setattr("ryze.server.dispatcher.RequestParser", crash)
         client = await server.open()
         await client.send(CONNECT)
         assert await client.rest() == b""

@@ -33,11 +33,11 @@ from hypercorn.typing import ConnectionState
 from hypercorn.utils import parse_socket_addr
 from quart_trio import QuartTrio
 
-from ryze.api.forwarded import TrustedProxies
 from ryze.api.responses import status_message
 from ryze.api.streams import Streams
 from ryze.errors import error_body
 from ryze.gateway.handshake import header, in_origin_form, is_for_gateway
+from ryze.server.trusted_proxies import TrustedProxies
 from ryze.settings import Settings
 
 __all__ = ["HttpConnection", "HttpServer", "Stream", "Upgrade"]

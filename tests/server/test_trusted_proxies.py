@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ryze.api.forwarded import TrustedProxies
+from ryze.server.trusted_proxies import TrustedProxies
 from tests.clients import UPGRADE
 from tests.conftest import ACCOUNT_TOKEN, Server, StartServer
 

@@ -11,8 +11,8 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from ryze.api import accepting
-from ryze.api.accepting import Acceptor, allow_all_descriptors
+from ryze.server import acceptor as accepting
+from ryze.server.acceptor import Acceptor, allow_all_descriptors
 
 Logs = list[MutableMapping[str, Any]]
 

@@ -12,7 +12,7 @@ import trio
 import trustme
 from trio.testing import wait_all_tasks_blocked
 
-from ryze.gateway.transport import SocketTransport, StreamTransport, Transport
+from ryze.server.transport import SocketTransport, StreamTransport, Transport
 from tests.fakes import FakeTransport, PieceTransport
 
 
