@@ -31,9 +31,9 @@ from ryze.api.upgrade import UpgradeDesk
 from ryze.errors import RyzeError, StartError
 from ryze.gateway.connection import ConnectionLimits
 from ryze.gateway.gateway import Gateway, GatewayLimits
-from ryze.gateway.hub import Hub
-from ryze.gateway.outbox import OutboxLimits
 from ryze.groups import first_of
+from ryze.hub.hub import Hub
+from ryze.hub.outbox import OutboxLimits
 from ryze.registry import Registry
 from ryze.server.acceptor import Acceptor, allow_all_descriptors
 from ryze.server.dispatcher import FrontDoor

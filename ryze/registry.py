@@ -20,8 +20,8 @@ import structlog
 import trio
 
 from ryze.errors import StoreError
-from ryze.gateway.disconnects import INSTANCE_DELETED, TOKEN_REVOKED
-from ryze.gateway.hub import Hub
+from ryze.hub.disconnects import INSTANCE_DELETED, TOKEN_REVOKED
+from ryze.hub.hub import Hub
 from ryze.records import Account, Instance, InstanceSettings, WebsocketConfig
 from ryze.store import (
     Database,

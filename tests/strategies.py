@@ -6,7 +6,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from ryze.events.event import EVENT_TYPES
-from ryze.gateway.disconnects import ALL, Disconnect
+from ryze.hub.disconnects import ALL, Disconnect
 
 __all__ = [
     "chat_objects",

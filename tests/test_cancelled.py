@@ -18,8 +18,8 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 import ryze.app
 from ryze.events.event import Event
-from ryze.gateway.hub import Hub
-from ryze.gateway.outbox import Outbox, OutboxLimits
+from ryze.hub.hub import Hub
+from ryze.hub.outbox import Outbox, OutboxLimits
 from ryze.server.dispatcher import FrontDoor
 from ryze.settings import Settings
 from ryze.store import open_database, select_accounts

@@ -13,7 +13,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from wsproto.events import TextMessage
 
 from ryze.errors import AlreadyExists, StoreError
-from ryze.gateway.hub import Hub
+from ryze.hub.hub import Hub
 from ryze.records import DISABLED, InstanceSettings, WebsocketConfig
 from ryze.registry import Principal, Registry
 from ryze.store import (

@@ -8,7 +8,7 @@ from quart import current_app
 from ryze.api.rate_limit import RateLimits
 from ryze.api.streams import Streams
 from ryze.gateway.gateway import Gateway
-from ryze.gateway.hub import Hub
+from ryze.hub.hub import Hub
 from ryze.registry import Registry
 from ryze.settings import Settings
 from ryze.store import Database

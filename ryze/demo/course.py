@@ -16,7 +16,7 @@ from ryze.demo.screen import invitation, show
 from ryze.demo.stage import Instance, Plan, Stage, create_instance, serving
 from ryze.demo.words import describe
 from ryze.events.event import decode_event
-from ryze.gateway.hub import Hub
+from ryze.hub.hub import Hub
 
 __all__ = ["demo"]
 

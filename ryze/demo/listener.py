@@ -8,7 +8,7 @@ from trio_websocket import WebSocketConnection
 from ryze.client import ConnectionEnded, open_connection
 from ryze.demo.board import LIMIT, Row
 from ryze.demo.stage import Instance, Stage
-from ryze.gateway.outbox import Outbox
+from ryze.hub.outbox import Outbox
 
 __all__ = ["Listener"]
 

@@ -13,7 +13,7 @@ import trio
 
 from ryze import app, client
 from ryze.demo.board import Board
-from ryze.gateway.hub import Hub
+from ryze.hub.hub import Hub
 from ryze.settings import Settings
 
 __all__ = ["Instance", "Plan", "RunningServer", "Stage", "create_instance", "serving"]

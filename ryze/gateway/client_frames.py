@@ -10,7 +10,7 @@ except ImportError:  # pragma: no cover - platforms without a compiled wheel
     from websockets.utils import apply_mask
 
 from ryze.errors import RyzeError
-from ryze.gateway.disconnects import INVALID_TEXT, PROTOCOL_ERROR, Disconnect
+from ryze.hub.disconnects import INVALID_TEXT, PROTOCOL_ERROR, Disconnect
 
 __all__ = [
     "BINARY",

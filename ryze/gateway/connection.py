@@ -23,11 +23,11 @@ from typing import ClassVar, Protocol
 
 import trio
 
-from ryze.gateway import disconnects
 from ryze.gateway.client_frames import CLOSE, PING, FrameError, check_close
-from ryze.gateway.disconnects import Disconnect
-from ryze.gateway.hub import Hub
-from ryze.gateway.outbox import Outbox, OutboxLimits
+from ryze.hub import disconnects
+from ryze.hub.disconnects import Disconnect
+from ryze.hub.hub import Hub
+from ryze.hub.outbox import Outbox, OutboxLimits
 from ryze.records import Instance
 from ryze.server.transport import Transport
 

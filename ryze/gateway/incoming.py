@@ -21,7 +21,7 @@ from ryze.gateway.client_frames import (
     extended_length,
     unmask,
 )
-from ryze.gateway.disconnects import MESSAGE_TOO_BIG
+from ryze.hub.disconnects import MESSAGE_TOO_BIG
 
 __all__ = ["FrameReader"]
 

@@ -24,7 +24,7 @@ from ryze.gateway.client_frames import (
     extended_length,
     unmask,
 )
-from ryze.gateway.disconnects import INVALID_TEXT, MESSAGE_TOO_BIG, PROTOCOL_ERROR
+from ryze.hub.disconnects import INVALID_TEXT, MESSAGE_TOO_BIG, PROTOCOL_ERROR
 
 __all__ = ["FrameScanner"]
 

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 from ryze.gateway.connection import Connection, ConnectionLimits
-from ryze.gateway.hub import Hub
 from ryze.gateway.scanner import FrameScanner
+from ryze.hub.hub import Hub
 from ryze.records import Instance
 from ryze.server.transport import Transport
 

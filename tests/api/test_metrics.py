@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse
 
 from ryze.errors import StoreError
 from ryze.events.event import Event
-from ryze.gateway.outbox import Outbox, OutboxLimits
+from ryze.hub.outbox import Outbox, OutboxLimits
 from ryze.telemetry.metrics import METRICS
 from tests.conftest import Server, StartServer, until
 from tests.fakes import FakeTransport, make_instance

@@ -3,7 +3,7 @@
 import pytest
 
 from ryze.client import Ended, ListenRefused, Next, Pauses, what_next
-from ryze.gateway import disconnects
+from ryze.hub import disconnects
 from tests.client.harness import upper
 
 

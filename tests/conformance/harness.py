@@ -15,11 +15,11 @@ import trio
 from quart_trio import QuartTrio
 
 from ryze.api.streams import Streams
-from ryze.gateway.disconnects import Disconnect
 from ryze.gateway.gateway import Admission, Gateway, GatewayLimits
 from ryze.gateway.handshake import check_upgrade, header
-from ryze.gateway.hub import Hub
-from ryze.gateway.outbox import Outbox, OutboxLimits
+from ryze.hub.disconnects import Disconnect
+from ryze.hub.hub import Hub
+from ryze.hub.outbox import Outbox, OutboxLimits
 from ryze.server.dispatcher import FrontDoor
 from ryze.server.http_connection import HttpServer
 from ryze.settings import Settings

@@ -3,7 +3,7 @@
 import pytest
 
 from ryze.gateway.client_frames import FrameError, check_close
-from ryze.gateway.disconnects import INSTANCE_DELETED
+from ryze.hub.disconnects import INSTANCE_DELETED
 from tests.conformance.harness import (
     CLOSE,
     PUBLISHER,

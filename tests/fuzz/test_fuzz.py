@@ -18,7 +18,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from ryze.errors import ApiError, InvalidEvent
 from ryze.events.event import EVENT_TYPES, decode_event, decode_events, instance_data
 from ryze.gateway.handshake import RequestParser, accept_response, check_upgrade, negotiate
-from ryze.gateway.hub import Hub
+from ryze.hub.hub import Hub
 from tests.conformance.harness import open_door
 from tests.corpus import fuzzed, kept
 from tests.fakes import FakeTransport, server_frames

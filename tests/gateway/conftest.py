@@ -1,7 +1,7 @@
 import pytest
 import trio
 
-from ryze.gateway.hub import Hub
+from ryze.hub.hub import Hub
 
 
 @pytest.fixture

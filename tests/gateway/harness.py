@@ -14,8 +14,8 @@ from wsproto.extensions import Extension
 from ryze.events.event import Event
 from ryze.gateway.connection import ConnectionLimits
 from ryze.gateway.gateway import Admission, Gateway, GatewayLimits
-from ryze.gateway.hub import Hub, HubStatistics
 from ryze.gateway.subscriber import Subscriber
+from ryze.hub.hub import Hub, HubStatistics
 from ryze.records import Instance
 from tests.fakes import FakeTransport, make_instance
 

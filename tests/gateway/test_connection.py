@@ -17,7 +17,9 @@ from wsproto.events import (
 )
 
 from ryze.gateway.connection import ConnectionLimits
-from ryze.gateway.disconnects import (
+from ryze.gateway.frames import Frames
+from ryze.gateway.subscriber import Subscriber
+from ryze.hub.disconnects import (
     CLIENT_CLOSED,
     GONE,
     INSTANCE_DELETED,
@@ -26,10 +28,8 @@ from ryze.gateway.disconnects import (
     RESTARTING,
     SLOW_CONSUMER,
 )
-from ryze.gateway.frames import Frames
-from ryze.gateway.hub import Hub, HubStatistics
-from ryze.gateway.outbox import OutboxLimits
-from ryze.gateway.subscriber import Subscriber
+from ryze.hub.hub import Hub, HubStatistics
+from ryze.hub.outbox import OutboxLimits
 from tests.cancelling import CancelAt, cancelled_everywhere
 from tests.fakes import FakeTransport, PieceTransport, client_frame, make_instance, server_frames
 from tests.gateway.harness import (

@@ -16,8 +16,8 @@ from wsproto.extensions import PerMessageDeflate
 from ryze.errors import ApiError
 from ryze.gateway.gateway import Admission, Gateway, GatewayLimits
 from ryze.gateway.handshake import refusal_response
-from ryze.gateway.hub import Hub
-from ryze.gateway.outbox import Outbox, OutboxLimits
+from ryze.hub.hub import Hub
+from ryze.hub.outbox import Outbox, OutboxLimits
 from tests.fakes import (
     FakeTransport,
     PieceTransport,

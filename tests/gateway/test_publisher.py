@@ -13,11 +13,11 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from wsproto.events import CloseConnection, Ping, Pong
 
 from ryze.events.event import Event
-from ryze.gateway.disconnects import INSTANCE_DELETED, RESTARTING
 from ryze.gateway.gateway import GatewayLimits
-from ryze.gateway.hub import Hub
-from ryze.gateway.outbox import Outbox, OutboxLimits
 from ryze.gateway.publisher import Publisher
+from ryze.hub.disconnects import INSTANCE_DELETED, RESTARTING
+from ryze.hub.hub import Hub
+from ryze.hub.outbox import Outbox, OutboxLimits
 from ryze.records import WebsocketConfig
 from tests.cancelling import CancelAt, cancelled_everywhere
 from tests.fakes import FakeTransport, client_frame, make_instance, server_frames

@@ -11,8 +11,8 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from wsproto.events import CloseConnection, Pong, TextMessage
 
 from ryze.gateway.connection import ConnectionLimits
-from ryze.gateway.hub import Hub
 from ryze.gateway.publisher import Publisher
+from ryze.hub.hub import Hub
 from tests.conftest import Server
 from tests.e2e.harness import Server as Process
 from tests.e2e.harness import StartServer as StartProcess

@@ -11,8 +11,8 @@ from wsproto.events import CloseConnection
 from ryze.errors import ApiError
 from ryze.events.event import Event
 from ryze.gateway.gateway import Gateway
-from ryze.gateway.hub import Hub
-from ryze.gateway.outbox import Outbox, OutboxLimits
+from ryze.hub.hub import Hub
+from ryze.hub.outbox import Outbox, OutboxLimits
 from ryze.records import DISABLED, WebsocketConfig
 from tests.fakes import FakeTransport, make_instance
 from tests.gateway.harness import EVENT, Peer, open_gateway, serve_upgrade, upgrade

@@ -6,7 +6,7 @@ import pytest
 from ryze.api.schema.asyncapi import asyncapi
 from ryze.api.schema.disconnects import CLOSE_CODES, as_table
 from ryze.events.event import EVENT_TYPES
-from ryze.gateway import disconnects
+from ryze.hub import disconnects
 
 DOCUMENT = asyncapi()
 MESSAGES = DOCUMENT["components"]["messages"]

@@ -27,8 +27,8 @@ from typing import NamedTuple
 
 import trio
 
-from ryze.gateway.disconnects import GONE, INTERNAL_ERROR, SLOW_CONSUMER, Disconnect
 from ryze.gateway.frames import Frames, close_frame, ping_frame, pong_frame
+from ryze.hub.disconnects import GONE, INTERNAL_ERROR, SLOW_CONSUMER, Disconnect
 from ryze.server.transport import Transport
 
 __all__ = ["Outbox", "OutboxLimits"]

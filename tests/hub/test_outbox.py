@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from ryze.gateway.disconnects import (
+from ryze.gateway.frames import Frames, close_frame, ping_frame, pong_frame, text_frame
+from ryze.hub.disconnects import (
     ALL,
     GONE,
     INSTANCE_DELETED,
@@ -20,8 +21,7 @@ from ryze.gateway.disconnects import (
     SLOW_CONSUMER,
     Disconnect,
 )
-from ryze.gateway.frames import Frames, close_frame, ping_frame, pong_frame, text_frame
-from ryze.gateway.outbox import Outbox, OutboxLimits
+from ryze.hub.outbox import Outbox, OutboxLimits
 from tests.fakes import FakeTransport, PieceTransport, server_frames
 from tests.strategies import disconnects, frame_sizes
 
