@@ -29,8 +29,6 @@ from ryze.api.services import Services
 from ryze.api.streams import Streams
 from ryze.api.upgrade import UpgradeDesk
 from ryze.errors import RyzeError, StartError
-from ryze.gateway.connection import ConnectionLimits
-from ryze.gateway.gateway import Gateway, GatewayLimits
 from ryze.groups import first_of
 from ryze.hub.hub import Hub
 from ryze.hub.outbox import OutboxLimits
@@ -43,6 +41,8 @@ from ryze.store import Database, TokenCipher, load_key, open_database
 from ryze.telemetry.logging import configure_logging
 from ryze.telemetry.scheduler_lag import SchedulerLag
 from ryze.telemetry.service_manager import READY, STOPPING, Notifier
+from ryze.websocket.connection import ConnectionLimits
+from ryze.websocket.server import Gateway, GatewayLimits
 from ryze.welcome import ensure_account, first_steps
 
 __all__ = ["Running", "run", "serve"]

@@ -27,7 +27,7 @@ from tests.cancelling import CancelAt, cancelled_everywhere
 from tests.clients import UPGRADE, RawClient, request_bytes
 from tests.conftest import ACCOUNT_TOKEN, JSON, Server, StartServer
 from tests.fakes import FakeTransport, make_instance, server_frames
-from tests.gateway.harness import NOBODY
+from tests.websocket.harness import NOBODY
 
 TOKEN = {"token": ACCOUNT_TOKEN}
 

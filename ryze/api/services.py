@@ -7,12 +7,12 @@ from quart import current_app
 
 from ryze.api.rate_limit import RateLimits
 from ryze.api.streams import Streams
-from ryze.gateway.gateway import Gateway
 from ryze.hub.hub import Hub
 from ryze.registry import Registry
 from ryze.settings import Settings
 from ryze.store import Database
 from ryze.telemetry.scheduler_lag import SchedulerLag
+from ryze.websocket.server import Gateway
 
 __all__ = ["Services", "services"]
 

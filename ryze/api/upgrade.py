@@ -9,10 +9,10 @@ from ryze.api.cors import cors_headers, is_allowed, origin_refused
 from ryze.api.rate_limit import RateLimits, address_key
 from ryze.api.responses import instance_not_found
 from ryze.errors import ApiError
-from ryze.gateway.gateway import Admission
-from ryze.gateway.handshake import GATEWAY_PATH, check_upgrade, header
 from ryze.records import Instance
 from ryze.registry import Principal, Registry
+from ryze.websocket.handshake import GATEWAY_PATH, check_upgrade, header
+from ryze.websocket.server import Admission
 
 __all__ = ["UpgradeDesk"]
 
@@ -34,7 +34,7 @@ class UpgradeDesk:
         self._allowed_origins = frozenset(allowed_origins)
 
     def admit(self, request: h11.Request, address: str) -> Admission:
-        """See `ryze.gateway.Admit`: every attempt is counted, whatever comes of it."""
+        """See `ryze.websocket.Admit`: every attempt is counted, whatever comes of it."""
         path, _, query = request.target.decode("latin-1").partition("?")
         raw_name, slash, role = path.removeprefix(GATEWAY_PATH.decode()).partition("/")
         name, publishes = unquote(raw_name), role == "publish"

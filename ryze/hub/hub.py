@@ -29,11 +29,11 @@ import trio
 from ryze.events.chat_filter import ignored_chats, is_of_chat
 from ryze.events.event import Event, instance_data
 from ryze.events.media import may_have_base64
-from ryze.gateway.frames import Frames, deflated_text_frame, text_frame
 from ryze.hub.disconnects import TOKEN_REVOKED, Disconnect
 from ryze.hub.outbox import Outbox
 from ryze.records import DISABLED, Instance, InstanceSettings, WebsocketConfig
 from ryze.telemetry.counters import HubCounters
+from ryze.websocket.server_frames import Frames, deflated_text_frame, text_frame
 
 __all__ = ["Batch", "Hub", "HubStatistics"]
 

@@ -26,12 +26,12 @@ import trio
 from structlog.contextvars import bound_contextvars
 
 from ryze.errors import TIMED_OUT, TOO_MANY_CONNECTIONS, ApiError
-from ryze.gateway.gateway import Gateway, Session
-from ryze.gateway.handshake import GATEWAY_PATH, RequestParser, header
 from ryze.server.http_connection import HttpConnection, HttpServer, Stream, Upgrade
 from ryze.server.transport import SocketTransport, StreamTransport, Transport
 from ryze.server.trusted_proxies import TrustedProxies
 from ryze.settings import Settings
+from ryze.websocket.handshake import GATEWAY_PATH, RequestParser, header
+from ryze.websocket.server import Gateway, Session
 
 __all__ = ["FrontDoor"]
 

@@ -36,9 +36,9 @@ from quart_trio import QuartTrio
 from ryze.api.responses import status_message
 from ryze.api.streams import Streams
 from ryze.errors import error_body
-from ryze.gateway.handshake import header, in_origin_form, is_for_gateway
 from ryze.server.trusted_proxies import TrustedProxies
 from ryze.settings import Settings
+from ryze.websocket.handshake import header, in_origin_form, is_for_gateway
 
 __all__ = ["HttpConnection", "HttpServer", "Stream", "Upgrade"]
 

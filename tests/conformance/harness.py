@@ -15,17 +15,17 @@ import trio
 from quart_trio import QuartTrio
 
 from ryze.api.streams import Streams
-from ryze.gateway.gateway import Admission, Gateway, GatewayLimits
-from ryze.gateway.handshake import check_upgrade, header
 from ryze.hub.disconnects import Disconnect
 from ryze.hub.hub import Hub
 from ryze.hub.outbox import Outbox, OutboxLimits
 from ryze.server.dispatcher import FrontDoor
 from ryze.server.http_connection import HttpServer
 from ryze.settings import Settings
+from ryze.websocket.handshake import check_upgrade, header
+from ryze.websocket.server import Admission, Gateway, GatewayLimits
 from tests.clients import UPGRADE, Answer, RawClient, request_bytes
 from tests.fakes import FakeTransport, ServerFrame, client_frame, make_instance, server_frames
-from tests.gateway.harness import TOKEN_KEY
+from tests.websocket.harness import TOKEN_KEY
 
 __all__ = [
     "BINARY",

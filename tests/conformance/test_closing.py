@@ -2,8 +2,8 @@
 
 import pytest
 
-from ryze.gateway.client_frames import FrameError, check_close
 from ryze.hub.disconnects import INSTANCE_DELETED
+from ryze.websocket.client_frames import FrameError, check_close
 from tests.conformance.harness import (
     CLOSE,
     PUBLISHER,

@@ -17,12 +17,12 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from ryze.errors import ApiError, InvalidEvent
 from ryze.events.event import EVENT_TYPES, decode_event, decode_events, instance_data
-from ryze.gateway.handshake import RequestParser, accept_response, check_upgrade, negotiate
 from ryze.hub.hub import Hub
+from ryze.websocket.handshake import RequestParser, accept_response, check_upgrade, negotiate
 from tests.conformance.harness import open_door
 from tests.corpus import fuzzed, kept
 from tests.fakes import FakeTransport, server_frames
-from tests.gateway.harness import NOBODY, open_gateway, serve_upgrade, upgrade
+from tests.websocket.harness import NOBODY, open_gateway, serve_upgrade, upgrade
 
 HEADER_BYTES = 1000
 

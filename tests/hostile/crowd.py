@@ -9,8 +9,8 @@ from typing import Any
 
 import trio
 
-from ryze.gateway.frames import close_frame
 from ryze.hub import disconnects
+from ryze.websocket.server_frames import close_frame
 from tests.clients import UPGRADE, request_bytes
 from tests.e2e.harness import Server
 from tests.fakes import ServerFrame, client_frame, server_frames

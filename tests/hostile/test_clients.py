@@ -10,15 +10,15 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 from wsproto.events import CloseConnection, Pong, TextMessage
 
-from ryze.gateway.connection import ConnectionLimits
-from ryze.gateway.publisher import Publisher
 from ryze.hub.hub import Hub
+from ryze.websocket.connection import ConnectionLimits
+from ryze.websocket.producer import Publisher
 from tests.conftest import Server
 from tests.e2e.harness import Server as Process
 from tests.e2e.harness import StartServer as StartProcess
 from tests.fakes import FakeTransport, client_frame, make_instance, server_frames
-from tests.gateway.harness import EVENT, HEAD, Peer, open_connection
 from tests.hostile.crowd import Crowd, resident_bytes
+from tests.websocket.harness import EVENT, HEAD, Peer, open_connection
 
 CONTINUATION, TEXT, BINARY, PING = 0, 1, 2, 9
 

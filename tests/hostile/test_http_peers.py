@@ -8,7 +8,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from ryze.api.auth import Scope, access
 from tests.clients import UPGRADE, RawClient, WebSocketClient, request_bytes
 from tests.conftest import ACCOUNT_TOKEN, JSON, Server, StartServer, until
-from tests.gateway.harness import EVENT
+from tests.websocket.harness import EVENT
 
 TOKEN = {"token": ACCOUNT_TOKEN}
 CONNECT = request_bytes("GET", "/ws/demo", {**TOKEN, **UPGRADE})

@@ -17,14 +17,14 @@ from structlog.testing import capture_logs
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from ryze.events.event import Event
-from ryze.gateway.frames import text_frame
 from ryze.hub.disconnects import INSTANCE_DELETED, Disconnect
 from ryze.hub.hub import Hub, HubStatistics
 from ryze.hub.outbox import Outbox, OutboxLimits
 from ryze.records import WebsocketConfig
+from ryze.websocket.server_frames import text_frame
 from tests.fakes import EVERYTHING, FakeTransport, make_instance, server_frames
-from tests.gateway.harness import NOBODY
 from tests.strategies import disconnects, event_types
+from tests.websocket.harness import NOBODY
 
 INSTANCES = (1, 2)
 

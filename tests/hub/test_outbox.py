@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from ryze.gateway.frames import Frames, close_frame, ping_frame, pong_frame, text_frame
 from ryze.hub.disconnects import (
     ALL,
     GONE,
@@ -22,6 +21,7 @@ from ryze.hub.disconnects import (
     Disconnect,
 )
 from ryze.hub.outbox import Outbox, OutboxLimits
+from ryze.websocket.server_frames import Frames, close_frame, ping_frame, pong_frame, text_frame
 from tests.fakes import FakeTransport, PieceTransport, server_frames
 from tests.strategies import disconnects, frame_sizes
 

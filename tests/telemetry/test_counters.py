@@ -10,12 +10,12 @@ from wsproto.events import CloseConnection
 
 from ryze.errors import ApiError
 from ryze.events.event import Event
-from ryze.gateway.gateway import Gateway
 from ryze.hub.hub import Hub
 from ryze.hub.outbox import Outbox, OutboxLimits
 from ryze.records import DISABLED, WebsocketConfig
+from ryze.websocket.server import Gateway
 from tests.fakes import FakeTransport, make_instance
-from tests.gateway.harness import EVENT, Peer, open_gateway, serve_upgrade, upgrade
+from tests.websocket.harness import EVENT, Peer, open_gateway, serve_upgrade, upgrade
 
 
 def make_outbox(transport: FakeTransport, limits: OutboxLimits | None = None) -> Outbox:

@@ -14,13 +14,13 @@ import trio
 
 from ryze.errors import InvalidEvent
 from ryze.events.event import Event, decode_event
-from ryze.gateway.client_frames import BINARY
-from ryze.gateway.connection import Connection, ConnectionLimits
-from ryze.gateway.incoming import FrameReader
 from ryze.hub import disconnects
 from ryze.hub.hub import Hub
 from ryze.records import Instance
 from ryze.server.transport import Transport
+from ryze.websocket.client_frames import BINARY
+from ryze.websocket.connection import Connection, ConnectionLimits
+from ryze.websocket.message_reader import FrameReader
 
 __all__ = ["Publisher"]
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ryze.gateway.extensions import Offer, agree, parse_offers
+from ryze.websocket.extensions import Offer, agree, parse_offers
 
 AGREED = "permessage-deflate; server_no_context_takeover; client_no_context_takeover"
 

@@ -14,10 +14,10 @@ from wsproto.events import CloseConnection, Ping, TextMessage
 from wsproto.extensions import PerMessageDeflate
 
 from ryze.errors import ApiError
-from ryze.gateway.gateway import Admission, Gateway, GatewayLimits
-from ryze.gateway.handshake import refusal_response
 from ryze.hub.hub import Hub
 from ryze.hub.outbox import Outbox, OutboxLimits
+from ryze.websocket.handshake import refusal_response
+from ryze.websocket.server import Admission, Gateway, GatewayLimits
 from tests.fakes import (
     FakeTransport,
     PieceTransport,
@@ -26,7 +26,7 @@ from tests.fakes import (
     make_instance,
     server_frames,
 )
-from tests.gateway.harness import (
+from tests.websocket.harness import (
     EVENT,
     NOBODY,
     TOKEN_KEY,

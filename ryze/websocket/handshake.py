@@ -14,7 +14,7 @@ from http import HTTPStatus
 import h11
 
 from ryze.errors import ApiError, error_body
-from ryze.gateway.extensions import Offer, agree, parse_offers
+from ryze.websocket.extensions import Offer, agree, parse_offers
 
 __all__ = [
     "GATEWAY_PATH",

@@ -17,16 +17,16 @@ import structlog
 import trio
 
 from ryze.errors import DRAINING, TOO_MANY_CONNECTIONS, ApiError
-from ryze.gateway.connection import Connection, ConnectionLimits
-from ryze.gateway.handshake import accept_response, negotiate, refusal_response
-from ryze.gateway.publisher import Publisher
-from ryze.gateway.subscriber import Subscriber
 from ryze.hub.disconnects import CUT_OFF, INTERNAL_ERROR, RESTARTING, Disconnect
 from ryze.hub.hub import Hub
 from ryze.hub.outbox import Outbox
 from ryze.records import Instance
 from ryze.server.transport import Transport
 from ryze.telemetry.counters import GatewayCounters
+from ryze.websocket.connection import Connection, ConnectionLimits
+from ryze.websocket.handshake import accept_response, negotiate, refusal_response
+from ryze.websocket.producer import Publisher
+from ryze.websocket.subscriber import Subscriber
 
 __all__ = ["Admission", "Admit", "Gateway", "GatewayLimits", "Session"]
 

@@ -7,7 +7,8 @@ from wsproto.connection import Connection, ConnectionType
 from wsproto.events import CloseConnection, Event, Ping, Pong, TextMessage
 from wsproto.extensions import Extension, PerMessageDeflate
 
-from ryze.gateway.frames import (
+from ryze.hub.disconnects import ALL, Disconnect
+from ryze.websocket.server_frames import (
     Frames,
     close_frame,
     deflated_text_frame,
@@ -15,7 +16,6 @@ from ryze.gateway.frames import (
     pong_frame,
     text_frame,
 )
-from ryze.hub.disconnects import ALL, Disconnect
 
 LENGTHS = [0, 1, 125, 126, 127, 65535, 65536, 70000]
 

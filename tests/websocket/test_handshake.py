@@ -12,7 +12,7 @@ from wsproto.events import AcceptConnection, RejectConnection, RejectData, Reque
 from wsproto.extensions import PerMessageDeflate
 
 from ryze.errors import ApiError
-from ryze.gateway.handshake import (
+from ryze.websocket.handshake import (
     RequestParser,
     accept_response,
     check_upgrade,
@@ -22,7 +22,7 @@ from ryze.gateway.handshake import (
     negotiate,
     refusal_response,
 )
-from tests.gateway.harness import upgrade
+from tests.websocket.harness import upgrade
 
 HEAD = (
     b"GET /ws/shop?token=t HTTP/1.1\r\nHost: ryze.test\r\nUpgrade: websocket\r\n"

@@ -12,7 +12,8 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ryze.gateway.client_frames import (
+from ryze.hub.disconnects import INVALID_TEXT, MESSAGE_TOO_BIG, PROTOCOL_ERROR
+from ryze.websocket.client_frames import (
     CLOSE,
     FIN,
     LENGTH,
@@ -24,7 +25,6 @@ from ryze.gateway.client_frames import (
     extended_length,
     unmask,
 )
-from ryze.hub.disconnects import INVALID_TEXT, MESSAGE_TOO_BIG, PROTOCOL_ERROR
 
 __all__ = ["FrameScanner"]
 

@@ -13,15 +13,15 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from wsproto.events import CloseConnection, Ping, Pong
 
 from ryze.events.event import Event
-from ryze.gateway.gateway import GatewayLimits
-from ryze.gateway.publisher import Publisher
 from ryze.hub.disconnects import INSTANCE_DELETED, RESTARTING
 from ryze.hub.hub import Hub
 from ryze.hub.outbox import Outbox, OutboxLimits
 from ryze.records import WebsocketConfig
+from ryze.websocket.producer import Publisher
+from ryze.websocket.server import GatewayLimits
 from tests.cancelling import CancelAt, cancelled_everywhere
 from tests.fakes import FakeTransport, client_frame, make_instance, server_frames
-from tests.gateway.harness import HEAD, NOBODY, Peer, open_gateway, serve_upgrade, upgrade
+from tests.websocket.harness import HEAD, NOBODY, Peer, open_gateway, serve_upgrade, upgrade
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING = 0, 1, 2, 8, 9
 

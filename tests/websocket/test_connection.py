@@ -16,9 +16,6 @@ from wsproto.events import (
     TextMessage,
 )
 
-from ryze.gateway.connection import ConnectionLimits
-from ryze.gateway.frames import Frames
-from ryze.gateway.subscriber import Subscriber
 from ryze.hub.disconnects import (
     CLIENT_CLOSED,
     GONE,
@@ -30,9 +27,12 @@ from ryze.hub.disconnects import (
 )
 from ryze.hub.hub import Hub, HubStatistics
 from ryze.hub.outbox import OutboxLimits
+from ryze.websocket.connection import ConnectionLimits
+from ryze.websocket.server_frames import Frames
+from ryze.websocket.subscriber import Subscriber
 from tests.cancelling import CancelAt, cancelled_everywhere
 from tests.fakes import FakeTransport, PieceTransport, client_frame, make_instance, server_frames
-from tests.gateway.harness import (
+from tests.websocket.harness import (
     EVENT,
     HEAD,
     NOBODY,

@@ -23,13 +23,13 @@ from typing import ClassVar, Protocol
 
 import trio
 
-from ryze.gateway.client_frames import CLOSE, PING, FrameError, check_close
 from ryze.hub import disconnects
 from ryze.hub.disconnects import Disconnect
 from ryze.hub.hub import Hub
 from ryze.hub.outbox import Outbox, OutboxLimits
 from ryze.records import Instance
 from ryze.server.transport import Transport
+from ryze.websocket.client_frames import CLOSE, PING, FrameError, check_close
 
 __all__ = ["Connection", "ConnectionLimits"]
 

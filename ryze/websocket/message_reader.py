@@ -8,7 +8,8 @@ is judged when all of it is there.
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from ryze.gateway.client_frames import (
+from ryze.hub.disconnects import MESSAGE_TOO_BIG
+from ryze.websocket.client_frames import (
     CLOSE,
     CONTINUATION,
     FIN,
@@ -21,7 +22,6 @@ from ryze.gateway.client_frames import (
     extended_length,
     unmask,
 )
-from ryze.hub.disconnects import MESSAGE_TOO_BIG
 
 __all__ = ["FrameReader"]
 

@@ -8,11 +8,11 @@ import random
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
-from ryze.gateway.connection import Connection, ConnectionLimits
-from ryze.gateway.scanner import FrameScanner
 from ryze.hub.hub import Hub
 from ryze.records import Instance
 from ryze.server.transport import Transport
+from ryze.websocket.connection import Connection, ConnectionLimits
+from ryze.websocket.frame_validator import FrameScanner
 
 __all__ = ["Subscriber"]
 

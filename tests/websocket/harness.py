@@ -12,11 +12,11 @@ from wsproto.events import Event as FrameEvent
 from wsproto.extensions import Extension
 
 from ryze.events.event import Event
-from ryze.gateway.connection import ConnectionLimits
-from ryze.gateway.gateway import Admission, Gateway, GatewayLimits
-from ryze.gateway.subscriber import Subscriber
 from ryze.hub.hub import Hub, HubStatistics
 from ryze.records import Instance
+from ryze.websocket.connection import ConnectionLimits
+from ryze.websocket.server import Admission, Gateway, GatewayLimits
+from ryze.websocket.subscriber import Subscriber
 from tests.fakes import FakeTransport, make_instance
 
 __all__ = [
