@@ -32,7 +32,7 @@ from ryze.errors import RyzeError, StartError
 from ryze.groups import first_of
 from ryze.hub.hub import Hub
 from ryze.hub.outbox import OutboxLimits
-from ryze.registry import Registry
+from ryze.instances.registry import Registry
 from ryze.server.acceptor import Acceptor, allow_all_descriptors
 from ryze.server.dispatcher import FrontDoor
 from ryze.server.http_connection import HttpServer

@@ -16,8 +16,8 @@ from ryze.api.rate_limit import Window, address_key
 from ryze.api.responses import instance_not_found
 from ryze.api.services import services
 from ryze.errors import DRAINING, INVALID_TOKEN, ApiError
+from ryze.instances.registry import Principal
 from ryze.records import Instance
-from ryze.registry import Principal
 
 __all__ = [
     "Scope",

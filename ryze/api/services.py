@@ -8,7 +8,7 @@ from quart import current_app
 from ryze.api.rate_limit import RateLimits
 from ryze.api.streams import Streams
 from ryze.hub.hub import Hub
-from ryze.registry import Registry
+from ryze.instances.registry import Registry
 from ryze.settings import Settings
 from ryze.store import Database
 from ryze.telemetry.scheduler_lag import SchedulerLag

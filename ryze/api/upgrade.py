@@ -9,8 +9,8 @@ from ryze.api.cors import cors_headers, is_allowed, origin_refused
 from ryze.api.rate_limit import RateLimits, address_key
 from ryze.api.responses import instance_not_found
 from ryze.errors import ApiError
+from ryze.instances.registry import Principal, Registry
 from ryze.records import Instance
-from ryze.registry import Principal, Registry
 from ryze.websocket.handshake import GATEWAY_PATH, check_upgrade, header
 from ryze.websocket.server import Admission
 

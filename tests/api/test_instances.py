@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ryze.errors import StoreError
-from ryze.registry import Principal
+from ryze.instances.registry import Principal
 from ryze.store import hash_token, insert_account
 from tests.clients import UPGRADE, Answer, WebSocketClient, chunked
 from tests.conftest import ACCOUNT_TOKEN, JSON, Server

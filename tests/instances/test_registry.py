@@ -14,8 +14,8 @@ from wsproto.events import TextMessage
 
 from ryze.errors import AlreadyExists, StoreError
 from ryze.hub.hub import Hub
+from ryze.instances.registry import Principal, Registry
 from ryze.records import DISABLED, InstanceSettings, WebsocketConfig
-from ryze.registry import Principal, Registry
 from ryze.store import (
     Database,
     TokenCipher,

@@ -1,0 +1,3 @@
+"""Accounts and instances in memory, and every change of them."""
+
+__all__: list[str] = []
