@@ -23,11 +23,11 @@ import structlog
 import trio
 
 from ryze import __version__
+from ryze.access.rate_limits import RateLimits
+from ryze.access.upgrades import UpgradeDesk
 from ryze.api.application import create_app
-from ryze.api.rate_limit import RateLimits
 from ryze.api.services import Services
 from ryze.api.streams import Streams
-from ryze.api.upgrade import UpgradeDesk
 from ryze.errors import RyzeError, StartError
 from ryze.groups import first_of
 from ryze.hub.hub import Hub

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from quart import Response, current_app, g, request
 
-from ryze.api.rate_limit import Window, address_key
+from ryze.access.rate_limits import Window, address_key
 from ryze.api.responses import instance_not_found
 from ryze.api.services import services
 from ryze.errors import DRAINING, INVALID_TOKEN, ApiError

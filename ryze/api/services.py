@@ -5,7 +5,7 @@ from typing import cast
 
 from quart import current_app
 
-from ryze.api.rate_limit import RateLimits
+from ryze.access.rate_limits import RateLimits
 from ryze.api.streams import Streams
 from ryze.hub.hub import Hub
 from ryze.instances.registry import Registry

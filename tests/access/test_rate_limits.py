@@ -7,7 +7,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from ryze.api.rate_limit import RateLimits, Window, address_key
+from ryze.access.rate_limits import RateLimits, Window, address_key
 from ryze.errors import ApiError
 from tests.clients import Answer
 from tests.conftest import Server, StartServer

@@ -1,0 +1,3 @@
+"""Access control: tokens, rate limits, origins, admission of upgrades."""
+
+__all__: list[str] = []
