@@ -19,13 +19,13 @@ from quart import Blueprint, Response, request
 
 from ryze.api import auth
 from ryze.api.auth import Scope, access
-from ryze.api.form import FORM, decode_form
-from ryze.api.lines import Line, LineReader, LineTooLong
 from ryze.api.responses import INVALID_BODY, TOO_LARGE, read_body, success
 from ryze.api.services import services
 from ryze.api.streams import NDJSON, StreamedBody
 from ryze.errors import ApiError, InvalidEvent
 from ryze.events.event import Event, decode_event, decode_events
+from ryze.ingest.form import FORM, decode_form
+from ryze.ingest.ndjson import Line, LineReader, LineTooLong
 from ryze.records import Instance
 
 __all__ = ["blueprint"]

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ryze.api.docs import PARTS
-from ryze.api.form import FORM
 from ryze.api.instance_settings import GivenSettings
 from ryze.api.instances import NewInstance, NewToken, WebsocketBlock
 from ryze.api.responses import INVALID_BODY, TOO_LARGE
@@ -40,6 +39,7 @@ from ryze.api.schema.events import PUBLICATION, WITH_MEDIA_OBJECT, examples
 from ryze.api.streams import NDJSON
 from ryze.api.websocket_config import SetWebsocket
 from ryze.errors import INSTANCE_NOT_FOUND
+from ryze.ingest.form import FORM
 
 __all__ = ["JSON", "ROUTES", "TAGS", "Answer", "Body", "Route"]
 

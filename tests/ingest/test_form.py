@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from ryze.api.form import decode_form
 from ryze.errors import InvalidEvent
 from ryze.events.event import Event
+from ryze.ingest.form import decode_form
 
 EVENT = b'{"event":"message.exchange","data":{"message":{"media": { "type":"image"} } }}'
 FILE = bytes(range(256)) * 3 + b"\r\n--x\r\n--other--\r\n"
