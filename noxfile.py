@@ -62,7 +62,7 @@ def types(session: nox.Session) -> None:
 def schema(session: nox.Session) -> None:
     """Write the published documents into ``schema/``."""
     session.install(".")
-    session.run("python", "-m", "ryze.api.schema", "schema")
+    session.run("python", "-m", "ryze.api.openapi", "schema")
 
 
 @nox.session

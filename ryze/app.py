@@ -27,7 +27,7 @@ from ryze.access.rate_limits import RateLimits
 from ryze.access.upgrades import UpgradeDesk
 from ryze.api.application import create_app
 from ryze.api.services import Services
-from ryze.api.streams import Streams
+from ryze.api.streamed_body import Streams
 from ryze.errors import RyzeError, StartError
 from ryze.groups import first_of
 from ryze.hub.hub import Hub

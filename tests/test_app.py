@@ -14,7 +14,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from wsproto.events import CloseConnection, TextMessage
 
 import ryze.app
-from ryze.api.auth import Scope, access
+from ryze.api.authorization import Scope, access
 from ryze.errors import KeyFileError, SettingsError, StartError
 from ryze.settings import Settings
 from ryze.store import (

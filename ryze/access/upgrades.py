@@ -5,7 +5,7 @@ from urllib.parse import parse_qs, unquote
 import h11
 
 from ryze.access.rate_limits import RateLimits, address_key
-from ryze.api.auth import check_pass, sent_token
+from ryze.api.authorization import check_pass, sent_token
 from ryze.api.cors import cors_headers, is_allowed, origin_refused
 from ryze.api.responses import instance_not_found
 from ryze.errors import ApiError

@@ -21,10 +21,11 @@ services          what the handlers work with
 from quart import Response, request
 from quart_trio import QuartTrio
 
-from ryze.api import (
-    access_log,
-    auth,
-    cors,
+from ryze.api import authorization as auth
+from ryze.api import cors
+from ryze.api import request_log as access_log
+from ryze.api.responses import register_error_handlers
+from ryze.api.routes import (
     docs,
     health,
     instance_settings,
@@ -33,9 +34,8 @@ from ryze.api import (
     publish,
     websocket_config,
 )
-from ryze.api.responses import register_error_handlers
 from ryze.api.services import Services
-from ryze.api.streams import StreamingConnection, StreamingRequest
+from ryze.api.streamed_body import StreamingConnection, StreamingRequest
 from ryze.errors import ApiError
 
 __all__ = ["Services", "add_routes", "create_app"]

@@ -6,7 +6,7 @@ from typing import cast
 from quart import current_app
 
 from ryze.access.rate_limits import RateLimits
-from ryze.api.streams import Streams
+from ryze.api.streamed_body import Streams
 from ryze.hub.hub import Hub
 from ryze.instances.registry import Registry
 from ryze.settings import Settings

@@ -34,7 +34,7 @@ from hypercorn.utils import parse_socket_addr
 from quart_trio import QuartTrio
 
 from ryze.api.responses import status_message
-from ryze.api.streams import Streams
+from ryze.api.streamed_body import Streams
 from ryze.errors import error_body
 from ryze.server.trusted_proxies import TrustedProxies
 from ryze.settings import Settings

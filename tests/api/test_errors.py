@@ -14,7 +14,7 @@ import limits
 import pytest
 
 from ryze.api.application import create_app
-from ryze.api.auth import Scope
+from ryze.api.authorization import Scope
 from ryze.errors import StoreError
 from ryze.settings import Settings
 from tests.clients import UPGRADE, Answer, request_bytes

@@ -14,7 +14,7 @@ import h11
 import trio
 from quart_trio import QuartTrio
 
-from ryze.api.streams import Streams
+from ryze.api.streamed_body import Streams
 from ryze.hub.disconnects import Disconnect
 from ryze.hub.hub import Hub
 from ryze.hub.outbox import Outbox, OutboxLimits

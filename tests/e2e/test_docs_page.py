@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ryze.api.schema.openapi import openapi
+from ryze.api.openapi.document import openapi
 
 from .devtools import Page, chromium
 from .harness import Server

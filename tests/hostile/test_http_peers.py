@@ -5,7 +5,7 @@ import trio
 from quart import Response
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from ryze.api.auth import Scope, access
+from ryze.api.authorization import Scope, access
 from tests.clients import UPGRADE, RawClient, WebSocketClient, request_bytes
 from tests.conftest import ACCOUNT_TOKEN, JSON, Server, StartServer, until
 from tests.websocket.harness import EVENT

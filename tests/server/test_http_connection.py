@@ -12,7 +12,7 @@ from quart import Response
 from trio.testing import MockClock, wait_all_tasks_blocked
 from wsproto.events import Ping, Pong
 
-from ryze.api.auth import Scope, access
+from ryze.api.authorization import Scope, access
 from tests.clients import UPGRADE, RawClient, WebSocketClient, chunked, request_bytes
 from tests.conftest import ACCOUNT_TOKEN, JSON, Server, StartServer, until
 

@@ -1,13 +1,13 @@
-"""Write all documents into a folder: ``python -m ryze.api.schema schema``."""
+"""Write all documents into a folder: ``python -m ryze.api.openapi schema``."""
 
 import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from ryze.api.schema.asyncapi import asyncapi
-from ryze.api.schema.events import documents
-from ryze.api.schema.openapi import openapi
+from ryze.api.openapi.asyncapi import asyncapi
+from ryze.api.openapi.document import openapi
+from ryze.api.openapi.event_schemas import documents
 from ryze.store.ddl import ddl
 
 __all__ = ["files"]

@@ -3,8 +3,8 @@ from typing import Any
 import jsonschema
 import pytest
 
-from ryze.api.schema.asyncapi import asyncapi
-from ryze.api.schema.disconnects import CLOSE_CODES, as_table
+from ryze.api.openapi.asyncapi import asyncapi
+from ryze.api.openapi.close_codes import CLOSE_CODES, as_table
 from ryze.events.event import EVENT_TYPES
 from ryze.hub import disconnects
 

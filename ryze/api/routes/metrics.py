@@ -7,7 +7,7 @@ those who monitor it reach this path (the proxy configurations in docs/deploy/ c
 from prometheus_client.exposition import choose_encoder
 from quart import Blueprint, Response, request
 
-from ryze.api.auth import Scope, access
+from ryze.api.authorization import Scope, access
 from ryze.api.services import services
 from ryze.telemetry.metrics import metrics_registry
 

@@ -6,8 +6,8 @@ import msgspec
 from msgspec import Meta
 from quart import Blueprint, Response
 
-from ryze.api import auth
-from ryze.api.auth import Scope, access
+from ryze.api import authorization as auth
+from ryze.api.authorization import Scope, access
 from ryze.api.responses import instance_not_found, read_json, success
 from ryze.api.services import services
 from ryze.errors import ApiError, StoreError

@@ -8,13 +8,13 @@ import msgspec
 import structlog
 from quart import Blueprint, Response, request
 
-from ryze.api import auth
-from ryze.api.auth import Scope, access
-from ryze.api.instance_settings import GivenSettings
-from ryze.api.instance_settings import as_json as settings_json
+from ryze.api import authorization as auth
+from ryze.api.authorization import Scope, access
 from ryze.api.responses import INVALID_BODY, instance_not_found, read_json, success
+from ryze.api.routes.instance_settings import GivenSettings
+from ryze.api.routes.instance_settings import as_json as settings_json
+from ryze.api.routes.websocket_config import SetWebsocket, as_json
 from ryze.api.services import services
-from ryze.api.websocket_config import SetWebsocket, as_json
 from ryze.errors import AlreadyExists, ApiError
 from ryze.events.event import EventType
 from ryze.records import DISABLED, Instance, InstanceSettings, WebsocketConfig

@@ -14,7 +14,7 @@ import msgspec
 import trio
 from quart import Blueprint, Response
 
-from ryze.api.auth import Scope, access
+from ryze.api.authorization import Scope, access
 from ryze.errors import ApiError
 
 __all__ = ["PARTS", "blueprint"]
@@ -93,13 +93,13 @@ async def _document(make: Callable[[], bytes]) -> Response:
 
 @cache
 def _openapi() -> bytes:
-    from ryze.api.schema.openapi import openapi
+    from ryze.api.openapi.document import openapi
 
     return msgspec.json.encode(openapi())
 
 
 @cache
 def _asyncapi() -> bytes:
-    from ryze.api.schema.asyncapi import asyncapi
+    from ryze.api.openapi.asyncapi import asyncapi
 
     return msgspec.json.encode(asyncapi())

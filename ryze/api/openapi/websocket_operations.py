@@ -4,8 +4,8 @@ They are no routes of the HTTP application: the gateway has them. `openapi` desc
 upgrade, `asyncapi` what follows it.
 """
 
-from ryze.api.schema.disconnects import as_table
-from ryze.api.schema.routes import Answer, Route
+from ryze.api.openapi.close_codes import as_table
+from ryze.api.openapi.operations import Answer, Route
 
 __all__ = ["PUBLISHER", "SOCKETS", "SUBSCRIBER"]
 

@@ -6,7 +6,7 @@ import msgspec
 import trio
 from quart import Blueprint, Response
 
-from ryze.api.auth import Scope, access
+from ryze.api.authorization import Scope, access
 from ryze.api.services import services
 from ryze.errors import StoreError
 from ryze.store import ping

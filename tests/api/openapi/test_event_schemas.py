@@ -8,7 +8,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from ryze.api.schema.events import DATA, ENVELOPE, documents, examples
+from ryze.api.openapi.event_schemas import DATA, ENVELOPE, documents, examples
 from ryze.events.event import EVENT_TYPES, decode_event, instance_data
 from ryze.traffic import Traffic
 

@@ -9,11 +9,11 @@ import pytest
 from quart_trio import QuartTrio
 
 from ryze.api.application import add_routes
-from ryze.api.auth import Scope, access
-from ryze.api.schema import openapi as module
-from ryze.api.schema.openapi import openapi
-from ryze.api.schema.routes import ROUTES, TAGS
-from ryze.api.schema.sockets import SOCKETS
+from ryze.api.authorization import Scope, access
+from ryze.api.openapi import document as module
+from ryze.api.openapi.document import openapi
+from ryze.api.openapi.operations import ROUTES, TAGS
+from ryze.api.openapi.websocket_operations import SOCKETS
 
 DOCUMENT = openapi()
 

@@ -10,7 +10,7 @@ import quart
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from ryze.api.streams import StreamedBody, Streams
+from ryze.api.streamed_body import StreamedBody, Streams
 from ryze.errors import ApiError
 from ryze.events.event import Event
 from tests.clients import Answer, RawClient, chunked, request_bytes

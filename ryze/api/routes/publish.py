@@ -17,11 +17,11 @@ from typing import TypeVar, cast
 import trio
 from quart import Blueprint, Response, request
 
-from ryze.api import auth
-from ryze.api.auth import Scope, access
+from ryze.api import authorization as auth
+from ryze.api.authorization import Scope, access
 from ryze.api.responses import INVALID_BODY, TOO_LARGE, read_body, success
 from ryze.api.services import services
-from ryze.api.streams import NDJSON, StreamedBody
+from ryze.api.streamed_body import NDJSON, StreamedBody
 from ryze.errors import ApiError, InvalidEvent
 from ryze.events.event import Event, decode_event, decode_events
 from ryze.ingest.form import FORM, decode_form

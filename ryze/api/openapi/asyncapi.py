@@ -7,9 +7,9 @@ people. Operations are the server's: it *sends* events to clients, and *receives
 from typing import Any
 
 from ryze import __version__
-from ryze.api.schema.disconnects import CLOSE_CODES, as_table
-from ryze.api.schema.events import DATA, ENVELOPE, examples_of
-from ryze.api.schema.sockets import PUBLISHER, SUBSCRIBER
+from ryze.api.openapi.close_codes import CLOSE_CODES, as_table
+from ryze.api.openapi.event_schemas import DATA, ENVELOPE, examples_of
+from ryze.api.openapi.websocket_operations import PUBLISHER, SUBSCRIBER
 from ryze.events.event import EVENT_TYPES, EventType
 
 __all__ = ["asyncapi"]

@@ -10,7 +10,7 @@ import limits
 import pytest
 import trio
 
-from ryze.api.docs import PARTS
+from ryze.api.routes.docs import PARTS
 from tests.conftest import Server, StartServer
 
 PATHS = ["/openapi.json", "/asyncapi.json", "/docs", *(f"/docs/{part}" for part in PARTS)]

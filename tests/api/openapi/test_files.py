@@ -10,7 +10,7 @@ import openapi_spec_validator
 import pytest
 from jsonschema.validators import validator_for
 
-from ryze.api.schema.__main__ import files
+from ryze.api.openapi.__main__ import files
 
 ROOT = Path(__file__).parents[3]
 FOLDER = ROOT / "schema"

@@ -10,11 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ryze.api.docs import PARTS
-from ryze.api.instance_settings import GivenSettings
-from ryze.api.instances import NewInstance, NewToken, WebsocketBlock
-from ryze.api.responses import INVALID_BODY, TOO_LARGE
-from ryze.api.schema.answers import (
+from ryze.api.bodies import (
     Check,
     Connection,
     Created,
@@ -35,9 +31,13 @@ from ryze.api.schema.answers import (
     WebsocketRead,
     WebsocketSet,
 )
-from ryze.api.schema.events import PUBLICATION, WITH_MEDIA_OBJECT, examples
-from ryze.api.streams import NDJSON
-from ryze.api.websocket_config import SetWebsocket
+from ryze.api.openapi.event_schemas import PUBLICATION, WITH_MEDIA_OBJECT, examples
+from ryze.api.responses import INVALID_BODY, TOO_LARGE
+from ryze.api.routes.docs import PARTS
+from ryze.api.routes.instance_settings import GivenSettings
+from ryze.api.routes.instances import NewInstance, NewToken, WebsocketBlock
+from ryze.api.routes.websocket_config import SetWebsocket
+from ryze.api.streamed_body import NDJSON
 from ryze.errors import INSTANCE_NOT_FOUND
 from ryze.ingest.form import FORM
 
