@@ -14,6 +14,7 @@ and ``ryze.records``, which says what it keeps.
 from ryze.records import DISABLED, Account, Instance, InstanceSettings, WebsocketConfig
 from ryze.store.database import Database, DatabaseInUse, open_database
 from ryze.store.key_file import LoadedKey, load_key
+from ryze.store.key_rotation import Rotation, rotate_key
 from ryze.store.queries import (
     QuotaExceeded,
     Resealed,
@@ -30,8 +31,7 @@ from ryze.store.queries import (
     update_instance_token,
     upsert_websocket_config,
 )
-from ryze.store.rotation import Rotation, rotate_key
-from ryze.store.tokens import TokenCipher, hash_token, new_token
+from ryze.store.sealing import TokenCipher, hash_token, new_token
 
 __all__ = [
     "DISABLED",

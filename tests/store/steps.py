@@ -22,7 +22,8 @@ from unittest.mock import patch
 import peewee
 import trio
 
-from ryze.store import Rotation, key_file, open_database, rotate_key, rotation
+from ryze.store import Rotation, key_file, open_database, rotate_key
+from ryze.store import key_rotation as rotation
 
 # So small that some instances make several batches.
 BATCH = 2

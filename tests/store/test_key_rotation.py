@@ -24,9 +24,9 @@ from ryze.store import (
     load_key,
     open_database,
     rotate_key,
-    rotation,
     select_instances,
 )
+from ryze.store import key_rotation as rotation
 from ryze.store.key_file import locked_key
 from tests.store.steps import BATCH, rotate
 

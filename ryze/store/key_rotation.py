@@ -30,7 +30,7 @@ from ryze.errors import KeyFileError
 from ryze.store.database import Database
 from ryze.store.key_file import LoadedKey, add_key, locked_key, new_key, old_key_file, retire_keys
 from ryze.store.queries import select_instances, update_instance_seals
-from ryze.store.tokens import TokenCipher
+from ryze.store.sealing import TokenCipher
 
 __all__ = ["Rotation", "rotate_key"]
 
