@@ -10,11 +10,11 @@ requests    `request` and `publish`: plain HTTP, synchronous
 Imports go upwards in this list.
 """
 
-from ryze.client.connecting import open_connection
-from ryze.client.decisions import ConnectionEnded, Ended, ListenRefused, Next, Pauses, what_next
-from ryze.client.listening import listen
-from ryze.client.requests import RequestFailed, publish, request
-from ryze.client.server import BadToken, BadUrl, Server
+from ryze.client.http import RequestFailed, publish, request
+from ryze.client.reconnect import ConnectionEnded, Ended, ListenRefused, Next, Pauses, what_next
+from ryze.client.server_address import BadToken, BadUrl, Server
+from ryze.client.subscription import listen
+from ryze.client.websocket import open_connection
 
 __all__ = [
     "BadToken",

@@ -8,7 +8,7 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from ryze.client.words import one_line
+from ryze.client.error_text import one_line
 from ryze.demo.words import describe
 from ryze.events.event import Event
 from ryze.settings import Settings

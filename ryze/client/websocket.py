@@ -18,9 +18,9 @@ import trio
 import trio_websocket
 import wsproto.utilities
 
-from ryze.client.decisions import ABNORMAL, UNTRUSTED, ConnectionEnded, Ended
-from ryze.client.server import Server, header_value
-from ryze.client.words import cannot_reach, message_of, one_line, phrase
+from ryze.client.error_text import cannot_reach, message_of, one_line, phrase
+from ryze.client.reconnect import ABNORMAL, UNTRUSTED, ConnectionEnded, Ended
+from ryze.client.server_address import Server, header_value
 from ryze.groups import without_groups
 
 __all__ = ["open_connection"]

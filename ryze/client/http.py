@@ -11,8 +11,8 @@ from typing import Any
 
 import msgspec
 
-from ryze.client.server import Server, header_value
-from ryze.client.words import NOT_JSON, cannot_reach, message_of
+from ryze.client.error_text import NOT_JSON, cannot_reach, message_of
+from ryze.client.server_address import Server, header_value
 from ryze.errors import RyzeError
 
 __all__ = ["RequestFailed", "publish", "request"]

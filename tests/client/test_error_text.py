@@ -1,7 +1,7 @@
 """What went wrong, in words."""
 
 from ryze.client import Server
-from ryze.client.words import cannot_reach
+from ryze.client.error_text import cannot_reach
 
 
 def test_an_error_without_words_shows_its_name() -> None:

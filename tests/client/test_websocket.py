@@ -12,7 +12,8 @@ import trustme
 from trio.testing import memory_stream_pair
 from trio_websocket import WebSocketRequest
 
-from ryze.client import Ended, ListenRefused, Server, connecting
+from ryze.client import Ended, ListenRefused, Server
+from ryze.client import websocket as connecting
 from tests.client.harness import (
     Listening,
     answering,

@@ -7,9 +7,9 @@ from dataclasses import replace
 import trio
 import trio_websocket
 
-from ryze.client.connecting import open_connection
-from ryze.client.decisions import ConnectionEnded, Ended, Pauses
-from ryze.client.server import Server
+from ryze.client.reconnect import ConnectionEnded, Ended, Pauses
+from ryze.client.server_address import Server
+from ryze.client.websocket import open_connection
 
 __all__ = ["listen"]
 

@@ -8,7 +8,7 @@ import os
 
 import msgspec
 
-from ryze.client.server import Server
+from ryze.client.server_address import Server
 from ryze.groups import first_of
 
 __all__ = ["NOT_JSON", "cannot_reach", "message_of", "one_line", "phrase"]
