@@ -21,6 +21,6 @@ def demo(seconds: float) -> None:
     which stops reading and is dropped. Everything is real, over loopback, and you can join in
     from another terminal. Ends by itself, or with Ctrl-C.
     """
-    from ryze.demo import run
+    from ryze.playground.demo import run
 
     run(seconds)

@@ -54,7 +54,7 @@ def simulate(
     token = token_from(token_file)
     from rich.console import Console
 
-    from ryze.simulate import simulate as publish_traffic
+    from ryze.playground.simulate import simulate as publish_traffic
 
     console = Console(stderr=True)
     trio.run(

@@ -10,7 +10,7 @@ import pytest
 
 from ryze.api.openapi.event_schemas import DATA, ENVELOPE, documents, examples
 from ryze.events.event import EVENT_TYPES, decode_event, instance_data
-from ryze.traffic import Traffic
+from ryze.playground.traffic import Traffic
 
 FIXTURES = sorted((Path(__file__).parents[2] / "fixtures/events").glob("*.json"))
 

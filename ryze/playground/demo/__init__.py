@@ -16,10 +16,10 @@ command   `run`: the same on this terminal, until a signal
 Imports go upwards in this list.
 """
 
-from ryze.demo.board import Board, Row
-from ryze.demo.command import run
-from ryze.demo.course import demo
-from ryze.demo.stage import Plan
-from ryze.demo.words import describe
+from ryze.playground.demo.command import run
+from ryze.playground.demo.dashboard import Board, Row
+from ryze.playground.demo.environment import Plan
+from ryze.playground.demo.event_summary import describe
+from ryze.playground.demo.scenario import demo
 
 __all__ = ["Board", "Plan", "Row", "demo", "describe", "run"]

@@ -7,10 +7,10 @@ from random import Random
 
 import msgspec
 
-from ryze.demo.stage import Instance, Stage
 from ryze.events.event import Event
-from ryze.simulate import publish_events
-from ryze.traffic import TimedEvent, Traffic
+from ryze.playground.demo.environment import Instance, Stage
+from ryze.playground.simulate import publish_events
+from ryze.playground.traffic import TimedEvent, Traffic
 
 __all__ = ["Arrivals", "run_phone"]
 

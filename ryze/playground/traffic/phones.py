@@ -8,11 +8,11 @@ from datetime import datetime
 from random import Random
 from typing import Any
 
-from ryze.traffic.conversations import Conversations
-from ryze.traffic.media import Media
-from ryze.traffic.messages import Messages
-from ryze.traffic.people import GROUPS, LABELS, PEOPLE, WORDS, Chat, Person
-from ryze.traffic.timeline import Script, TimedEvent, Timeline
+from ryze.playground.traffic.contacts import GROUPS, LABELS, PEOPLE, WORDS, Chat, Person
+from ryze.playground.traffic.conversations import Conversations
+from ryze.playground.traffic.media import Media
+from ryze.playground.traffic.messages import Messages
+from ryze.playground.traffic.timeline import Script, TimedEvent, Timeline
 
 __all__ = ["Traffic"]
 

@@ -8,10 +8,10 @@ from collections.abc import AsyncIterator, Callable
 import trio
 from rich.console import Console
 
-from ryze.demo.board import Board
-from ryze.demo.course import demo
-from ryze.demo.stage import Plan
 from ryze.groups import without_groups
+from ryze.playground.demo.dashboard import Board
+from ryze.playground.demo.environment import Plan
+from ryze.playground.demo.scenario import demo
 from ryze.telemetry.logging import configure_logging
 
 __all__ = ["run"]

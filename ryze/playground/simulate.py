@@ -19,7 +19,7 @@ from rich.text import Text
 
 from ryze.client import open_connection
 from ryze.groups import without_groups
-from ryze.traffic import TimedEvent, Traffic, at_rate
+from ryze.playground.traffic import TimedEvent, Traffic, at_rate
 
 __all__ = [
     "Meter",

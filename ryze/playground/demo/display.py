@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from ryze.demo.board import Board, clock
-from ryze.demo.stage import RunningServer
+from ryze.playground.demo.dashboard import Board, clock
+from ryze.playground.demo.environment import RunningServer
 from ryze.welcome import command_line
 
 __all__ = ["invitation", "show"]

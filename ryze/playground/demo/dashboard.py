@@ -9,10 +9,10 @@ from rich.table import Table
 from rich.text import Text
 
 from ryze.client.error_text import one_line
-from ryze.demo.words import describe
 from ryze.events.event import Event
+from ryze.playground.demo.event_summary import describe
+from ryze.playground.simulate import Meter
 from ryze.settings import Settings
-from ryze.simulate import Meter
 
 __all__ = ["LIMIT", "Board", "Row", "clock"]
 

@@ -14,12 +14,12 @@ from click.testing import CliRunner, Result
 from rich.console import Console
 from trio.testing import MockClock
 
-import ryze.simulate
+import ryze.playground.simulate
 from ryze.cli import cli
 from ryze.client import ConnectionEnded, Ended
 from ryze.events.event import decode_event
-from ryze.simulate import Meter, publish_events, send_at_rate, simulate, summary
-from ryze.traffic import TimedEvent, Traffic
+from ryze.playground.simulate import Meter, publish_events, send_at_rate, simulate, summary
+from ryze.playground.traffic import TimedEvent, Traffic
 from tests.conftest import ACCOUNT_TOKEN, Server
 
 
@@ -216,7 +216,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         assert console.stderr
         calls.append((arguments, options))
 
-    monkeypatch.setattr(ryze.simulate, "simulate", note)
+    monkeypatch.setattr(ryze.playground.simulate, "simulate", note)
     return calls
 
 

@@ -9,14 +9,14 @@ from typing import Any
 import trio
 from rich.console import Console
 
-from ryze.demo.board import Board
-from ryze.demo.listener import Listener
-from ryze.demo.phones import Arrivals, run_phone
-from ryze.demo.screen import invitation, show
-from ryze.demo.stage import Instance, Plan, Stage, create_instance, serving
-from ryze.demo.words import describe
 from ryze.events.event import decode_event
 from ryze.hub.hub import Hub
+from ryze.playground.demo.dashboard import Board
+from ryze.playground.demo.display import invitation, show
+from ryze.playground.demo.environment import Instance, Plan, Stage, create_instance, serving
+from ryze.playground.demo.event_summary import describe
+from ryze.playground.demo.producers import Arrivals, run_phone
+from ryze.playground.demo.subscribers import Listener
 
 __all__ = ["demo"]
 

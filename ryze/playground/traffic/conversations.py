@@ -2,10 +2,10 @@
 
 from random import Random
 
-from ryze.traffic.media import Media
-from ryze.traffic.messages import Messages
-from ryze.traffic.people import BUTTONS, PLACES, Chat, Person
-from ryze.traffic.timeline import Script, Timeline
+from ryze.playground.traffic.contacts import BUTTONS, PLACES, Chat, Person
+from ryze.playground.traffic.media import Media
+from ryze.playground.traffic.messages import Messages
+from ryze.playground.traffic.timeline import Script, Timeline
 
 __all__ = ["Conversations"]
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ryze.demo import describe
 from ryze.events.event import EVENT_TYPES, Event, decode_event
+from ryze.playground.demo import describe
 
 FIXTURES = Path(__file__).parent.parent / "fixtures" / "events"
 

@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from ryze.traffic import TimedEvent, Traffic
+from ryze.playground.traffic import TimedEvent, Traffic
 
 START = datetime(2026, 4, 28, 10, 30, tzinfo=UTC)
 FIXTURES = Path(__file__).parent.parent / "fixtures" / "events"

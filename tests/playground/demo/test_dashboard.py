@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from ryze.demo import Board, Row
 from ryze.events.event import Event
+from ryze.playground.demo import Board, Row
 
 
 def a_board() -> Board:

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from ryze.traffic import TimedEvent, at_rate
+from ryze.playground.traffic import TimedEvent, at_rate
 
 from .harness import START, message_of, traffic
 

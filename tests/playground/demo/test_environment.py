@@ -1,6 +1,6 @@
 """The plan of a demo of any length."""
 
-from ryze.demo import Plan
+from ryze.playground.demo import Plan
 
 
 def test_a_short_demo_makes_haste() -> None:

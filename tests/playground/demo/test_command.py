@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-import ryze.demo
+import ryze.playground.demo
 from ryze.cli import cli
-from ryze.demo.command import _Lines
+from ryze.playground.demo.command import _Lines
 
 
 def test_warnings_of_the_server_stand_on_the_board() -> None:
@@ -44,7 +44,7 @@ def test_a_signal_ends_it_well(tmp_path: Path, number: signal.Signals) -> None:
 
 def test_the_command_takes_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
     times: list[float] = []
-    monkeypatch.setattr(ryze.demo, "run", times.append)
+    monkeypatch.setattr(ryze.playground.demo, "run", times.append)
     assert CliRunner().invoke(cli, ["demo"]).exit_code == 0
     assert CliRunner().invoke(cli, ["demo", "--seconds", "2.5"]).exit_code == 0
     assert CliRunner().invoke(cli, ["demo", "--seconds", "0"]).exit_code == 2

@@ -12,8 +12,8 @@ import msgspec
 import trio
 
 from ryze import app, client
-from ryze.demo.board import Board
 from ryze.hub.hub import Hub
+from ryze.playground.demo.dashboard import Board
 from ryze.settings import Settings
 
 __all__ = ["Instance", "Plan", "RunningServer", "Stage", "create_instance", "serving"]

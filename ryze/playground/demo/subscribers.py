@@ -6,9 +6,9 @@ import trio
 from trio_websocket import WebSocketConnection
 
 from ryze.client import ConnectionEnded, open_connection
-from ryze.demo.board import LIMIT, Row
-from ryze.demo.stage import Instance, Stage
 from ryze.hub.outbox import Outbox
+from ryze.playground.demo.dashboard import LIMIT, Row
+from ryze.playground.demo.environment import Instance, Stage
 
 __all__ = ["Listener"]
 

@@ -12,8 +12,8 @@ import trio
 from rich.console import Console
 
 from ryze import client
-from ryze.demo import Board, Plan, demo
 from ryze.events.event import EVENT_TYPES, Event
+from ryze.playground.demo import Board, Plan, demo
 
 # The story of the minute in a few seconds: bytes that fill all buffers soon.
 QUICK = Plan(

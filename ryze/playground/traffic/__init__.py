@@ -16,7 +16,7 @@ Imports go upwards in this list. Rules:
 - A receipt, an edit or a revocation names a message that came before it.
 """
 
-from ryze.traffic.phones import Traffic
-from ryze.traffic.timeline import TimedEvent, at_rate
+from ryze.playground.traffic.phones import Traffic
+from ryze.playground.traffic.timeline import TimedEvent, at_rate
 
 __all__ = ["TimedEvent", "Traffic", "at_rate"]

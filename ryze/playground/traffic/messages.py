@@ -7,8 +7,8 @@ there, and who and where beside it.
 from random import Random
 from typing import Any
 
-from ryze.traffic.people import Chat, Person
-from ryze.traffic.timeline import Script, Timeline
+from ryze.playground.traffic.contacts import Chat, Person
+from ryze.playground.traffic.timeline import Script, Timeline
 
 __all__ = ["Messages"]
 

@@ -1,0 +1,3 @@
+"""Made-up traffic to see Ryze at work: ``ryze demo``, ``ryze simulate``."""
+
+__all__: list[str] = []
