@@ -29,7 +29,8 @@ from ryze.api.application import create_app
 from ryze.api.services import Services
 from ryze.api.streamed_body import Streams
 from ryze.errors import RyzeError, StartError
-from ryze.groups import first_of
+from ryze.exception_groups import first_of
+from ryze.first_start import ensure_account, first_steps
 from ryze.hub.hub import Hub
 from ryze.hub.outbox import OutboxLimits
 from ryze.instances.registry import Registry
@@ -43,7 +44,6 @@ from ryze.telemetry.scheduler_lag import SchedulerLag
 from ryze.telemetry.service_manager import READY, STOPPING, Notifier
 from ryze.websocket.connection import ConnectionLimits
 from ryze.websocket.server import Gateway, GatewayLimits
-from ryze.welcome import ensure_account, first_steps
 
 __all__ = ["Running", "run", "serve"]
 

@@ -20,7 +20,7 @@ import click
 
 from ryze import __version__
 from ryze.cli import account, demo, key, listen, publish, serve, simulate
-from ryze.cli.base import Commands
+from ryze.cli.command_group import Commands
 
 __all__ = ["cli", "main"]
 

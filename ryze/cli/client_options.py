@@ -7,7 +7,7 @@ from typing import IO, Any, TypeVar
 import click
 
 from ryze import client
-from ryze.cli.base import Failure
+from ryze.cli.command_group import Failure
 
 __all__ = ["client_options", "token_from"]
 

@@ -8,7 +8,7 @@ import click
 import trio
 
 from ryze import store
-from ryze.cli.base import Commands, Failure
+from ryze.cli.command_group import Commands, Failure
 from ryze.cli.server_options import database_options, settings_from
 from ryze.settings import Settings
 

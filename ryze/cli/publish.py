@@ -6,8 +6,8 @@ import click
 import msgspec
 
 from ryze import client
-from ryze.cli.base import Failure
 from ryze.cli.client_options import client_options, token_from
+from ryze.cli.command_group import Failure
 from ryze.events.event import EVENT_TYPES
 
 __all__ = ["publish"]

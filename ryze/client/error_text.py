@@ -9,7 +9,7 @@ import os
 import msgspec
 
 from ryze.client.server_address import Server
-from ryze.groups import first_of
+from ryze.exception_groups import first_of
 
 __all__ = ["NOT_JSON", "cannot_reach", "message_of", "one_line", "phrase"]
 

@@ -21,7 +21,7 @@ import wsproto.utilities
 from ryze.client.error_text import cannot_reach, message_of, one_line, phrase
 from ryze.client.reconnect import ABNORMAL, UNTRUSTED, ConnectionEnded, Ended
 from ryze.client.server_address import Server, header_value
-from ryze.groups import without_groups
+from ryze.exception_groups import without_groups
 
 __all__ = ["open_connection"]
 

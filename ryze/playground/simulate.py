@@ -18,7 +18,7 @@ from rich.live import Live
 from rich.text import Text
 
 from ryze.client import open_connection
-from ryze.groups import without_groups
+from ryze.exception_groups import without_groups
 from ryze.playground.traffic import TimedEvent, Traffic, at_rate
 
 __all__ = [

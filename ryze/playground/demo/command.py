@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 import trio
 from rich.console import Console
 
-from ryze.groups import without_groups
+from ryze.exception_groups import without_groups
 from ryze.playground.demo.dashboard import Board
 from ryze.playground.demo.environment import Plan
 from ryze.playground.demo.scenario import demo

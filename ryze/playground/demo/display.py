@@ -9,9 +9,9 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from ryze.first_start import command_line
 from ryze.playground.demo.dashboard import Board, clock
 from ryze.playground.demo.environment import RunningServer
-from ryze.welcome import command_line
 
 __all__ = ["invitation", "show"]
 
