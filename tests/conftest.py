@@ -17,7 +17,9 @@ import trio
 from quart_trio import QuartTrio
 
 import ryze.app
+from ryze.api.application import create_app
 from ryze.api.services import Services
+from ryze.hub.hub import Hub
 from ryze.server.dispatcher import FrontDoor
 from ryze.settings import Settings
 from tests.clients import UPGRADE, Answer, RawClient, WebSocketClient, request_bytes
@@ -206,8 +208,8 @@ async def start_server(
     async def start(*, tls: ssl.SSLContext | None = None, **changes: Any) -> Server:
         server = Server()
 
-        def create_app(services: Services) -> QuartTrio:
-            server.services, server.app = services, ryze.api.create_app(services)
+        def recorded_app(services: Services) -> QuartTrio:
+            server.services, server.app = services, create_app(services)
             return server.app
 
         async def run(task_status: trio.TaskStatus[ryze.app.Running]) -> None:
@@ -222,7 +224,7 @@ async def start_server(
             server._door = FrontDoor(*args)
             return server._door
 
-        monkeypatch.setattr(ryze.app, "create_app", create_app)
+        monkeypatch.setattr(ryze.app, "create_app", recorded_app)
         monkeypatch.setattr(ryze.app, "FrontDoor", front_door)
         running: ryze.app.Running = await nursery.start(run)
         server.settings = running.settings
@@ -245,3 +247,11 @@ async def server(start_server: StartServer) -> Server:
 async def demo(server: Server) -> str:
     """The token of the instance `demo`, whose WebSocket is enabled for everything."""
     return await server.create()
+
+
+@pytest.fixture
+def hub(nursery: trio.Nursery) -> Hub:
+    """A hub that hands out what is published."""
+    hub = Hub("http://ryze.test")
+    nursery.start_soon(hub.run)
+    return hub

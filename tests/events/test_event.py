@@ -13,7 +13,7 @@ from ryze.errors import InvalidEvent
 from ryze.events.event import EVENT_TYPES, Event, decode_event, decode_events, instance_data
 from tests.strategies import event_types, json_objects, json_texts
 
-FIXTURES = sorted((Path(__file__).parent / "fixtures/events").glob("*.json"))
+FIXTURES = sorted((Path(__file__).parent.parent / "fixtures/events").glob("*.json"))
 
 INVALID = {
     "nothing": b"",

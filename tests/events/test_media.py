@@ -11,7 +11,7 @@ from ryze.events.event import decode_event
 from ryze.events.media import with_base64, with_base64_omitted, without_base64
 from tests.strategies import json_objects, json_texts, media_objects
 
-FIXTURES = sorted((Path(__file__).parent / "fixtures/events").glob("*.json"))
+FIXTURES = sorted((Path(__file__).parent.parent / "fixtures/events").glob("*.json"))
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from tests.conftest import ACCOUNT_TOKEN, Server, StartServer
 SET = "/api/instance/settings/demo"
 GET = "/api/instance/getSettings/demo"
 
-FIXTURES = Path(__file__).parent.parent / "fixtures/events"
+FIXTURES = Path(__file__).parents[2] / "fixtures/events"
 
 DEFAULTS = {
     "autoRejectCalls": False,

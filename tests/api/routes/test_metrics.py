@@ -19,7 +19,7 @@ from tests.conftest import Server, StartServer, until
 from tests.fakes import FakeTransport, make_instance
 
 EVENT = Event("call.update", b"{}")
-DOCS = Path(__file__).parents[2] / "docs" / "metrics.md"
+DOCS = Path(__file__).parents[3] / "docs" / "metrics.md"
 
 
 async def scrape(server: Server) -> dict[str, float]:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from ryze.events.event import EVENT_TYPES, Event, decode_event
 from ryze.playground.demo import describe
 
-FIXTURES = Path(__file__).parent.parent / "fixtures" / "events"
+FIXTURES = Path(__file__).parents[2] / "fixtures" / "events"
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from ryze.playground.traffic import TimedEvent, Traffic
 
 START = datetime(2026, 4, 28, 10, 30, tzinfo=UTC)
-FIXTURES = Path(__file__).parent.parent / "fixtures" / "events"
+FIXTURES = Path(__file__).parents[2] / "fixtures" / "events"
 
 seeds = st.integers(0, 2**32)
 few = settings(max_examples=15, deadline=None)
