@@ -5,8 +5,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from ryze.disconnects import ALL, Disconnect
 from ryze.events.event import EVENT_TYPES
-from ryze.hub.disconnects import ALL, Disconnect
 
 __all__ = [
     "chat_objects",

@@ -26,10 +26,10 @@ from typing import NoReturn
 import structlog
 import trio
 
+from ryze.disconnects import TOKEN_REVOKED, Disconnect
 from ryze.events.chat_filter import ignored_chats, is_of_chat
 from ryze.events.event import Event, instance_data
 from ryze.events.media import may_have_base64
-from ryze.hub.disconnects import TOKEN_REVOKED, Disconnect
 from ryze.hub.outbox import Outbox
 from ryze.records import DISABLED, Instance, InstanceSettings, WebsocketConfig
 from ryze.telemetry.counters import HubCounters

@@ -19,8 +19,8 @@ from typing import NoReturn
 import structlog
 import trio
 
+from ryze.disconnects import INSTANCE_DELETED, TOKEN_REVOKED
 from ryze.errors import StoreError
-from ryze.hub.disconnects import INSTANCE_DELETED, TOKEN_REVOKED
 from ryze.hub.hub import Hub
 from ryze.records import Account, Instance, InstanceSettings, WebsocketConfig
 from ryze.store import (

@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from ryze.hub import disconnects
+from ryze import disconnects
 from ryze.telemetry.histogram import Distribution
 
 __all__ = ["GatewayCounters", "HubCounters"]

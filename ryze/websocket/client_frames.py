@@ -9,8 +9,8 @@ try:
 except ImportError:  # pragma: no cover - platforms without a compiled wheel
     from websockets.utils import apply_mask
 
+from ryze.disconnects import INVALID_TEXT, PROTOCOL_ERROR, Disconnect
 from ryze.errors import RyzeError
-from ryze.hub.disconnects import INVALID_TEXT, PROTOCOL_ERROR, Disconnect
 
 __all__ = [
     "BINARY",

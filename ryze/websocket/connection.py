@@ -23,8 +23,8 @@ from typing import ClassVar, Protocol
 
 import trio
 
-from ryze.hub import disconnects
-from ryze.hub.disconnects import Disconnect
+from ryze import disconnects
+from ryze.disconnects import Disconnect
 from ryze.hub.hub import Hub
 from ryze.hub.outbox import Outbox, OutboxLimits
 from ryze.records import Instance

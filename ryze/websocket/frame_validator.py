@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ryze.hub.disconnects import INVALID_TEXT, MESSAGE_TOO_BIG, PROTOCOL_ERROR
+from ryze.disconnects import INVALID_TEXT, MESSAGE_TOO_BIG, PROTOCOL_ERROR
 from ryze.websocket.client_frames import (
     CLOSE,
     FIN,

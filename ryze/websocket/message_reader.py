@@ -8,7 +8,7 @@ is judged when all of it is there.
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from ryze.hub.disconnects import MESSAGE_TOO_BIG
+from ryze.disconnects import MESSAGE_TOO_BIG
 from ryze.websocket.client_frames import (
     CLOSE,
     CONTINUATION,

@@ -12,9 +12,9 @@ from contextlib import AbstractContextManager
 
 import trio
 
+from ryze import disconnects
 from ryze.errors import InvalidEvent
 from ryze.events.event import Event, decode_event
-from ryze.hub import disconnects
 from ryze.hub.hub import Hub
 from ryze.records import Instance
 from ryze.server.transport import Transport

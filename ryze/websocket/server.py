@@ -16,8 +16,8 @@ import h11
 import structlog
 import trio
 
+from ryze.disconnects import CUT_OFF, INTERNAL_ERROR, RESTARTING, Disconnect
 from ryze.errors import DRAINING, TOO_MANY_CONNECTIONS, ApiError
-from ryze.hub.disconnects import CUT_OFF, INTERNAL_ERROR, RESTARTING, Disconnect
 from ryze.hub.hub import Hub
 from ryze.hub.outbox import Outbox
 from ryze.records import Instance

@@ -4,7 +4,7 @@ import struct
 import zlib
 from collections.abc import Sequence
 
-from ryze.hub.disconnects import Disconnect
+from ryze.disconnects import Disconnect
 
 __all__ = ["Frames", "close_frame", "deflated_text_frame", "ping_frame", "pong_frame", "text_frame"]
 

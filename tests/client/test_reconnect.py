@@ -2,8 +2,8 @@
 
 import pytest
 
+from ryze import disconnects
 from ryze.client import Ended, ListenRefused, Next, Pauses, what_next
-from ryze.hub import disconnects
 from tests.client.harness import upper
 
 

@@ -15,7 +15,7 @@ import trio
 from quart_trio import QuartTrio
 
 from ryze.api.streamed_body import Streams
-from ryze.hub.disconnects import Disconnect
+from ryze.disconnects import Disconnect
 from ryze.hub.hub import Hub
 from ryze.hub.outbox import Outbox, OutboxLimits
 from ryze.server.dispatcher import FrontDoor

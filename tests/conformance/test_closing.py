@@ -2,7 +2,7 @@
 
 import pytest
 
-from ryze.hub.disconnects import INSTANCE_DELETED
+from ryze.disconnects import INSTANCE_DELETED
 from ryze.websocket.client_frames import FrameError, check_close
 from tests.conformance.harness import (
     CLOSE,

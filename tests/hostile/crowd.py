@@ -9,7 +9,7 @@ from typing import Any
 
 import trio
 
-from ryze.hub import disconnects
+from ryze import disconnects
 from ryze.websocket.server_frames import close_frame
 from tests.clients import UPGRADE, request_bytes
 from tests.e2e.harness import Server

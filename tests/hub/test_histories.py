@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from ryze.disconnects import INSTANCE_DELETED, Disconnect
 from ryze.events.event import Event
-from ryze.hub.disconnects import INSTANCE_DELETED, Disconnect
 from ryze.hub.hub import Hub, HubStatistics
 from ryze.hub.outbox import Outbox, OutboxLimits
 from ryze.records import WebsocketConfig

@@ -14,9 +14,9 @@ from structlog.testing import capture_logs
 from trio.testing import wait_all_tasks_blocked
 
 import ryze.events.event
+from ryze.disconnects import GONE, INSTANCE_DELETED, SLOW_CONSUMER, TOKEN_REVOKED
 from ryze.events.event import EVENT_TYPES, Event
 from ryze.events.media import with_base64_omitted
-from ryze.hub.disconnects import GONE, INSTANCE_DELETED, SLOW_CONSUMER, TOKEN_REVOKED
 from ryze.hub.hub import Batch, Hub, HubStatistics
 from ryze.hub.outbox import Outbox, OutboxLimits
 from ryze.records import InstanceSettings, WebsocketConfig

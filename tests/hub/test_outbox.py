@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from ryze.hub.disconnects import (
+from ryze.disconnects import (
     ALL,
     GONE,
     INSTANCE_DELETED,

@@ -16,7 +16,7 @@ from wsproto.events import (
     TextMessage,
 )
 
-from ryze.hub.disconnects import (
+from ryze.disconnects import (
     CLIENT_CLOSED,
     GONE,
     INSTANCE_DELETED,

@@ -14,7 +14,7 @@ from wsproto.connection import Connection, ConnectionType
 from wsproto.events import CloseConnection, Ping, Pong
 from wsproto.extensions import PerMessageDeflate
 
-from ryze.hub.disconnects import INVALID_TEXT, MESSAGE_TOO_BIG, PROTOCOL_ERROR, Disconnect
+from ryze.disconnects import INVALID_TEXT, MESSAGE_TOO_BIG, PROTOCOL_ERROR, Disconnect
 from ryze.websocket.client_frames import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, FrameError
 from ryze.websocket.frame_validator import FrameScanner
 from tests.fakes import client_frame

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from wsproto.connection import Connection, ConnectionType
 from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessage
 
-from ryze.hub.disconnects import INVALID_TEXT, MESSAGE_TOO_BIG, PROTOCOL_ERROR, Disconnect
+from ryze.disconnects import INVALID_TEXT, MESSAGE_TOO_BIG, PROTOCOL_ERROR, Disconnect
 from ryze.websocket.client_frames import BINARY, CLOSE, PING, PONG, TEXT, FrameError, check_close
 from ryze.websocket.message_reader import FrameReader
 from tests.fakes import client_frame

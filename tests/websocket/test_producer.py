@@ -12,8 +12,8 @@ from structlog.testing import capture_logs
 from trio.testing import MockClock, wait_all_tasks_blocked
 from wsproto.events import CloseConnection, Ping, Pong
 
+from ryze.disconnects import INSTANCE_DELETED, RESTARTING
 from ryze.events.event import Event
-from ryze.hub.disconnects import INSTANCE_DELETED, RESTARTING
 from ryze.hub.hub import Hub
 from ryze.hub.outbox import Outbox, OutboxLimits
 from ryze.records import WebsocketConfig

@@ -7,7 +7,7 @@ from wsproto.connection import Connection, ConnectionType
 from wsproto.events import CloseConnection, Event, Ping, Pong, TextMessage
 from wsproto.extensions import Extension, PerMessageDeflate
 
-from ryze.hub.disconnects import ALL, Disconnect
+from ryze.disconnects import ALL, Disconnect
 from ryze.websocket.server_frames import (
     Frames,
     close_frame,

@@ -1,7 +1,7 @@
 """What the close codes ask of a client (contract, section 4)."""
 
-from ryze.hub import disconnects
-from ryze.hub.disconnects import Disconnect
+from ryze import disconnects
+from ryze.disconnects import Disconnect
 
 __all__ = ["CLOSE_CODES", "as_table"]
 

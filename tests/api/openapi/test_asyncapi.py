@@ -3,10 +3,10 @@ from typing import Any
 import jsonschema
 import pytest
 
+from ryze import disconnects
 from ryze.api.openapi.asyncapi import asyncapi
 from ryze.api.openapi.close_codes import CLOSE_CODES, as_table
 from ryze.events.event import EVENT_TYPES
-from ryze.hub import disconnects
 
 DOCUMENT = asyncapi()
 MESSAGES = DOCUMENT["components"]["messages"]

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ryze.hub import disconnects
-from ryze.hub.disconnects import ALL, CUT_OFF, GONE, Disconnect, bad_frame
+from ryze import disconnects
+from ryze.disconnects import ALL, CUT_OFF, GONE, Disconnect, bad_frame
 
 # Code, reason as in the contract (None: free), may the client come back.
 CONTRACT = {
