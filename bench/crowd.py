@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from bench.events import json_number
-from bench.publishers import Publisher, open_publisher
+from bench.publishers import Producer, open_publisher
 from bench.subscribers import PATIENCE_SECONDS, Address, Stream, Subscriber, open_websockets
 from bench.wire import parse_frames
 
@@ -40,7 +40,7 @@ class Crowd:
         self.poller = select.epoll()
         # What to do when a descriptor is readable: the readers', and the publisher's.
         self.handlers: dict[int, Callable[[], int]] = {}
-        self._publisher: Publisher | None = None
+        self._publisher: Producer | None = None
         # An event with "%010d" for its number.
         self._template = b""
         # Deliveries since a client's frames were decoded, and how often that has been.
@@ -49,7 +49,7 @@ class Crowd:
         self._last_sip = 0.0
 
     @property
-    def publisher(self) -> Publisher:
+    def publisher(self) -> Producer:
         """The publisher; there must be one."""
         if self._publisher is None:
             raise LoadError("there is no publisher yet")

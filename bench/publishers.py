@@ -14,7 +14,7 @@ from bench.wire import CLOSE, PING, PONG, HandshakeError, client_frame, parse_fr
 
 __all__ = [
     "HttpPublisher",
-    "Publisher",
+    "Producer",
     "StreamPublisher",
     "WebsocketPublisher",
     "open_publisher",
@@ -23,7 +23,7 @@ __all__ = [
 _CHUNK_BYTES = 65536
 
 
-class Publisher(Protocol):
+class Producer(Protocol):
     """See above."""
 
     socket: socket.socket
@@ -56,16 +56,16 @@ class WebsocketPublisher:
         self._received = b""
 
     def publish(self, events: list[bytes]) -> None:
-        """See `Publisher`."""
+        """See `Producer`."""
         self.socket.sendall(b"".join([client_frame(event) for event in events]))
 
     def fence(self) -> None:
-        """See `Publisher`: a ping is answered when all before it has been read."""
+        """See `Producer`: a ping is answered when all before it has been read."""
         self.socket.sendall(client_frame(b"fence", PING))
         self.is_waiting = True
 
     def receive(self) -> None:
-        """See `Publisher`."""
+        """See `Producer`."""
         data = self.socket.recv(_CHUNK_BYTES)
         if not data:
             raise ConnectionError("the server has closed the publisher's connection")
@@ -94,16 +94,16 @@ class HttpPublisher:
         self._received = b""
 
     def publish(self, events: list[bytes]) -> None:
-        """See `Publisher`."""
+        """See `Producer`."""
         body = events[0] if len(events) == 1 else b"[%b]" % b",".join(events)
         self.socket.sendall(b"%b%d\r\n\r\n%b" % (self._head, len(body), body))
         self.is_waiting = True
 
     def fence(self) -> None:
-        """See `Publisher`: every answer is such a fence."""
+        """See `Producer`: every answer is such a fence."""
 
     def receive(self) -> None:
-        """See `Publisher`."""
+        """See `Producer`."""
         data = self.socket.recv(_CHUNK_BYTES)
         if not data:
             raise ConnectionError("the server has closed the publisher's connection")
@@ -129,27 +129,27 @@ class StreamPublisher(HttpPublisher):
         self._is_open = False
 
     def publish(self, events: list[bytes]) -> None:
-        """See `Publisher`."""
+        """See `Producer`."""
         head = b"" if self._is_open else self._head
         self._is_open = True
         lines = b"\n".join([*events, b""])
         self.socket.sendall(b"%b%x\r\n%b\r\n" % (head, len(lines), lines))
 
     def fence(self) -> None:
-        """See `Publisher`: the answer comes when all of the stream has been taken."""
+        """See `Producer`: the answer comes when all of the stream has been taken."""
         if self._is_open:
             self.socket.sendall(b"0\r\n\r\n")
             self._is_open, self.is_waiting = False, True
 
 
-_KINDS: dict[str, Callable[[Address], Publisher]] = {
+_KINDS: dict[str, Callable[[Address], Producer]] = {
     "websocket": WebsocketPublisher,
     "http": HttpPublisher,
     "ndjson": StreamPublisher,
 }
 
 
-def open_publisher(kind: str, address: Address) -> Publisher:
+def open_publisher(kind: str, address: Address) -> Producer:
     """A publisher of the `kind` "websocket", "http" or "ndjson"."""
     return _KINDS[kind](address)
 

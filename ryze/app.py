@@ -5,7 +5,7 @@ Everything is opened in the order in which it is needed and closed in reverse:
     key file, database            store/
     sockets                       listening, but nobody is accepted yet
     hub, registry                 who is connected, who may connect
-    gateway, HTTP application     what serves them
+    websockets, HTTP application     what serves them
     front door                    accepts
 
 A shutdown (SIGTERM, SIGINT) leaves these blocks from the inside to the outside; see `_drain`.
@@ -24,18 +24,18 @@ import trio
 
 from ryze import __version__
 from ryze.access.rate_limits import RateLimits
-from ryze.access.upgrades import UpgradeDesk
+from ryze.access.upgrades import UpgradeAdmission
 from ryze.api.application import create_app
 from ryze.api.services import Services
 from ryze.api.streamed_body import Streams
 from ryze.errors import RyzeError, StartError
-from ryze.exception_groups import first_of
+from ryze.exception_groups import first_leaf
 from ryze.first_start import ensure_account, first_steps
 from ryze.hub.hub import Hub
 from ryze.hub.outbox import OutboxLimits
 from ryze.instances.registry import Registry
 from ryze.server.acceptor import Acceptor, allow_all_descriptors
-from ryze.server.dispatcher import FrontDoor
+from ryze.server.dispatcher import Dispatcher
 from ryze.server.http_connection import HttpServer
 from ryze.settings import Settings
 from ryze.store import Database, TokenCipher, load_key, open_database
@@ -43,7 +43,7 @@ from ryze.telemetry.logging import configure_logging
 from ryze.telemetry.scheduler_lag import SchedulerLag
 from ryze.telemetry.service_manager import READY, STOPPING, Notifier
 from ryze.websocket.connection import ConnectionLimits
-from ryze.websocket.server import Gateway, GatewayLimits
+from ryze.websocket.server import WebSocketLimits, WebSocketServer
 
 __all__ = ["Running", "run", "serve"]
 
@@ -97,7 +97,7 @@ def run(settings: Settings, notify_socket: str = "") -> None:
         trio.run(_run_until_signal, settings, Notifier(notify_socket))
     except* RyzeError as errors:
         # A start fails for one reason, however many nurseries it comes through.
-        raise first_of(errors) from None
+        raise first_leaf(errors) from None
 
 
 def _print(text: str) -> None:
@@ -138,7 +138,7 @@ async def serve(
         hub = Hub(settings.base_url, settings.max_frame_bytes)
         registry = await Registry.load(database, TokenCipher(*key.keys), hub)
         lag = SchedulerLag()
-        gateway, door = _assemble(settings, database, hub, registry, lag)
+        websockets, door = _assemble(settings, database, hub, registry, lag)
         async with _background(hub, registry, lag), trio.open_nursery() as connections:
             async with trio.open_nursery() as listening:
                 acceptor = Acceptor(door.serve, door.make_room)
@@ -149,7 +149,7 @@ async def serve(
                 task_status.started(Running(settings, hub))
                 await stop.wait()
                 notifier.tell(STOPPING)
-                await _drain(settings, gateway, door)
+                await _drain(settings, websockets, door)
                 listening.cancel_scope.cancel()
             connections.cancel_scope.cancel()
     _log.info("stopped")
@@ -177,7 +177,7 @@ async def _watch_signals(signals: AsyncIterator[int], stop: trio.Event) -> None:
 
 def _assemble(
     settings: Settings, database: Database, hub: Hub, registry: Registry, lag: SchedulerLag
-) -> tuple[Gateway, FrontDoor]:
+) -> tuple[WebSocketServer, Dispatcher]:
     """Put together what serves connections; nothing is opened here."""
     rate_limits = RateLimits(
         {
@@ -186,17 +186,27 @@ def _assemble(
             "publish": settings.publish_rate_limit,
         }
     )
-    desk = UpgradeDesk(registry, rate_limits, settings.allowed_origins)
-    gateway = Gateway(hub, desk.admit, _gateway_limits(settings), compression=settings.compression)
+    desk = UpgradeAdmission(registry, rate_limits, settings.allowed_origins)
+    websockets = WebSocketServer(
+        hub, desk.admit, _gateway_limits(settings), compression=settings.compression
+    )
     streams = Streams()
     services = Services(
-        settings, database, hub, registry, rate_limits, gateway, streams, lag, trio.current_time()
+        settings,
+        database,
+        hub,
+        registry,
+        rate_limits,
+        websockets,
+        streams,
+        lag,
+        trio.current_time(),
     )
     http = HttpServer(create_app(services), streams, settings)
-    return gateway, FrontDoor(http, gateway, settings, _tls(settings))
+    return websockets, Dispatcher(http, websockets, settings, _tls(settings))
 
 
-def _gateway_limits(settings: Settings) -> GatewayLimits:
+def _gateway_limits(settings: Settings) -> WebSocketLimits:
     subscriber = ConnectionLimits(
         OutboxLimits(settings.client_buffer_messages, settings.client_buffer_bytes),
         settings.ping_interval_seconds,
@@ -204,7 +214,7 @@ def _gateway_limits(settings: Settings) -> GatewayLimits:
         settings.close_grace_seconds,
         settings.max_client_message_bytes,
     )
-    return GatewayLimits(
+    return WebSocketLimits(
         subscriber,
         replace(subscriber, message_bytes=settings.max_body_bytes),
         settings.max_connections,
@@ -258,17 +268,17 @@ async def _background(hub: Hub, registry: Registry, lag: SchedulerLag) -> AsyncI
         nursery.cancel_scope.cancel()
 
 
-async def _drain(settings: Settings, gateway: Gateway, door: FrontDoor) -> None:
+async def _drain(settings: Settings, websockets: WebSocketServer, door: Dispatcher) -> None:
     """See everybody off, within the time for a drain whatever any peer does.
 
     The door stays open meanwhile: who comes now is told so (503) instead of being left to
     guess why nobody answers.
     """
     seconds = settings.drain_seconds
-    leaving = max(_LEAVING_SHARE * seconds, _LEAVING_SECONDS_EACH * gateway.connections)
+    leaving = max(_LEAVING_SHARE * seconds, _LEAVING_SECONDS_EACH * websockets.connections)
     deadline = trio.current_time() + seconds - min(leaving, seconds / 2)
     with trio.move_on_at(deadline):
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(gateway.drain, deadline)
+            nursery.start_soon(websockets.drain, deadline)
             nursery.start_soon(door.drain)
     door.abort()

@@ -20,7 +20,7 @@ import ryze.app
 from ryze.api.application import create_app
 from ryze.api.services import Services
 from ryze.hub.hub import Hub
-from ryze.server.dispatcher import FrontDoor
+from ryze.server.dispatcher import Dispatcher
 from ryze.settings import Settings
 from tests.clients import UPGRADE, Answer, RawClient, WebSocketClient, request_bytes
 
@@ -44,7 +44,7 @@ class Server:
     settings: Settings
     app: QuartTrio
     services: Services
-    _door: FrontDoor
+    _door: Dispatcher
 
     def __init__(self) -> None:
         self.stop = trio.Event()
@@ -75,7 +75,7 @@ class Server:
         return RawClient(stream)
 
     @property
-    def front_door(self) -> FrontDoor:
+    def front_door(self) -> Dispatcher:
         return self._door
 
     def front_door_connections(self) -> set[object]:
@@ -92,7 +92,7 @@ class Server:
             await trio.aclose_forcefully(stream)
         self.cancel_scope.cancel()
         await self.finished.wait()
-        assert self.services.gateway.connections == 0
+        assert self.services.websockets.connections == 0
         assert self.services.hub.outboxes() == []
         assert self.front_door_connections() == set()
 
@@ -220,12 +220,12 @@ async def start_server(
             finally:
                 server.finished.set()
 
-        def front_door(*args: Any) -> FrontDoor:
-            server._door = FrontDoor(*args)
+        def front_door(*args: Any) -> Dispatcher:
+            server._door = Dispatcher(*args)
             return server._door
 
         monkeypatch.setattr(ryze.app, "create_app", recorded_app)
-        monkeypatch.setattr(ryze.app, "FrontDoor", front_door)
+        monkeypatch.setattr(ryze.app, "Dispatcher", front_door)
         running: ryze.app.Running = await nursery.start(run)
         server.settings = running.settings
         server.tls = tls

@@ -293,7 +293,7 @@ class TestDrain:
         await wait_all_tasks_blocked()
         mock_clock.jump(0.99 * cut_after)
         await wait_all_tasks_blocked()
-        assert server.services.gateway.connections == clients
+        assert server.services.websockets.connections == clients
         mock_clock.jump(0.011 * cut_after)
         await server.finished.wait()
 
@@ -369,7 +369,7 @@ class TestDrain:
         await server.create()
         stays = await stuck_client(server)
         server.stop.set()
-        await until(lambda: server.services.gateway.is_draining)
+        await until(lambda: server.services.websockets.is_draining)
         down = (503, "Server is shutting down")
         refused = await server.try_to_connect()
         assert refused.error == down

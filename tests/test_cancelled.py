@@ -20,7 +20,7 @@ import ryze.app
 from ryze.events.event import Event
 from ryze.hub.hub import Hub
 from ryze.hub.outbox import Outbox, OutboxLimits
-from ryze.server.dispatcher import FrontDoor
+from ryze.server.dispatcher import Dispatcher
 from ryze.settings import Settings
 from ryze.store import open_database, select_accounts
 from tests.cancelling import CancelAt, cancelled_everywhere
@@ -150,7 +150,7 @@ async def _ask_and_cancel(server: Server, data: bytes, canceller: CancelAt) -> N
         await canceller.run(_serve, server.front_door, stream)
 
 
-async def _serve(door: FrontDoor, stream: trio.SocketStream) -> None:
+async def _serve(door: Dispatcher, stream: trio.SocketStream) -> None:
     async with stream:
         await door.serve(stream)
 
@@ -174,7 +174,7 @@ async def _check_server(server: Server) -> None:
     await server.create("other")
     await wait_all_tasks_blocked(0.001)
     assert server.front_door_connections() == set()
-    assert server.services.gateway.connections == 1
+    assert server.services.websockets.connections == 1
 
 
 # --- Start and shutdown ---

@@ -11,13 +11,13 @@ from ryze.api.responses import instance_not_found
 from ryze.errors import ApiError
 from ryze.instances.registry import Principal, Registry
 from ryze.records import Instance
-from ryze.websocket.handshake import GATEWAY_PATH, check_upgrade, header
+from ryze.websocket.handshake import WEBSOCKET_PATH, check_upgrade, header
 from ryze.websocket.server import Admission
 
-__all__ = ["UpgradeDesk"]
+__all__ = ["UpgradeAdmission"]
 
 
-class UpgradeDesk:
+class UpgradeAdmission:
     """Decides on upgrade requests; what the gateway is handed as its `admit`.
 
     Args:
@@ -36,7 +36,7 @@ class UpgradeDesk:
     def admit(self, request: h11.Request, address: str) -> Admission:
         """See `ryze.websocket.Admit`: every attempt is counted, whatever comes of it."""
         path, _, query = request.target.decode("latin-1").partition("?")
-        raw_name, slash, role = path.removeprefix(GATEWAY_PATH.decode()).partition("/")
+        raw_name, slash, role = path.removeprefix(WEBSOCKET_PATH.decode()).partition("/")
         name, publishes = unquote(raw_name), role == "publish"
         principal = self._principal(request, query, name)
         who = principal.key if principal else address_key(address)

@@ -38,7 +38,7 @@ from ryze.api.services import Services
 from ryze.api.streamed_body import StreamingConnection, StreamingRequest
 from ryze.errors import ApiError
 
-__all__ = ["Services", "add_routes", "create_app"]
+__all__ = ["add_routes", "create_app"]
 
 
 def create_app(services: Services) -> QuartTrio:

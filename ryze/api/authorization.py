@@ -96,7 +96,7 @@ async def admit() -> None:
     g.principal = _principal(asked.scope)
     who = g.principal.key if g.principal else address_key(request.remote_addr or "")
     g.window = services().rate_limits.hit(asked.limit, who)
-    if services().gateway.is_draining:
+    if services().websockets.is_draining:
         raise ApiError(503, DRAINING)
     if asked.scope is not Scope.PUBLIC:
         check_pass(g.principal, g.window)

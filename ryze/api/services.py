@@ -12,7 +12,7 @@ from ryze.instances.registry import Registry
 from ryze.settings import Settings
 from ryze.store import Database
 from ryze.telemetry.scheduler_lag import SchedulerLag
-from ryze.websocket.server import Gateway
+from ryze.websocket.server import WebSocketServer
 
 __all__ = ["Services", "services"]
 
@@ -30,7 +30,7 @@ class Services:
     hub: Hub
     registry: Registry
     rate_limits: RateLimits
-    gateway: Gateway
+    websockets: WebSocketServer
     streams: Streams
     scheduler_lag: SchedulerLag
     started_at: float

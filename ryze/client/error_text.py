@@ -9,7 +9,7 @@ import os
 import msgspec
 
 from ryze.client.server_address import Server
-from ryze.exception_groups import first_of
+from ryze.exception_groups import first_leaf
 
 __all__ = ["NOT_JSON", "cannot_reach", "message_of", "one_line", "phrase"]
 
@@ -41,7 +41,7 @@ def phrase(status: int) -> str:
 
 def cannot_reach(server: Server, error: BaseException) -> str:
     """That there is no way to a server, and why."""
-    return f"cannot reach {server}: {one_line(_reason(first_of(error)))}"
+    return f"cannot reach {server}: {one_line(_reason(first_leaf(error)))}"
 
 
 def _reason(error: BaseException) -> str:

@@ -21,7 +21,7 @@ import wsproto.utilities
 from ryze.client.error_text import cannot_reach, message_of, one_line, phrase
 from ryze.client.reconnect import ABNORMAL, UNTRUSTED, ConnectionEnded, Ended
 from ryze.client.server_address import Server, header_value
-from ryze.exception_groups import without_groups
+from ryze.exception_groups import unwrap_groups
 
 __all__ = ["open_connection"]
 
@@ -80,7 +80,7 @@ async def open_connection(
 @contextlib.contextmanager
 def _one_kind_of_end() -> Iterator[None]:
     try:
-        with without_groups():
+        with unwrap_groups():
             yield
     except trio_websocket.ConnectionRejected as refusal:
         raise ConnectionEnded(_ended_by_refusal(refusal)) from refusal

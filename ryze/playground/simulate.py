@@ -18,7 +18,7 @@ from rich.live import Live
 from rich.text import Text
 
 from ryze.client import open_connection
-from ryze.exception_groups import without_groups
+from ryze.exception_groups import unwrap_groups
 from ryze.playground.traffic import TimedEvent, Traffic, at_rate
 
 __all__ = [
@@ -156,7 +156,7 @@ async def simulate(
     meter = Meter()
     started = trio.current_time()
     try:
-        with without_groups():
+        with unwrap_groups():
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_show_progress, console, instance, meter, count)
                 await publish_events(url, instance, token, events, rate=rate, meter=meter)

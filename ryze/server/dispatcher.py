@@ -1,4 +1,4 @@
-"""The one port: what begins with ``GET /ws/`` goes to the gateway, the rest is HTTP.
+"""The one port: what begins with ``GET /ws/`` goes to the websockets, the rest is HTTP.
 
     accepted --> (TLS) --> first bytes --+-- "GET /ws/" --> request head --> gateway
                                          |                                     ^
@@ -30,12 +30,12 @@ from ryze.server.http_connection import HttpConnection, HttpServer, Stream, Upgr
 from ryze.server.transport import SocketTransport, StreamTransport, Transport
 from ryze.server.trusted_proxies import TrustedProxies
 from ryze.settings import Settings
-from ryze.websocket.handshake import GATEWAY_PATH, RequestParser, header
-from ryze.websocket.server import Gateway, Session
+from ryze.websocket.handshake import WEBSOCKET_PATH, RequestParser, header
+from ryze.websocket.server import Session, WebSocketServer
 
-__all__ = ["FrontDoor"]
+__all__ = ["Dispatcher"]
 
-_UPGRADE_PREFIX = b"GET " + GATEWAY_PATH
+_UPGRADE_PREFIX = b"GET " + WEBSOCKET_PATH
 _RECEIVE_BYTES = 16384
 
 # Whoever means it has sent a request after this, over any network; and so many of the others are
@@ -54,21 +54,25 @@ class _Opening(NamedTuple):
     upgrade: Upgrade | None
 
 
-class FrontDoor:
+class Dispatcher:
     """Takes connections and hands each to those who can serve it.
 
     Args:
         http: answers requests.
-        gateway: serves WebSockets.
+        websockets: serves WebSockets.
         settings: for the limits.
         tls: what to speak TLS with, if at all.
     """
 
     def __init__(
-        self, http: HttpServer, gateway: Gateway, settings: Settings, tls: ssl.SSLContext | None
+        self,
+        http: HttpServer,
+        websockets: WebSocketServer,
+        settings: Settings,
+        tls: ssl.SSLContext | None,
     ) -> None:
         self._http = http
-        self._gateway = gateway
+        self._websockets = websockets
         self._head_seconds = settings.handshake_timeout_seconds
         self._max_header_bytes = settings.max_header_bytes
         self._max_http_connections = settings.max_http_connections
@@ -91,7 +95,7 @@ class FrontDoor:
         try:
             session = await self._receive(stream)
             if session is not None:
-                await self._gateway.live(session)
+                await self._websockets.serve_connection(session)
         except* (OSError, trio.BrokenResourceError):
             # The peer was gone before it had an answer.
             pass
@@ -143,7 +147,7 @@ class FrontDoor:
         transport = _transport(stream)
         forwarded_for = header(upgrade.request, b"x-forwarded-for")
         address = self._proxies.client(peer, forwarded_for)
-        return await self._gateway.receive(transport, upgrade.request, upgrade.trailing, address)
+        return await self._websockets.receive(transport, upgrade.request, upgrade.trailing, address)
 
     @contextmanager
     def _patience(self) -> Iterator[None]:
@@ -232,7 +236,7 @@ class FrontDoor:
         return None
 
     async def _refuse(self, stream: Stream, refusal: ApiError, peer: str) -> None:
-        await self._gateway.refuse(_transport(stream), refusal, self._proxies.client(peer, ""))
+        await self._websockets.refuse(_transport(stream), refusal, self._proxies.client(peer, ""))
 
 
 async def _first_bytes(stream: Stream, deadline: float) -> bytes:
@@ -249,7 +253,7 @@ async def _first_bytes(stream: Stream, deadline: float) -> bytes:
 
 
 def _transport(stream: Stream) -> Transport:
-    """What the gateway writes to; it takes a plain socket out of its stream."""
+    """What the websockets writes to; it takes a plain socket out of its stream."""
     return (
         SocketTransport(stream)
         if isinstance(stream, trio.SocketStream)

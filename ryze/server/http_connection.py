@@ -4,7 +4,7 @@ This module alone uses Hypercorn's internals (pinned to their minor version). It
 `TCPServer` with three changes:
 
 - A ``GET /ws/...`` is not answered here: the connection ends with `upgrade` set, and the caller
-  hands the stream to the gateway. The request is taken from the HTTP parser, so it works at any
+  hands the stream to the websockets. The request is taken from the HTTP parser, so it works at any
   place where a request can stand (first, kept alive, pipelined), and never inside a body.
 - No send waits for ever: Hypercorn shields its sends without a deadline, and a peer that does
   not read could hold up a shutdown.
@@ -38,7 +38,7 @@ from ryze.api.streamed_body import Streams
 from ryze.errors import error_body
 from ryze.server.trusted_proxies import TrustedProxies
 from ryze.settings import Settings
-from ryze.websocket.handshake import header, in_origin_form, is_for_gateway
+from ryze.websocket.handshake import header, in_origin_form, is_websocket_target
 
 __all__ = ["HttpConnection", "HttpServer", "Stream", "Upgrade"]
 
@@ -305,7 +305,7 @@ class _Protocol(H11Protocol):
     async def _check_protocol(self, event: h11.Request) -> None:
         """Hypercorn looks here for HTTP/2; we look for WebSockets."""
         request = in_origin_form(event)
-        if is_for_gateway(request):
+        if is_websocket_target(request):
             raise _UpgradeRequested(Upgrade(request, bytes(self.connection.trailing_data[0])))
 
     async def _create_stream(self, request: h11.Request) -> None:

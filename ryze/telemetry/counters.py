@@ -3,9 +3,9 @@
 from collections import Counter
 
 from ryze import disconnects
-from ryze.telemetry.histogram import Distribution
+from ryze.telemetry.histogram import Histogram
 
-__all__ = ["GatewayCounters", "HubCounters"]
+__all__ = ["HubCounters", "WebSocketCounters"]
 
 _FLUSH_SECONDS = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1)
 _FLUSH_EVENTS = (1, 2, 4, 8, 16, 32, 64)
@@ -34,13 +34,13 @@ class HubCounters:
         self.delivered = 0
         # Of each batch of the flush: its events, and the seconds from its first client to its
         # last. What a lone publisher hands out on the spot is not among them.
-        self.flush_events = Distribution(_FLUSH_EVENTS)
-        self.flush_seconds = Distribution(_FLUSH_SECONDS)
+        self.flush_events = Histogram(_FLUSH_EVENTS)
+        self.flush_seconds = Histogram(_FLUSH_SECONDS)
         # Seconds from a batch's first event until the flush took it up.
-        self.flush_lag = Distribution(_FLUSH_SECONDS)
+        self.flush_lag = Histogram(_FLUSH_SECONDS)
 
 
-class GatewayCounters:
+class WebSocketCounters:
     """WebSockets that came, were refused and went."""
 
     __slots__ = ("disconnected", "lost", "opened", "refused")

@@ -8,10 +8,10 @@ the moment of a scrape.
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 
-__all__ = ["Distribution"]
+__all__ = ["Histogram"]
 
 
-class Distribution:
+class Histogram:
     """How often a value was how large: counts between fixed bounds, and the sum of all values.
 
     Args:
@@ -29,7 +29,7 @@ class Distribution:
         self._counts = [0] * (len(self.bounds) + 1)
 
     def __repr__(self) -> str:
-        return f"<Distribution of {sum(self._counts)} values, {self.total:g} in all>"
+        return f"<Histogram of {sum(self._counts)} values, {self.total:g} in all>"
 
     def observe(self, value: float) -> None:
         """Count one value."""

@@ -1,9 +1,9 @@
 """What `/metrics` tells: one table, and each figure read at the moment of the scrape.
 
 Nothing is stored here, and nothing is global: the parts of the server count for themselves, in
-plain integers (`ryze.telemetry.histogram`), and a row of the table says where a metric finds its figures. Names
-and units follow Prometheus' conventions. No metric has an instance or an account for a label:
-there can be a hundred thousand of them, and who may scrape need not know their names.
+plain integers (`ryze.telemetry.histogram`), and a row of the table says where a metric finds its
+figures. Names and units follow Prometheus' conventions. No metric has an instance or an account
+for a label: there can be a hundred thousand of them, and who may scrape need not know their names.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -22,7 +22,7 @@ from prometheus_client.registry import Collector
 
 from ryze import __version__
 from ryze.api.services import Services
-from ryze.telemetry.histogram import Distribution
+from ryze.telemetry.histogram import Histogram
 
 __all__ = ["METRICS", "MetricRow", "metrics_registry"]
 
@@ -94,7 +94,7 @@ def _figure(kind: str, name: str, help: str, read: Callable[[Services], float]) 
     return _figures(kind, name, help, (), lambda services: [((), read(services))])
 
 
-def _histogram(name: str, help: str, read: Callable[[Services], Distribution]) -> MetricRow:
+def _histogram(name: str, help: str, read: Callable[[Services], Histogram]) -> MetricRow:
     def make(services: Services) -> Metric:
         values = read(services)
         return HistogramMetricFamily(name, help, _buckets(values), values.total)
@@ -102,7 +102,7 @@ def _histogram(name: str, help: str, read: Callable[[Services], Distribution]) -
     return MetricRow(name, "histogram", (), help, make)
 
 
-def _gauge_histogram(name: str, help: str, read: Callable[[Services], Distribution]) -> MetricRow:
+def _gauge_histogram(name: str, help: str, read: Callable[[Services], Histogram]) -> MetricRow:
     def make(services: Services) -> Metric:
         values = read(services)
         return GaugeHistogramMetricFamily(name, help, _buckets(values), values.total)
@@ -110,7 +110,7 @@ def _gauge_histogram(name: str, help: str, read: Callable[[Services], Distributi
     return MetricRow(name, "gauge histogram", (), help, make)
 
 
-def _buckets(values: Distribution) -> list[tuple[str, float]]:
+def _buckets(values: Histogram) -> list[tuple[str, float]]:
     return [
         ("+Inf" if bound == inf else str(float(bound)), count)
         for bound, count in values.cumulative()
@@ -129,16 +129,16 @@ def _discarded(services: Services) -> Iterable[_Sample]:
     ]
 
 
-def _pending(services: Services) -> Distribution:
-    pending = Distribution(_PENDING)
+def _pending(services: Services) -> Histogram:
+    pending = Histogram(_PENDING)
     for outbox in services.hub.outboxes():
         pending.observe(outbox.pending)
     return pending
 
 
 def _connections(services: Services) -> Iterable[_Sample]:
-    by_role = services.gateway.connections_by_role()
-    return [([role], by_role[role]) for role in services.gateway.counters.opened]
+    by_role = services.websockets.connections_by_role()
+    return [([role], by_role[role]) for role in services.websockets.counters.opened]
 
 
 def _by_one(counts: dict[str, int]) -> Iterable[_Sample]:
@@ -146,7 +146,7 @@ def _by_one(counts: dict[str, int]) -> Iterable[_Sample]:
 
 
 def _refused(services: Services) -> Iterable[_Sample]:
-    refused = services.gateway.counters.refused
+    refused = services.websockets.counters.refused
     return [([str(status), reason], count) for (status, reason), count in refused.items()]
 
 
@@ -164,14 +164,14 @@ METRICS = (
         "ryze_connections_opened_total",
         "WebSockets opened.",
         ["role"],
-        lambda services: _by_one(services.gateway.counters.opened),
+        lambda services: _by_one(services.websockets.counters.opened),
     ),
     _figures(
         "counter",
         "ryze_disconnects_total",
         "WebSockets that have ended, by what ended them.",
         ["reason"],
-        lambda services: _by_one(services.gateway.counters.disconnected),
+        lambda services: _by_one(services.websockets.counters.disconnected),
     ),
     _figures(
         "counter",
@@ -203,7 +203,7 @@ METRICS = (
         "counter",
         "ryze_events_lost_total",
         "Events that were pending for a client when its connection ended.",
-        lambda services: services.gateway.counters.lost,
+        lambda services: services.websockets.counters.lost,
     ),
     _gauge_histogram(
         "ryze_client_pending_events", "Events pending for a client, over all clients.", _pending

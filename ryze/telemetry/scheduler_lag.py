@@ -8,7 +8,7 @@ from typing import NoReturn
 
 import trio
 
-from ryze.telemetry.histogram import Distribution
+from ryze.telemetry.histogram import Histogram
 
 __all__ = ["SchedulerLag"]
 
@@ -23,7 +23,7 @@ class SchedulerLag:
 
     def __init__(self) -> None:
         # Seconds from being due to running; watch() adds.
-        self.seconds = Distribution(_BOUNDS)
+        self.seconds = Histogram(_BOUNDS)
 
     async def watch(self) -> NoReturn:
         """Look for ever."""

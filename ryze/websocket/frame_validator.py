@@ -26,7 +26,7 @@ from ryze.websocket.client_frames import (
     unmask,
 )
 
-__all__ = ["FrameScanner"]
+__all__ = ["FrameValidator"]
 
 # The lengths that announce a longer field, and the bytes of it.
 _FIELD_BYTES = {126: 2, 127: 8}
@@ -39,7 +39,7 @@ _TAIL = b"\x00\x00\xff\xff" + b"\x01\x00\x00\xff\xff"
 _Utf8Decoder = codecs.getincrementaldecoder("utf-8")
 
 
-class FrameScanner:
+class FrameValidator:
     """Looks through a client's frames.
 
     Args:

@@ -17,18 +17,18 @@ from ryze.errors import ApiError, error_body
 from ryze.websocket.extensions import Offer, agree, parse_offers
 
 __all__ = [
-    "GATEWAY_PATH",
+    "WEBSOCKET_PATH",
     "RequestParser",
     "accept_response",
     "check_upgrade",
     "header",
     "in_origin_form",
-    "is_for_gateway",
+    "is_websocket_target",
     "negotiate",
     "refusal_response",
 ]
 
-GATEWAY_PATH = b"/ws/"
+WEBSOCKET_PATH = b"/ws/"
 
 # Section 1.3.
 _ACCEPT_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
@@ -91,9 +91,9 @@ def in_origin_form(request: h11.Request) -> h11.Request:
     )
 
 
-def is_for_gateway(request: h11.Request) -> bool:
+def is_websocket_target(request: h11.Request) -> bool:
     """Does the gateway answer this, not the HTTP routes?"""
-    return request.method == b"GET" and request.target.startswith(GATEWAY_PATH)
+    return request.method == b"GET" and request.target.startswith(WEBSOCKET_PATH)
 
 
 def header(request: h11.Request, name: bytes) -> str:

@@ -23,7 +23,7 @@ from ryze.websocket.client_frames import (
     unmask,
 )
 
-__all__ = ["FrameReader"]
+__all__ = ["MessageReader"]
 
 # The first byte of nearly every frame: nothing about it needs to be checked.
 _WHOLE_TEXT = FIN | TEXT
@@ -38,7 +38,7 @@ class _Frame(NamedTuple):
     end: int
 
 
-class FrameReader:
+class MessageReader:
     """Puts a client's messages together.
 
     Args:

@@ -20,15 +20,15 @@ from ryze.records import Instance
 from ryze.server.transport import Transport
 from ryze.websocket.client_frames import BINARY
 from ryze.websocket.connection import Connection, ConnectionLimits
-from ryze.websocket.message_reader import FrameReader
+from ryze.websocket.message_reader import MessageReader
 
-__all__ = ["Publisher"]
+__all__ = ["Producer"]
 
 # A producer sends much: few system calls, and whole chunks for the frame reader.
 _RECEIVE_BYTES = 65536
 
 
-class Publisher(Connection):
+class Producer(Connection):
     """One producer of one instance, after its handshake was accepted.
 
     Args:
@@ -48,7 +48,7 @@ class Publisher(Connection):
         *,
         draw: Callable[[], float] = random.random,
     ) -> None:
-        super().__init__(transport, limits, FrameReader(limits.message_bytes), draw=draw)
+        super().__init__(transport, limits, MessageReader(limits.message_bytes), draw=draw)
         transport.receive_bytes = _RECEIVE_BYTES
         # Data frames so far: the number that names a bad one.
         self._frames = 0

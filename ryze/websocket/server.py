@@ -22,13 +22,13 @@ from ryze.hub.hub import Hub
 from ryze.hub.outbox import Outbox
 from ryze.records import Instance
 from ryze.server.transport import Transport
-from ryze.telemetry.counters import GatewayCounters
+from ryze.telemetry.counters import WebSocketCounters
 from ryze.websocket.connection import Connection, ConnectionLimits
 from ryze.websocket.handshake import accept_response, negotiate, refusal_response
-from ryze.websocket.producer import Publisher
+from ryze.websocket.producer import Producer
 from ryze.websocket.subscriber import Subscriber
 
-__all__ = ["Admission", "Admit", "Gateway", "GatewayLimits", "Session"]
+__all__ = ["Admission", "Admit", "Session", "WebSocketLimits", "WebSocketServer"]
 
 # Between two clients of a drain: they come back one after the other, not all at once.
 _DRAIN_PAUSE_SECONDS = 0.005
@@ -75,7 +75,7 @@ Admit = Callable[[h11.Request, str], Admission]
 
 
 @dataclass(frozen=True, slots=True)
-class GatewayLimits:
+class WebSocketLimits:
     """What all connections together may take; 0 is no limit.
 
     Args:
@@ -91,7 +91,7 @@ class GatewayLimits:
     connections_per_instance: int = 0
 
 
-class Gateway:
+class WebSocketServer:
     """Serves WebSockets.
 
     Args:
@@ -106,7 +106,7 @@ class Gateway:
         self,
         hub: Hub,
         admit: Admit,
-        limits: GatewayLimits,
+        limits: WebSocketLimits,
         *,
         compression: bool = False,
         draw: Callable[[], float] = random.random,
@@ -117,7 +117,7 @@ class Gateway:
         self._compression = compression
         self._draw = draw
         # What has happened so far.
-        self.counters = GatewayCounters()
+        self.counters = WebSocketCounters()
         # Every open WebSocket, from its 101 until its socket is closed; live() changes it.
         self._connections: set[Connection] = set()
         # Numbers for the log.
@@ -128,7 +128,9 @@ class Gateway:
         self._departures = trio.lowlevel.ParkingLot()
 
     def __repr__(self) -> str:
-        return f"<Gateway {len(self._connections)} connections{', draining' * self._draining}>"
+        return (
+            f"<WebSocketServer {len(self._connections)} connections{', draining' * self._draining}>"
+        )
 
     @property
     def connections(self) -> int:
@@ -180,7 +182,7 @@ class Gateway:
         await self._refuse(transport, refusal, log)
         return None
 
-    async def live(self, session: Session) -> None:
+    async def serve_connection(self, session: Session) -> None:
         """Live an admitted connection to its end; its transport is closed then.
 
         Cancelling it ends the connection without farewell.
@@ -239,7 +241,7 @@ class Gateway:
         """
         self._draining = True
         for connection in list(self._connections):
-            if isinstance(connection, Publisher):
+            if isinstance(connection, Producer):
                 self._send_away(connection, deadline)
         with trio.move_on_after(max(0.0, deadline - trio.current_time()) / 4):
             await self._hub.quiet()
@@ -294,7 +296,7 @@ class Gateway:
         self, transport: Transport, admission: Admission, extension: str | None
     ) -> Connection:
         if admission.publishes:
-            return Publisher(transport, self._limits.publisher, draw=self._draw)
+            return Producer(transport, self._limits.publisher, draw=self._draw)
         return Subscriber(
             transport, self._limits.subscriber, compression=extension is not None, draw=self._draw
         )

@@ -12,7 +12,7 @@ from ryze.hub.hub import Hub
 from ryze.records import Instance
 from ryze.server.transport import Transport
 from ryze.websocket.connection import Connection, ConnectionLimits
-from ryze.websocket.frame_validator import FrameScanner
+from ryze.websocket.frame_validator import FrameValidator
 
 __all__ = ["Subscriber"]
 
@@ -39,7 +39,7 @@ class Subscriber(Connection):
         compression: bool,
         draw: Callable[[], float] = random.random,
     ) -> None:
-        scanner = FrameScanner(limits.message_bytes, compression=compression)
+        scanner = FrameValidator(limits.message_bytes, compression=compression)
         super().__init__(transport, limits, scanner, compressed=compression, draw=draw)
 
     def _attached(

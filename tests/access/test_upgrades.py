@@ -270,7 +270,7 @@ class TestCaps:
             assert answer.rate_limit[0] == 100
         assert (await server.try_to_connect("/ws/nobody")).status == 404
         await first.stream.aclose()
-        await until(lambda: server.services.gateway.connections == 1)
+        await until(lambda: server.services.websockets.connections == 1)
         assert (await server.connect()).answer.status == 101
 
     async def test_connections_of_an_instance(self, start_server: StartServer) -> None:

@@ -139,7 +139,7 @@ async def crash_before(server: Server, route: Route, monkeypatch: pytest.MonkeyP
 
 
 async def drain(server: Server, route: Route, monkeypatch: pytest.MonkeyPatch) -> Answer:
-    monkeypatch.setattr(server.services.gateway, "_draining", True)
+    monkeypatch.setattr(server.services.websockets, "_draining", True)
     return await route.ask(server)
 
 

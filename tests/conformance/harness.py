@@ -18,11 +18,11 @@ from ryze.api.streamed_body import Streams
 from ryze.disconnects import Disconnect
 from ryze.hub.hub import Hub
 from ryze.hub.outbox import Outbox, OutboxLimits
-from ryze.server.dispatcher import FrontDoor
+from ryze.server.dispatcher import Dispatcher
 from ryze.server.http_connection import HttpServer
 from ryze.settings import Settings
 from ryze.websocket.handshake import check_upgrade, header
-from ryze.websocket.server import Admission, Gateway, GatewayLimits
+from ryze.websocket.server import Admission, WebSocketLimits, WebSocketServer
 from tests.clients import UPGRADE, Answer, RawClient, request_bytes
 from tests.fakes import FakeTransport, ServerFrame, client_frame, make_instance, server_frames
 from tests.websocket.harness import TOKEN_KEY
@@ -220,9 +220,11 @@ async def open_door(*, compression: bool = False) -> AsyncIterator[Door]:
         return Admission(make_instance(), TOKEN_KEY, {}, publishes)
 
     hub = Hub("http://ryze.test")
-    gateway = Gateway(hub, admit, GatewayLimits(), compression=compression, draw=lambda: 0.5)
+    gateway = WebSocketServer(
+        hub, admit, WebSocketLimits(), compression=compression, draw=lambda: 0.5
+    )
     http = HttpServer(QuartTrio(__name__), Streams(), Settings())
-    front_door = FrontDoor(http, gateway, Settings(), None)
+    front_door = Dispatcher(http, gateway, Settings(), None)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(hub.run)
         listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")

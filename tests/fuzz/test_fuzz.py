@@ -22,7 +22,7 @@ from ryze.websocket.handshake import RequestParser, accept_response, check_upgra
 from tests.conformance.harness import open_door
 from tests.corpus import fuzzed, kept
 from tests.fakes import FakeTransport, server_frames
-from tests.websocket.harness import NOBODY, open_gateway, serve_upgrade, upgrade
+from tests.websocket.harness import NOBODY, open_server, serve_upgrade, upgrade
 
 HEADER_BYTES = 1000
 
@@ -109,7 +109,7 @@ async def _live(target: str, data: bytes, compression: bool, step: int) -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(hub.run)
         async with trio.open_nursery() as connections:
-            gateway = open_gateway(hub, compression=compression)
+            gateway = open_server(hub, compression=compression)
             connections.start_soon(serve_upgrade, gateway, transport, request)
             for start in range(0, len(data), step):
                 transport.feed(data[start : start + step])

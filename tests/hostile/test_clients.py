@@ -12,7 +12,7 @@ from wsproto.events import CloseConnection, Pong, TextMessage
 
 from ryze.hub.hub import Hub
 from ryze.websocket.connection import ConnectionLimits
-from ryze.websocket.producer import Publisher
+from ryze.websocket.producer import Producer
 from tests.conftest import Server
 from tests.e2e.harness import Server as Process
 from tests.e2e.harness import StartServer as StartProcess
@@ -182,7 +182,7 @@ class TestWhoSendsWithoutEnd:
         self, hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock, size: int
     ) -> None:
         peer = Peer(FakeTransport())
-        publisher = Publisher(
+        publisher = Producer(
             peer.transport, ConnectionLimits(message_bytes=5_000), draw=lambda: 0.5
         )
         nursery.start_soon(publisher.run, hub, make_instance(), HEAD, b"")

@@ -207,7 +207,7 @@ async def test_large_media_is_left_out_in_a_thread(
         threads.add(threading.current_thread())
         return with_base64_omitted(data)
 
-    monkeypatch.setattr(ryze.events, "with_base64_omitted", omit)
+    monkeypatch.setattr(ryze.events.event, "with_base64_omitted", omit)
     heavy = MEDIA.replace(b"QUJD", b"QUJD" * 10_000)
     with hub.subscribed(make_instance(1), client.outbox):
         await hub.publish_all(1, [number(0), Event("message.exchange", heavy), number(2)])

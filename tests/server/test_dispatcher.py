@@ -127,7 +127,7 @@ class TestTimes:
         await wait_all_tasks_blocked()
         mock_clock.jump(2)
         await wait_all_tasks_blocked()
-        assert server.services.gateway.connections == 0
+        assert server.services.websockets.connections == 0
         # The first byte is answered with a reset, the second hears of it.
         await client.send(b"x")
         await wait_all_tasks_blocked()
@@ -280,7 +280,7 @@ class TestTls:
             if clients == 1:
                 break
         assert clients == 1
-        await until(lambda: server.services.gateway.connections == 1)
+        await until(lambda: server.services.websockets.connections == 1)
         assert server.services.hub.statistics().pending == 0
         await server.publish({"n": "after"})
         assert await reader.data() == {"n": "after"}
@@ -294,7 +294,7 @@ class TestTls:
             await client.send(data)
             await trio.aclose_forcefully(client.stream)
         await until(lambda: not server.front_door_connections())
-        await until(lambda: not server.services.gateway.connections)
+        await until(lambda: not server.services.websockets.connections)
         assert (await server.request("GET", "/health")).status == 200
         assert not [line for line in logs if line["log_level"] == "error"]
 

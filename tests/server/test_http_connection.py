@@ -39,7 +39,7 @@ class TestUpgrade:
         assert ws.answer.rate_limit == (100, 96)
         assert (await server.publish({"n": 2})).json["clients"] == 1
         assert await ws.data() == {"n": 2}
-        assert server.services.gateway.connections == 1
+        assert server.services.websockets.connections == 1
 
     async def test_pipelined_behind_requests(self, server: Server, demo: str) -> None:
         client = await server.open()
@@ -113,7 +113,7 @@ class TestSmuggling:
             await wait_all_tasks_blocked()
         assert (await client.answer()).error == (400, "Invalid request body")
         assert (await client.request("GET", "/api/instance/list", TOKEN)).status == 200
-        assert server.services.gateway.connections == 0
+        assert server.services.websockets.connections == 0
 
     @pytest.mark.parametrize("cut", ["head", "body", "none"])
     async def test_the_body_of_a_refused_request(self, server: Server, demo: str, cut: str) -> None:
@@ -127,7 +127,7 @@ class TestSmuggling:
         await client.send((head + body)[at:])
         await client.stream.send_eof()  # type: ignore[attr-defined]
         assert await client.rest() == b""
-        assert server.services.gateway.connections == 0
+        assert server.services.websockets.connections == 0
 
     @pytest.mark.parametrize("path", ["/health", "/api/instance/list", "/nowhere"])
     async def test_the_body_of_a_get(self, server: Server, demo: str, path: str) -> None:
@@ -136,7 +136,7 @@ class TestSmuggling:
         await client.answer()
         await client.stream.send_eof()  # type: ignore[attr-defined]
         assert await client.rest() == b""
-        assert server.services.gateway.connections == 0
+        assert server.services.websockets.connections == 0
 
     async def test_a_length_and_chunks(self, server: Server, demo: str) -> None:
         client = await server.open()
@@ -145,7 +145,7 @@ class TestSmuggling:
         # RFC 9112, section 6.1: a proxy in between may have believed the other length.
         assert (await client.answer()).error == (400, "Bad request")
         assert await client.rest() == b""
-        assert server.services.gateway.connections == 0
+        assert server.services.websockets.connections == 0
 
     @pytest.mark.parametrize(
         "wrong",
@@ -169,7 +169,7 @@ class TestSmuggling:
         assert answer.status in (400, 501)
         assert answer.error
         assert b"101" not in await client.rest()
-        assert server.services.gateway.connections == 0
+        assert server.services.websockets.connections == 0
 
     async def test_a_web_socket_on_a_post_body_is_not_taken_over(
         self, server: Server, demo: str

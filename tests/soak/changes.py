@@ -9,7 +9,7 @@ from ryze.events.event import EVENT_TYPES
 from ryze.records import DISABLED, WebsocketConfig
 from tests.soak.crowd import Crowd, Member
 from tests.soak.findings import PATIENCE_SECONDS, Findings, until
-from tests.soak.publishers import Publisher, SocketOutlet
+from tests.soak.publishers import Producer, SocketOutlet
 from tests.soak.server import Server
 from tests.soak.stage import Stage
 from tests.soak.visitors import visit
@@ -122,7 +122,7 @@ async def _guest(
         outlet = await SocketOutlet.open(stage)
         async with outlet.stream, trio.open_nursery() as nursery:
             nursery.start_soon(outlet.run)
-            publisher = Publisher(outlet, stage, findings)
+            publisher = Producer(outlet, stage, findings)
             for _ in range(_GUEST_PIECES):
                 await publisher.publish(_GUEST_EVENTS)
                 await trio.sleep(chance.uniform(0, 0.1))

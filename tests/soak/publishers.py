@@ -12,7 +12,7 @@ from tests.soak.ledger import Violation
 from tests.soak.server import ask
 from tests.soak.stage import Stage
 
-__all__ = ["HttpOutlet", "Outlet", "Publisher", "SocketOutlet"]
+__all__ = ["HttpOutlet", "Outlet", "Producer", "SocketOutlet"]
 
 # Events in one piece, and how long between two pieces.
 _MOST = 60
@@ -125,7 +125,7 @@ class HttpOutlet:
         await trio.aclose_forcefully(self._client.stream)
 
 
-class Publisher:
+class Producer:
     """Publishes the events of one number of a stage.
 
     Args:

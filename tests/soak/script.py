@@ -65,7 +65,7 @@ class Script:
 
     @staticmethod
     def numbers(payload: bytes) -> tuple[int, int] | None:
-        """Publisher and number of an event that was received; None if it is none of ours."""
+        """Producer and number of an event that was received; None if it is none of ours."""
         found = _NUMBERS.match(payload)
         return (int(found[1]), int(found[2])) if found else None
 

@@ -22,7 +22,7 @@ from tests.soak.changes import EVERYTHING, change_config, create_stage, guests, 
 from tests.soak.crowd import Crowd, Member
 from tests.soak.findings import PATIENCE_SECONDS, Findings, until
 from tests.soak.nuisances import NUISANCES, nuisance, vandal
-from tests.soak.publishers import HttpOutlet, Publisher, SocketOutlet
+from tests.soak.publishers import HttpOutlet, Producer, SocketOutlet
 from tests.soak.server import CLOSE_GRACE_SECONDS, Server
 from tests.soak.stage import Stage
 from tests.soak.trend import trend_of
@@ -109,7 +109,7 @@ class Soak:
         self._crowd = Crowd(self._findings)
         self._stages: list[Stage] = []
         self._residents: list[Member] = []
-        self._publishers: list[Publisher] = []
+        self._publishers: list[Producer] = []
         # Descriptors before anybody came.
         self._before: Counter[str] = Counter()
         self._result = Result()
@@ -166,7 +166,7 @@ class Soak:
         outlet = await SocketOutlet.open(stage)
         nursery.start_soon(outlet.run)
         for each in (outlet, await HttpOutlet.open(stage)):
-            self._publishers.append(Publisher(each, stage, self._findings))
+            self._publishers.append(Producer(each, stage, self._findings))
 
     # Load
 

@@ -13,9 +13,9 @@ from ryze.events.event import Event
 from ryze.hub.hub import Hub
 from ryze.hub.outbox import Outbox, OutboxLimits
 from ryze.records import DISABLED, WebsocketConfig
-from ryze.websocket.server import Gateway
+from ryze.websocket.server import WebSocketServer
 from tests.fakes import FakeTransport, make_instance
-from tests.websocket.harness import EVENT, Peer, open_gateway, serve_upgrade, upgrade
+from tests.websocket.harness import EVENT, Peer, open_server, serve_upgrade, upgrade
 
 
 def make_outbox(transport: FakeTransport, limits: OutboxLimits | None = None) -> Outbox:
@@ -100,7 +100,10 @@ class TestHub:
 
 
 async def connect(
-    nursery: trio.Nursery, gateway: Gateway, transport: FakeTransport, target: str = "/ws/shop"
+    nursery: trio.Nursery,
+    gateway: WebSocketServer,
+    transport: FakeTransport,
+    target: str = "/ws/shop",
 ) -> Peer:
     peer = Peer(transport)
     request = upgrade()
@@ -114,7 +117,7 @@ class TestGateway:
     async def test_connections_are_counted_by_role_and_by_their_end(
         self, hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock
     ) -> None:
-        gateway = open_gateway(hub)
+        gateway = open_server(hub)
         peer = await connect(nursery, gateway, FakeTransport())
         await connect(nursery, gateway, FakeTransport(), "/ws/shop/publish")
         gone = await connect(nursery, gateway, FakeTransport())
@@ -131,7 +134,7 @@ class TestGateway:
     async def test_what_was_pending_at_the_end_is_counted(
         self, hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock
     ) -> None:
-        gateway = open_gateway(hub)
+        gateway = open_server(hub)
         # Room for the 101 and nothing else.
         slow = FakeTransport(len(b"x" * 200))
         await connect(nursery, gateway, slow)
@@ -146,7 +149,7 @@ class TestGateway:
     async def test_who_is_cut_off_and_who_meets_a_bug_are_counted_too(
         self, hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock
     ) -> None:
-        gateway = open_gateway(hub)
+        gateway = open_server(hub)
         broken = FakeTransport()
         with capture_logs() as logs:
             await connect(nursery, gateway, broken)
@@ -163,7 +166,7 @@ class TestGateway:
     async def test_a_refusal_is_counted_by_its_reason_without_names(
         self, hub: Hub, autojump_clock: MockClock
     ) -> None:
-        gateway = open_gateway(hub)
+        gateway = open_server(hub)
         for name in ("a", "b"):
             refusal = ApiError(400, f"It is off. Switch on {name} first")
             await gateway.refuse(FakeTransport(), refusal, "192.0.2.1")

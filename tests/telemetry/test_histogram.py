@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ryze.telemetry.histogram import Distribution
+from ryze.telemetry.histogram import Histogram
 
 
 @pytest.mark.parametrize(
@@ -16,7 +16,7 @@ from ryze.telemetry.histogram import Distribution
 def test_a_value_is_counted_up_to_each_bound_that_is_not_below_it(
     value: float, counts: list[int]
 ) -> None:
-    values = Distribution((1, 2))
+    values = Histogram((1, 2))
     values.observe(value)
     assert list(values.cumulative()) == list(zip((1, 2, inf), counts, strict=True))
     assert values.total == value
@@ -24,10 +24,10 @@ def test_a_value_is_counted_up_to_each_bound_that_is_not_below_it(
 
 @given(st.lists(st.integers(0, 20)), st.lists(st.integers(0, 20), unique=True).map(sorted))
 def test_every_bound_has_those_up_to_it(observed: list[int], bounds: list[int]) -> None:
-    values = Distribution(bounds)
+    values = Histogram(bounds)
     for value in observed:
         values.observe(value)
     for bound, count in values.cumulative():
         assert count == sum(value <= bound for value in observed)
     assert values.total == sum(observed)
-    assert repr(values) == f"<Distribution of {len(observed)} values, {sum(observed)} in all>"
+    assert repr(values) == f"<Histogram of {len(observed)} values, {sum(observed)} in all>"

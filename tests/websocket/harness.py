@@ -15,7 +15,7 @@ from ryze.events.event import Event
 from ryze.hub.hub import Hub, HubStatistics
 from ryze.records import Instance
 from ryze.websocket.connection import ConnectionLimits
-from ryze.websocket.server import Admission, Gateway, GatewayLimits
+from ryze.websocket.server import Admission, WebSocketLimits, WebSocketServer
 from ryze.websocket.subscriber import Subscriber
 from tests.fakes import FakeTransport, make_instance
 
@@ -27,7 +27,7 @@ __all__ = [
     "TOKEN_KEY",
     "Peer",
     "open_connection",
-    "open_gateway",
+    "open_server",
     "serve_upgrade",
     "upgrade",
 ]
@@ -139,20 +139,22 @@ async def open_connection(
     return connection, peer
 
 
-def open_gateway(
-    hub: Hub, limits: GatewayLimits | None = None, *, compression: bool = False
-) -> Gateway:
+def open_server(
+    hub: Hub, limits: WebSocketLimits | None = None, *, compression: bool = False
+) -> WebSocketServer:
     """Lets everybody in, for the instance with id 1."""
 
     def admit(request: h11.Request, address: str) -> Admission:
         publishes = request.target.endswith(b"/publish")
         return Admission(make_instance(), TOKEN_KEY, {"X-Seen": address}, publishes)
 
-    return Gateway(hub, admit, limits or GatewayLimits(), compression=compression, draw=lambda: 0.5)
+    return WebSocketServer(
+        hub, admit, limits or WebSocketLimits(), compression=compression, draw=lambda: 0.5
+    )
 
 
 async def serve_upgrade(
-    gateway: Gateway,
+    gateway: WebSocketServer,
     transport: FakeTransport,
     request: h11.Request | None = None,
     address: str = "192.0.2.1",
@@ -160,4 +162,4 @@ async def serve_upgrade(
     """Answer an upgrade request, and live the connection if it is admitted."""
     session = await gateway.receive(transport, request or upgrade(), b"", address)
     if session is not None:
-        await gateway.live(session)
+        await gateway.serve_connection(session)

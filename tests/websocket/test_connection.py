@@ -38,7 +38,7 @@ from tests.websocket.harness import (
     NOBODY,
     Peer,
     open_connection,
-    open_gateway,
+    open_server,
     serve_upgrade,
     upgrade,
 )
@@ -451,7 +451,7 @@ async def test_events_after_the_first_too_big_message_change_nothing(
 
 async def _connect(nursery: trio.Nursery, hub: Hub, transport: FakeTransport | None = None) -> Peer:
     """Through a gateway, which is where bugs are caught."""
-    gateway = open_gateway(hub)
+    gateway = open_server(hub)
     peer = Peer(transport or FakeTransport())
 
     async def serve() -> None:
@@ -614,7 +614,7 @@ def test_cancelled_wherever_it_is_a_connection_leaves_nothing_behind(
 def _run(scenario: Scenario, make: Callable[[float], FakeTransport], canceller: CancelAt) -> None:
     async def main() -> None:
         hub = Hub("http://ryze.test")
-        gateway = open_gateway(hub)
+        gateway = open_server(hub)
         peer, witness = Peer(make(10**6)), Peer(FakeTransport())
         async with trio.open_nursery() as nursery:
             nursery.start_soon(hub.run)

@@ -16,7 +16,7 @@ from wsproto.extensions import PerMessageDeflate
 
 from ryze.disconnects import INVALID_TEXT, MESSAGE_TOO_BIG, PROTOCOL_ERROR, Disconnect
 from ryze.websocket.client_frames import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, FrameError
-from ryze.websocket.frame_validator import FrameScanner
+from ryze.websocket.frame_validator import FrameValidator
 from tests.fakes import client_frame
 
 RSV1 = 4
@@ -28,7 +28,7 @@ class Result:
     def __init__(
         self, pieces: Iterable[bytes], *, compression: bool = False, max_bytes: int = 65536
     ) -> None:
-        scanner = FrameScanner(max_bytes, compression=compression)
+        scanner = FrameValidator(max_bytes, compression=compression)
         self.controls: list[tuple[int, bytes]] = []
         self.why: Disconnect | None = None
         self.failed_at: int | None = None
@@ -117,7 +117,7 @@ def test_a_bomb_is_not_inflated(opcode: int) -> None:
 
 def test_nothing_is_kept_of_messages() -> None:
     """However long they go on: empty fragments, and blocks that inflate to nothing."""
-    scanner = FrameScanner(65536, compression=True)
+    scanner = FrameValidator(65536, compression=True)
     empty = client_frame(CONTINUATION, fin=False) * 100
     nothing = client_frame(CONTINUATION, b"\x00\x00\x00\xff\xff", fin=False) * 100
     list(scanner.receive_data(client_frame(TEXT, fin=False, rsv=RSV1)))

@@ -18,7 +18,7 @@ from ryze.websocket.handshake import (
     check_upgrade,
     header,
     in_origin_form,
-    is_for_gateway,
+    is_websocket_target,
     negotiate,
     refusal_response,
 )
@@ -113,7 +113,7 @@ def test_an_endless_head_is_refused() -> None:
 )
 def test_only_get_under_ws_is_for_the_gateway(method: str, target: str, expected: bool) -> None:
     request = h11.Request(method=method, target=target, headers=[("host", "x")])
-    assert is_for_gateway(request) == expected
+    assert is_websocket_target(request) == expected
 
 
 # --- Is it an upgrade? ---
@@ -225,7 +225,7 @@ def test_an_absolute_target_names_path_and_host(target: str, path: bytes, host: 
     request = in_origin_form(h11.Request(method="GET", target=target, headers=headers))
     assert request.target == path
     assert header(request, b"host") == host.decode()
-    assert is_for_gateway(request) == path.startswith(b"/ws/")
+    assert is_websocket_target(request) == path.startswith(b"/ws/")
 
 
 # --- The answers ---

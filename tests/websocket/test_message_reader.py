@@ -8,14 +8,14 @@ from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessag
 
 from ryze.disconnects import INVALID_TEXT, MESSAGE_TOO_BIG, PROTOCOL_ERROR, Disconnect
 from ryze.websocket.client_frames import BINARY, CLOSE, PING, PONG, TEXT, FrameError, check_close
-from ryze.websocket.message_reader import FrameReader
+from ryze.websocket.message_reader import MessageReader
 from tests.fakes import client_frame
 
 CONTINUATION = 0
 
 
 def read(data: bytes, *, max_bytes: int = 10**6, step: int = 10**9) -> list[tuple[int, bytes]]:
-    reader, messages = FrameReader(max_bytes), list[tuple[int, bytes]]()
+    reader, messages = MessageReader(max_bytes), list[tuple[int, bytes]]()
     for start in range(0, len(data), step):
         messages += reader.receive_data(data[start : start + step])
     return messages
@@ -103,7 +103,7 @@ frames = st.lists(
 def test_it_agrees_with_wsproto(sent: list[tuple[int, bytes, bool, int]], steps: list[int]) -> None:
     """Except for the UTF-8 of texts, which is left to the decoder of events."""
     data = b"".join(client_frame(op, body, fin=fin, rsv=rsv) for op, body, fin, rsv in sent)
-    reader, ours, position = FrameReader(10**6), list[tuple[int, bytes]](), 0
+    reader, ours, position = MessageReader(10**6), list[tuple[int, bytes]](), 0
     why: Disconnect | None = None
     try:
         while position < len(data):

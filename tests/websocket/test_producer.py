@@ -17,11 +17,11 @@ from ryze.events.event import Event
 from ryze.hub.hub import Hub
 from ryze.hub.outbox import Outbox, OutboxLimits
 from ryze.records import WebsocketConfig
-from ryze.websocket.producer import Publisher
-from ryze.websocket.server import GatewayLimits
+from ryze.websocket.producer import Producer
+from ryze.websocket.server import WebSocketLimits
 from tests.cancelling import CancelAt, cancelled_everywhere
 from tests.fakes import FakeTransport, client_frame, make_instance, server_frames
-from tests.websocket.harness import HEAD, NOBODY, Peer, open_gateway, serve_upgrade, upgrade
+from tests.websocket.harness import HEAD, NOBODY, Peer, open_server, serve_upgrade, upgrade
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING = 0, 1, 2, 8, 9
 
@@ -34,9 +34,9 @@ def event(n: int) -> bytes:
 
 async def open_publisher(
     nursery: trio.Nursery, hub: Hub, trailing: bytes = b""
-) -> tuple[Publisher, Peer]:
+) -> tuple[Producer, Peer]:
     peer = Peer(FakeTransport())
-    publisher = Publisher(peer.transport, GatewayLimits().publisher, draw=lambda: 0.5)
+    publisher = Producer(peer.transport, WebSocketLimits().publisher, draw=lambda: 0.5)
 
     async def live() -> None:
         try:
@@ -52,7 +52,7 @@ async def open_publisher(
 
 async def open_listener(nursery: trio.Nursery, hub: Hub) -> Peer:
     peer = Peer(FakeTransport())
-    nursery.start_soon(serve_upgrade, open_gateway(hub), peer.transport)
+    nursery.start_soon(serve_upgrade, open_server(hub), peer.transport)
     await wait_all_tasks_blocked()
     return peer
 
@@ -246,7 +246,7 @@ async def test_a_publisher_is_admitted_by_the_gateway_and_has_no_compression(
     request = upgrade(sec_websocket_extensions="permessage-deflate")
     request = type(request)(method="GET", target="/ws/shop/publish", headers=list(request.headers))
     peer = Peer(FakeTransport())
-    gateway = open_gateway(hub, compression=True)
+    gateway = open_server(hub, compression=True)
     nursery.start_soon(serve_upgrade, gateway, peer.transport, request)
     await wait_all_tasks_blocked()
     assert b" 101 " in peer.head
@@ -311,7 +311,7 @@ def _run_publisher(
 ) -> None:
     async def main() -> None:
         hub = Hub("http://ryze.test")
-        gateway = open_gateway(hub)
+        gateway = open_server(hub)
         peer, listener = Peer(FakeTransport()), Peer(FakeTransport())
         request = upgrade()
         request = type(request)(

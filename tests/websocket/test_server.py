@@ -17,7 +17,7 @@ from ryze.errors import ApiError
 from ryze.hub.hub import Hub
 from ryze.hub.outbox import Outbox, OutboxLimits
 from ryze.websocket.handshake import refusal_response
-from ryze.websocket.server import Admission, Gateway, GatewayLimits
+from ryze.websocket.server import Admission, WebSocketLimits, WebSocketServer
 from tests.fakes import (
     FakeTransport,
     PieceTransport,
@@ -31,7 +31,7 @@ from tests.websocket.harness import (
     NOBODY,
     TOKEN_KEY,
     Peer,
-    open_gateway,
+    open_server,
     serve_upgrade,
     upgrade,
 )
@@ -39,7 +39,7 @@ from tests.websocket.harness import (
 
 async def connect(
     nursery: trio.Nursery,
-    gateway: Gateway,
+    gateway: WebSocketServer,
     transport: FakeTransport | None = None,
     *,
     request: h11.Request | None = None,
@@ -59,12 +59,12 @@ async def connect(
 async def test_who_is_admitted_gets_101_with_the_headers_and_then_events(
     hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    gateway = open_gateway(hub)
+    gateway = open_server(hub)
     peer = await connect(nursery, gateway)
     assert peer.head.startswith(b"HTTP/1.1 101 ")
     assert b"\r\nX-Seen: 192.0.2.1" in peer.head
     assert gateway.connections == 1
-    assert repr(gateway) == "<Gateway 1 connections>"
+    assert repr(gateway) == "<WebSocketServer 1 connections>"
     assert await hub.publish_all(1, [EVENT]) == 1
     assert len(await peer.texts()) == 1
 
@@ -74,7 +74,7 @@ async def test_memory_of_a_connection_is_given_back_at_once(
     says_goodbye: bool, hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     """No cycle is left that would wait for the garbage collector, which runs rarely here."""
-    gateway = open_gateway(hub)
+    gateway = open_server(hub)
     peer = await connect(nursery, gateway)
     await hub.publish_all(1, [EVENT])
     if says_goodbye:
@@ -96,7 +96,7 @@ async def test_life_and_death_are_logged(
     hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     with capture_logs() as logs:
-        peer = await connect(nursery, open_gateway(hub))
+        peer = await connect(nursery, open_server(hub))
         peer.send(CloseConnection(1000))
         await wait_all_tasks_blocked()
     assert logs == [
@@ -132,7 +132,7 @@ async def test_compression_is_agreed_on_only_where_it_is_on(
     extension = PerMessageDeflate()
     extension.finalize("permessage-deflate; server_no_context_takeover")
     peer = Peer(FakeTransport(), [extension] if on else [])
-    await connect(nursery, open_gateway(hub, compression=on), request=request, peer=peer)
+    await connect(nursery, open_server(hub, compression=on), request=request, peer=peer)
     assert (b"permessage-deflate" in peer.head) == on
     await hub.publish_all(1, [EVENT, EVENT])
     first, second = await peer.texts()
@@ -158,7 +158,7 @@ async def test_a_refusal_is_answered_in_full_and_waits_for_the_peers_end(
     make: Callable[[float], FakeTransport],
 ) -> None:
     error = ApiError(401, "Invalid token", {"X": "y"})
-    gateway = Gateway(hub, refusing(error), GatewayLimits())
+    gateway = WebSocketServer(hub, refusing(error), WebSocketLimits())
     peer = await connect(nursery, gateway, make(50))
     assert len(peer.transport.taken) == 50
     peer.transport.read()
@@ -176,7 +176,7 @@ async def test_a_refusal_is_answered_in_full_and_waits_for_the_peers_end(
 async def test_nobody_waits_longer_than_the_grace_for_a_refused_peer(
     hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    gateway = Gateway(hub, refusing(ApiError(401, "Invalid token")), GatewayLimits())
+    gateway = WebSocketServer(hub, refusing(ApiError(401, "Invalid token")), WebSocketLimits())
     for transport in (FakeTransport(5), FakeTransport(), PieceTransport(5)):
         start = trio.current_time()
         peer = await connect(nursery, gateway, transport)
@@ -188,7 +188,7 @@ async def test_nobody_waits_longer_than_the_grace_for_a_refused_peer(
 async def test_a_refused_peer_that_is_gone_is_nobodys_problem(
     hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    gateway = Gateway(hub, refusing(ApiError(401, "Invalid token")), GatewayLimits())
+    gateway = WebSocketServer(hub, refusing(ApiError(401, "Invalid token")), WebSocketLimits())
     transport = FakeTransport()
     transport.fail()
     peer = await connect(nursery, gateway, transport)
@@ -198,7 +198,7 @@ async def test_a_refused_peer_that_is_gone_is_nobodys_problem(
 async def test_a_bug_in_the_admission_is_a_500_and_is_logged(
     hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    gateway = Gateway(hub, refusing(ZeroDivisionError()), GatewayLimits())
+    gateway = WebSocketServer(hub, refusing(ZeroDivisionError()), WebSocketLimits())
     with capture_logs() as logs:
         peer = await connect(nursery, gateway)
         await peer.ended.wait()
@@ -214,7 +214,7 @@ async def test_a_bug_in_the_admission_is_a_500_and_is_logged(
 async def test_a_cancelled_refusal_closes_the_transport(
     hub: Hub, autojump_clock: MockClock
 ) -> None:
-    gateway = Gateway(hub, refusing(ApiError(401, "Invalid token")), GatewayLimits())
+    gateway = WebSocketServer(hub, refusing(ApiError(401, "Invalid token")), WebSocketLimits())
     transport = FakeTransport(5)
     with trio.move_on_after(1):
         await serve_upgrade(gateway, transport)
@@ -224,7 +224,7 @@ async def test_a_cancelled_refusal_closes_the_transport(
 async def test_the_cap_of_connections_counts_those_that_are_closing(
     hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    gateway = open_gateway(hub, GatewayLimits(connections=2))
+    gateway = open_server(hub, WebSocketLimits(connections=2))
     first, _ = await connect(nursery, gateway), await connect(nursery, gateway)
     third = await connect(nursery, gateway)
     assert third.head.startswith(b"HTTP/1.1 503 ")
@@ -239,7 +239,7 @@ async def test_the_cap_of_connections_counts_those_that_are_closing(
 async def test_the_cap_of_an_instance(
     hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    gateway = open_gateway(hub, GatewayLimits(connections_per_instance=1))
+    gateway = open_server(hub, WebSocketLimits(connections_per_instance=1))
     first, second = await connect(nursery, gateway), await connect(nursery, gateway)
     assert second.head.startswith(b"HTTP/1.1 503 ")
     first.send(CloseConnection(1000))
@@ -250,7 +250,7 @@ async def test_the_cap_of_an_instance(
 async def test_publishers_count_against_the_cap_of_their_instance(
     hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    gateway = open_gateway(hub, GatewayLimits(connections_per_instance=1))
+    gateway = open_server(hub, WebSocketLimits(connections_per_instance=1))
     publisher = Outbox(
         FakeTransport(), OutboxLimits(), start_writer=lambda: None, on_close=lambda: None
     )
@@ -268,7 +268,7 @@ async def test_who_came_with_a_token_goes_with_it(
 ) -> None:
     request = upgrade()
     request = h11.Request(method="GET", target=f"/ws/shop{role}", headers=list(request.headers))
-    peer = await connect(nursery, open_gateway(hub), request=request)
+    peer = await connect(nursery, open_server(hub), request=request)
     hub.revoke("another")
     assert [each for each in await peer.settled() if isinstance(each, CloseConnection)] == []
     hub.revoke(TOKEN_KEY)
@@ -285,7 +285,7 @@ async def test_a_token_that_is_revoked_right_behind_the_admission_ends_the_conne
         at_the_next_pause(lambda: hub.revoke(TOKEN_KEY))
         return Admission(make_instance(), TOKEN_KEY, {}, publishes)
 
-    peer = await connect(nursery, Gateway(hub, admit, GatewayLimits()))
+    peer = await connect(nursery, WebSocketServer(hub, admit, WebSocketLimits()))
     assert peer.head.startswith(b"HTTP/1.1 101 ")
     assert await peer.close_code() == 4501
 
@@ -296,7 +296,7 @@ async def test_a_token_that_is_revoked_right_behind_the_admission_ends_the_conne
 async def test_a_drain_sends_everybody_away_one_after_the_other(
     hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    gateway = open_gateway(hub)
+    gateway = open_server(hub)
     peers = [await connect(nursery, gateway) for _ in range(20)]
     for _ in range(3):
         hub.publish(1, EVENT)
@@ -327,7 +327,7 @@ async def test_a_drain_sends_everybody_away_one_after_the_other(
     assert trio.current_time() < start + 0.2
     assert gateway.connections == 0
     assert gateway.is_draining
-    assert repr(gateway) == "<Gateway 0 connections, draining>"
+    assert repr(gateway) == "<WebSocketServer 0 connections, draining>"
     assert all(len([f for f in server_frames(p.wire)[0] if f.opcode == 1]) == 3 for p in peers)
     late = await connect(nursery, gateway)
     assert late.head.startswith(b"HTTP/1.1 503 ")
@@ -337,7 +337,7 @@ async def test_a_drain_sends_everybody_away_one_after_the_other(
 async def test_a_drain_of_very_many_is_done_in_half_of_the_time(
     hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    gateway = open_gateway(hub)
+    gateway = open_server(hub)
     for _ in range(300):
         transport = FakeTransport()
         transport.feed_eof = lambda: None  # type: ignore[method-assign]
@@ -358,7 +358,7 @@ async def test_a_drain_that_is_slowed_down_makes_its_pauses_shorter(
             autojump_clock.jump(0.004)
             return super().send_nowait(data)
 
-    gateway = open_gateway(hub)
+    gateway = open_server(hub)
     for _ in range(300):
         nursery.start_soon(serve_upgrade, gateway, Slow())
     await wait_all_tasks_blocked()
@@ -372,7 +372,7 @@ async def test_a_drain_that_is_slowed_down_makes_its_pauses_shorter(
 async def test_a_drain_sends_publishers_away_before_anybody_else(
     hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    gateway = open_gateway(hub)
+    gateway = open_server(hub)
     peers = [await connect(nursery, gateway) for _ in range(3)]
     request = upgrade()
     publish = h11.Request(method="GET", target="/ws/shop/publish", headers=list(request.headers))
@@ -404,7 +404,7 @@ async def test_a_drain_sends_publishers_away_before_anybody_else(
 async def test_a_drain_waits_for_those_who_read_until_the_deadline(
     hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    gateway = open_gateway(hub)
+    gateway = open_server(hub)
     slow = await connect(nursery, gateway, FakeTransport(170))
     await hub.publish_all(1, [EVENT] * 10)
     start = trio.current_time()
@@ -423,7 +423,7 @@ async def test_a_drain_waits_for_those_who_read_until_the_deadline(
 async def test_a_drain_does_not_wait_for_publishers_that_never_pause(
     hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    gateway = open_gateway(hub)
+    gateway = open_server(hub)
     peer = await connect(nursery, gateway)
 
     async def publish_for_ever() -> None:
@@ -444,5 +444,5 @@ async def test_a_drain_does_not_wait_for_publishers_that_never_pause(
 
 async def test_a_drain_of_nobody_returns_at_once(hub: Hub, autojump_clock: MockClock) -> None:
     start = trio.current_time()
-    await open_gateway(hub).drain(start - 1)
+    await open_server(hub).drain(start - 1)
     assert trio.current_time() == start

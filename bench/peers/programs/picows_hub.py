@@ -42,7 +42,7 @@ class Subscriber(WSListener):
         subscribers.discard(transport)
 
 
-class Publisher(WSListener):
+class Producer(WSListener):
     """Sends what is published."""
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
@@ -53,7 +53,7 @@ class Publisher(WSListener):
 
 def listener(request: WSUpgradeRequest) -> WSListener:
     """Who has connected?"""
-    return Publisher() if request.path == b"/publish" else Subscriber()
+    return Producer() if request.path == b"/publish" else Subscriber()
 
 
 async def main() -> None:

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 import trio
 from rich.console import Console
 
-from ryze.exception_groups import without_groups
+from ryze.exception_groups import unwrap_groups
 from ryze.playground.demo.dashboard import Board
 from ryze.playground.demo.environment import Plan
 from ryze.playground.demo.scenario import demo
@@ -28,7 +28,7 @@ def run(seconds: float) -> None:
         sys.stdout.reconfigure(errors="replace")
     board = Board(seconds)
     configure_logging("warning", "console", _Lines(board.note))
-    with without_groups():
+    with unwrap_groups():
         trio.run(_run_until_signal, Plan.of(seconds), board, Console(highlight=False))
 
 

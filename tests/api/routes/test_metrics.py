@@ -118,7 +118,7 @@ async def test_connections_that_come_are_refused_and_go(server: Server, demo: st
         await server.try_to_connect(f"/ws/{name}")
     await server.try_to_connect(headers={"token": "wrong"})
     await server.raw(b"GET /ws/demo\r\n\r\n")
-    await until(lambda: not server.services.gateway.connections)
+    await until(lambda: not server.services.websockets.connections)
     assert differences(before, await scrape(server)) == {
         "ryze_connections_opened_total publisher": 1,
         "ryze_disconnects_total bad frame": 1,
