@@ -5,11 +5,11 @@ from urllib.parse import parse_qs, unquote
 import h11
 
 from ryze.access.rate_limits import RateLimits, address_key
-from ryze.api.authorization import check_pass, sent_token
+from ryze.access.tokens import Principal, authenticate, require_principal, sent_token
 from ryze.api.cors import cors_headers, is_allowed, origin_refused
 from ryze.api.responses import instance_not_found
 from ryze.errors import ApiError
-from ryze.instances.registry import Principal, Registry
+from ryze.instances.registry import Registry
 from ryze.records import Instance
 from ryze.websocket.handshake import WEBSOCKET_PATH, check_upgrade, header
 from ryze.websocket.server import Admission
@@ -39,7 +39,7 @@ class UpgradeAdmission:
         raw_name, slash, role = path.removeprefix(WEBSOCKET_PATH.decode()).partition("/")
         name, publishes = unquote(raw_name), role == "publish"
         principal = self._principal(request, query, name)
-        who = principal.key if principal else address_key(address)
+        who = principal.token_hash if principal else address_key(address)
         window = self._rate_limits.hit("publish" if publishes else "global", who)
         headers = window.headers() if window else {}
         try:
@@ -47,7 +47,7 @@ class UpgradeAdmission:
                 raise ApiError(404, "Not found")
             check_upgrade(request)
             self._check_origin(request)
-            principal = check_pass(principal, window)
+            principal = require_principal(principal, window)
             instance = self._instance(principal, name)
             if not publishes:
                 _check_enabled(instance)
@@ -57,12 +57,12 @@ class UpgradeAdmission:
             raise ApiError(
                 refusal.status, refusal.message, {**headers, **cors, **refusal.headers}
             ) from refusal
-        return Admission(instance, principal.key, headers, publishes)
+        return Admission(instance, principal.token_hash, headers, publishes)
 
     def _principal(self, request: h11.Request, query: str, name: str) -> Principal | None:
         headers = {key: header(request, key.encode()) for key in ("token", "authorization")}
         query_token = parse_qs(query).get("token", [""])[0]
-        principal = self._registry.authenticate(sent_token(headers, query_token))
+        principal = authenticate(self._registry, sent_token(headers, query_token))
         return principal if principal and principal.may_use(name) else None
 
     def _check_origin(self, request: h11.Request) -> None:

@@ -28,7 +28,7 @@ from typing import NamedTuple
 import trio
 
 from ryze.disconnects import GONE, INTERNAL_ERROR, SLOW_CONSUMER, Disconnect
-from ryze.server.transport import Transport
+from ryze.hub.transport import Transport
 from ryze.websocket.server_frames import Frames, close_frame, ping_frame, pong_frame
 
 __all__ = ["Outbox", "OutboxLimits"]

@@ -13,7 +13,7 @@ so each comes wholly before or wholly after the other.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import NoReturn
 
 import structlog
@@ -37,31 +37,12 @@ from ryze.store import (
     upsert_websocket_config,
 )
 
-__all__ = ["Principal", "Registry"]
+__all__ = ["Registry"]
 
 # A token that was rotated by another process works at most this much longer.
 _WATCH_SECONDS = 0.5
 
 _log = structlog.get_logger("ryze.registry")
-
-
-@dataclass(frozen=True, slots=True)
-class Principal:
-    """Who sent a valid token.
-
-    Args:
-        account_id: the account that it belongs to.
-        instance: None for a TokenAccount; the one instance that a TokenInstance is good for.
-        key: says which token it was, without being it.
-    """
-
-    account_id: int
-    instance: Instance | None
-    key: str
-
-    def may_use(self, name: str) -> bool:
-        """Does the token reach as far as an instance of this name?"""
-        return self.instance is None or self.instance.name == name
 
 
 class Registry:
@@ -106,15 +87,13 @@ class Registry:
 
     # Questions
 
-    def authenticate(self, token: str) -> Principal | None:
-        """Whose token is this? The comparison is by hash (contract, section 1)."""
-        key = hash_token(token)
-        # The hash that is kept goes on, not this one: every open connection holds it.
-        if account := self._accounts.get(key):
-            return Principal(account.id, None, account.token_hash)
-        if instance := self._by_token.get(key):
-            return Principal(instance.account_id, instance, instance.token_hash)
-        return None
+    def account_by_token(self, token_hash: str) -> Account | None:
+        """Return the account whose token has this hash."""
+        return self._accounts.get(token_hash)
+
+    def instance_by_token(self, token_hash: str) -> Instance | None:
+        """Return the instance whose token has this hash."""
+        return self._by_token.get(token_hash)
 
     def find(self, account_id: int, name: str) -> Instance | None:
         """The instance of that name among the account's."""

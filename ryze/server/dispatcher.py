@@ -26,8 +26,9 @@ import trio
 from structlog.contextvars import bound_contextvars
 
 from ryze.errors import TIMED_OUT, TOO_MANY_CONNECTIONS, ApiError
+from ryze.hub.transport import Transport
 from ryze.server.http_connection import HttpConnection, HttpServer, Stream, Upgrade
-from ryze.server.transport import SocketTransport, StreamTransport, Transport
+from ryze.server.transport import SocketTransport, StreamTransport
 from ryze.server.trusted_proxies import TrustedProxies
 from ryze.settings import Settings
 from ryze.websocket.handshake import WEBSOCKET_PATH, RequestParser, header

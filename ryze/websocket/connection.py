@@ -27,8 +27,8 @@ from ryze import disconnects
 from ryze.disconnects import Disconnect
 from ryze.hub.hub import Hub
 from ryze.hub.outbox import Outbox, OutboxLimits
+from ryze.hub.transport import Transport
 from ryze.records import Instance
-from ryze.server.transport import Transport
 from ryze.websocket.client_frames import CLOSE, PING, FrameError, check_close
 
 __all__ = ["Connection", "ConnectionLimits"]

@@ -16,8 +16,8 @@ from ryze import disconnects
 from ryze.errors import InvalidEvent
 from ryze.events.event import Event, decode_event
 from ryze.hub.hub import Hub
+from ryze.hub.transport import Transport
 from ryze.records import Instance
-from ryze.server.transport import Transport
 from ryze.websocket.client_frames import BINARY
 from ryze.websocket.connection import Connection, ConnectionLimits
 from ryze.websocket.message_reader import MessageReader

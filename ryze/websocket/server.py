@@ -20,8 +20,8 @@ from ryze.disconnects import CUT_OFF, INTERNAL_ERROR, RESTARTING, Disconnect
 from ryze.errors import DRAINING, TOO_MANY_CONNECTIONS, ApiError
 from ryze.hub.hub import Hub
 from ryze.hub.outbox import Outbox
+from ryze.hub.transport import Transport
 from ryze.records import Instance
-from ryze.server.transport import Transport
 from ryze.telemetry.counters import WebSocketCounters
 from ryze.websocket.connection import Connection, ConnectionLimits
 from ryze.websocket.handshake import accept_response, negotiate, refusal_response

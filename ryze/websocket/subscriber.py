@@ -9,8 +9,8 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 from ryze.hub.hub import Hub
+from ryze.hub.transport import Transport
 from ryze.records import Instance
-from ryze.server.transport import Transport
 from ryze.websocket.connection import Connection, ConnectionLimits
 from ryze.websocket.frame_validator import FrameValidator
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ryze.errors import StoreError
-from ryze.instances.registry import Principal
+from ryze.records import Account
 from ryze.store import hash_token, insert_account
 from tests.clients import UPGRADE, Answer, WebSocketClient, chunked
 from tests.conftest import ACCOUNT_TOKEN, JSON, Server
@@ -411,15 +411,15 @@ class TestToken:
         self, server: Server, demo: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """The token is good when it is looked at, and void at the first moment after that."""
-        authenticate = server.services.registry.authenticate
+        account_by_token = server.services.registry.account_by_token
 
-        def looked_at(token: str) -> Principal | None:
-            at_the_next_pause(lambda: server.services.hub.revoke(hash_token(token)))
-            return authenticate(token)
+        def look_up(token_hash: str) -> Account | None:
+            at_the_next_pause(lambda: server.services.hub.revoke(token_hash))
+            return account_by_token(token_hash)
 
         kept_alive = await server.open()
         await kept_alive.request("GET", "/health")
-        monkeypatch.setattr(server.services.registry, "authenticate", looked_at)
+        monkeypatch.setattr(server.services.registry, "account_by_token", look_up)
         assert await (await server.connect()).closed() == (4501, "token revoked")
         fields = {"token": demo, **UPGRADE}
         second = WebSocketClient(kept_alive, await kept_alive.request("GET", "/ws/demo", fields))
