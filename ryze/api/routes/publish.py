@@ -49,7 +49,7 @@ async def publish(name: str) -> Response:
     if request.mimetype == NDJSON:
         return await _publish_stream(instance)
     events = [await _read_form()] if request.mimetype == FORM else await _read_events()
-    clients = await services().hub.publish_all(instance.id, events)
+    clients = await services().publisher.publish(instance, events)
     return _published(len(events), clients)
 
 
@@ -113,7 +113,7 @@ async def _take_stream(instance: Instance, progress: _Progress) -> None:
             # Also of a piece without a line: else a void token's stream could last for ever.
             auth.readmit(instance)
         if events:
-            progress.clients = await services().hub.publish_all(instance.id, events)
+            progress.clients = await services().publisher.publish(instance, events)
             progress.published += len(events)
         if fault:
             raise fault

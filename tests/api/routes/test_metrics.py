@@ -15,8 +15,10 @@ from ryze.errors import StoreError
 from ryze.events.event import Event
 from ryze.hub.outbox import Outbox, OutboxLimits
 from ryze.telemetry.metrics import METRICS
+from ryze.websocket.encodings import PLAIN
 from tests.conftest import Server, StartServer, until
 from tests.fakes import FakeTransport, make_instance
+from tests.hub.operations import publish
 
 EVENT = Event("call.update", b"{}")
 DOCS = Path(__file__).parents[3] / "docs" / "metrics.md"
@@ -161,6 +163,7 @@ async def test_what_is_pending_is_of_this_moment(server: Server) -> None:
         Outbox(
             FakeTransport(room),
             OutboxLimits(),
+            PLAIN,
             start_writer=lambda: None,
             on_close=lambda: None,
         )
@@ -170,7 +173,7 @@ async def test_what_is_pending_is_of_this_moment(server: Server) -> None:
     instance = make_instance()
     with hub.subscribed(instance, outboxes[0]), hub.subscribed(instance, outboxes[1]):
         for _ in range(5):
-            await hub.publish_all(1, [EVENT])
+            await publish(hub, 1, [EVENT])
         samples = await scrape(server)
     name = "ryze_client_pending_events"
     buckets = {bound: samples[f"{name}_bucket {bound}"] for bound in ("0.0", "4.0", "16.0", "+Inf")}
