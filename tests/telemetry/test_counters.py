@@ -8,7 +8,7 @@ from structlog.testing import capture_logs
 from trio.testing import MockClock, wait_all_tasks_blocked
 from wsproto.events import CloseConnection
 
-from ryze.errors import ApiError
+from ryze.errors import INVALID_TOKEN, NOT_ENABLED, ApiError
 from ryze.events.event import Event
 from ryze.hub.hub import Hub
 from ryze.hub.outbox import Outbox, OutboxLimits
@@ -170,7 +170,7 @@ class TestGateway:
     ) -> None:
         gateway = open_server(hub)
         for name in ("a", "b"):
-            refusal = ApiError(400, f"It is off. Switch on {name} first")
+            refusal = ApiError(NOT_ENABLED.for_instance(name))
             await gateway.refuse(FakeTransport(), refusal, "192.0.2.1")
-        await gateway.refuse(FakeTransport(), ApiError(401, "Invalid token"), "192.0.2.1")
-        assert gateway.counters.refused == {(400, "It is off"): 2, (401, "Invalid token"): 1}
+        await gateway.refuse(FakeTransport(), ApiError(INVALID_TOKEN), "192.0.2.1")
+        assert gateway.counters.refused == {(400, "not_enabled"): 2, (401, "invalid_token"): 1}
