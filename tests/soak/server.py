@@ -17,7 +17,7 @@ import psutil
 import trio
 
 from tests.clients import UPGRADE, Answer, RawClient
-from tests.soak.findings import PATIENCE_SECONDS, until
+from tests.soak.violations import PATIENCE_SECONDS, until
 
 __all__ = ["ACCOUNT_TOKEN", "CLOSE_GRACE_SECONDS", "Server", "ask", "running"]
 

@@ -18,15 +18,22 @@ from typing import Any
 
 import trio
 
-from tests.soak.changes import EVERYTHING, change_config, create_stage, guests, owner, until_settled
-from tests.soak.crowd import Crowd, Member
-from tests.soak.findings import PATIENCE_SECONDS, Findings, until
-from tests.soak.nuisances import NUISANCES, nuisance, vandal
-from tests.soak.publishers import HttpOutlet, Producer, SocketOutlet
+from tests.soak.bad_input import NUISANCES, nuisance, vandal
+from tests.soak.churning_subscribers import leave, sleeper, visit, visitor
+from tests.soak.healthy_subscribers import Crowd, Member
+from tests.soak.instance import Stage
+from tests.soak.instance_changes import (
+    EVERYTHING,
+    change_config,
+    create_stage,
+    guests,
+    owner,
+    until_settled,
+)
+from tests.soak.producers import HttpOutlet, Producer, SocketOutlet
 from tests.soak.server import CLOSE_GRACE_SECONDS, Server
-from tests.soak.stage import Stage
 from tests.soak.trend import trend_of
-from tests.soak.visitors import leave, sleeper, visit, visitor
+from tests.soak.violations import PATIENCE_SECONDS, Findings, until
 
 __all__ = ["Cast", "Result", "Soak"]
 

@@ -7,12 +7,12 @@ import trio
 
 from ryze.events.event import EVENT_TYPES
 from ryze.records import DISABLED, WebsocketConfig
-from tests.soak.crowd import Crowd, Member
-from tests.soak.findings import PATIENCE_SECONDS, Findings, until
-from tests.soak.publishers import Producer, SocketOutlet
+from tests.soak.churning_subscribers import visit
+from tests.soak.healthy_subscribers import Crowd, Member
+from tests.soak.instance import Stage
+from tests.soak.producers import Producer, SocketOutlet
 from tests.soak.server import Server
-from tests.soak.stage import Stage
-from tests.soak.visitors import visit
+from tests.soak.violations import PATIENCE_SECONDS, Findings, until
 
 __all__ = ["EVERYTHING", "change_config", "create_stage", "guests", "owner", "until_settled"]
 

@@ -7,8 +7,8 @@ chunk with the ledger, and nothing is parsed. Where that fails, frames are looke
 import zlib
 
 from bench.wire import CLOSE, PING, PONG, TEXT, client_frame, parse_frames
-from tests.soak.ledger import Ledger, Violation
-from tests.soak.script import server_frame
+from tests.soak.expected_stream import Ledger, Violation
+from tests.soak.workload import server_frame
 
 __all__ = ["Listener"]
 

@@ -6,10 +6,10 @@ from hypothesis import strategies as st
 
 from bench.wire import CLOSE, PING, PONG, client_frame
 from ryze.records import WebsocketConfig
-from tests.soak.ledger import Ledger, Violation
-from tests.soak.listener import Listener
-from tests.soak.script import Script
-from tests.soak.timeline import Timeline
+from tests.soak.config_timeline import Timeline
+from tests.soak.expected_stream import Ledger, Violation
+from tests.soak.stream_checker import Listener
+from tests.soak.workload import Script
 
 PING_FRAME = bytes((0x80 | PING, 2)) + b"hi"
 CLOSE_FRAME = bytes((0x80 | CLOSE, 2)) + b"\x03\xe8"

@@ -18,8 +18,8 @@ from bisect import bisect_right
 from collections import deque
 from collections.abc import Mapping
 
-from tests.soak.script import Script, passes
-from tests.soak.timeline import Timeline
+from tests.soak.config_timeline import Timeline
+from tests.soak.workload import Script, passes
 
 __all__ = ["Ledger", "Violation"]
 

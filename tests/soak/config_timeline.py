@@ -6,7 +6,7 @@ behind it may be, in their order. Events carry the floor of the moment at which 
 """
 
 from ryze.records import WebsocketConfig
-from tests.soak.script import passes
+from tests.soak.workload import passes
 
 __all__ = ["Timeline"]
 

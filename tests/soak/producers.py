@@ -7,10 +7,10 @@ import trio
 
 from bench.wire import CLOSE, PING, PONG, client_frame, parse_frames
 from tests.clients import RawClient
-from tests.soak.findings import PATIENCE_SECONDS, Findings
-from tests.soak.ledger import Violation
+from tests.soak.expected_stream import Violation
+from tests.soak.instance import Stage
 from tests.soak.server import ask
-from tests.soak.stage import Stage
+from tests.soak.violations import PATIENCE_SECONDS, Findings
 
 __all__ = ["HttpOutlet", "Outlet", "Producer", "SocketOutlet"]
 

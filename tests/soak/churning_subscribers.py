@@ -5,10 +5,10 @@ import random
 import trio
 
 from tests.clients import RawClient
-from tests.soak.crowd import Crowd, Member
-from tests.soak.findings import PATIENCE_SECONDS, Findings, until
-from tests.soak.listener import Listener
-from tests.soak.stage import Stage
+from tests.soak.healthy_subscribers import Crowd, Member
+from tests.soak.instance import Stage
+from tests.soak.stream_checker import Listener
+from tests.soak.violations import PATIENCE_SECONDS, Findings, until
 
 __all__ = ["leave", "sleeper", "visit", "visitor"]
 

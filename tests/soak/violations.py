@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import trio
 
 from tests.clients import EndOfStream
-from tests.soak.ledger import Violation
+from tests.soak.expected_stream import Violation
 
 __all__ = ["PATIENCE_SECONDS", "Findings", "until"]
 

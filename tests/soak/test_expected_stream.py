@@ -3,9 +3,9 @@
 import pytest
 
 from ryze.records import DISABLED, WebsocketConfig
-from tests.soak.ledger import Ledger, Violation
-from tests.soak.script import Script, event_type
-from tests.soak.timeline import Timeline
+from tests.soak.config_timeline import Timeline
+from tests.soak.expected_stream import Ledger, Violation
+from tests.soak.workload import Script, event_type
 
 EVERYTHING = WebsocketConfig(enabled=True, media_base64=True)
 SLIM = WebsocketConfig(enabled=True)

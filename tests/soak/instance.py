@@ -3,11 +3,11 @@
 import trio
 
 from ryze.records import WebsocketConfig
-from tests.soak.ledger import Ledger
-from tests.soak.listener import Listener
-from tests.soak.script import Script
+from tests.soak.config_timeline import Timeline
+from tests.soak.expected_stream import Ledger
 from tests.soak.server import Server
-from tests.soak.timeline import Timeline
+from tests.soak.stream_checker import Listener
+from tests.soak.workload import Script
 
 __all__ = ["Stage"]
 

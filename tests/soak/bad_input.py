@@ -7,9 +7,9 @@ import trio
 
 from bench.wire import CLOSE, PING, TEXT, client_frame, parse_frames
 from tests.clients import UPGRADE, RawClient, request_bytes
-from tests.soak.findings import PATIENCE_SECONDS, Findings
+from tests.soak.instance import Stage
 from tests.soak.server import ACCOUNT_TOKEN, Server
-from tests.soak.stage import Stage
+from tests.soak.violations import PATIENCE_SECONDS, Findings
 
 __all__ = ["NUISANCES", "Nuisance", "nuisance", "vandal"]
 

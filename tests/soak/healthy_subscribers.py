@@ -11,10 +11,10 @@ import trio
 
 from bench.wire import CLOSE, client_frame
 from tests.clients import RawClient
-from tests.soak.findings import Findings
-from tests.soak.ledger import Violation
-from tests.soak.listener import Listener
-from tests.soak.stage import Stage
+from tests.soak.expected_stream import Violation
+from tests.soak.instance import Stage
+from tests.soak.stream_checker import Listener
+from tests.soak.violations import Findings
 
 __all__ = ["Crowd", "Member"]
 
