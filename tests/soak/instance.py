@@ -1,32 +1,32 @@
-"""One instance: its script, its configurations, its ledger, its clients."""
+"""An instance under test: its workload, configurations, expected stream and subscribers."""
 
 import trio
 
 from ryze.records import WebsocketConfig
-from tests.soak.config_timeline import Timeline
-from tests.soak.expected_stream import Ledger
+from tests.soak.config_timeline import ConfigTimeline
+from tests.soak.expected_stream import ExpectedStream
 from tests.soak.server import Server
-from tests.soak.stream_checker import Listener
-from tests.soak.workload import Script
+from tests.soak.stream_checker import StreamChecker
+from tests.soak.workload import Workload
 
-__all__ = ["Stage"]
+__all__ = ["Instance"]
 
-# How far publishers may be ahead of the slowest healthy client: less than a third of the 256
-# messages that are buffered for it. When an instance is turned off and on again, it is not known
-# of what was under way at either moment whether it will come out, and it is written off. So even
-# if all of that is pending, a healthy client is never dropped.
-_AHEAD = 80
+# How many events producers may be ahead of the slowest healthy subscriber: less than a third of
+# the 256 messages that are buffered for it. When an instance is disabled and enabled again, it is
+# not known of the events in flight at either moment whether they will be received, and they are
+# written off. So even if all of those are pending, a healthy subscriber is never evicted.
+_MOST_AHEAD = 80
 
 
-class Stage:
-    """An instance that exists.
+class Instance:
+    """An instance that exists on the server.
 
     Args:
-        server: where it is.
+        server: its server.
         name: its name.
         token: its TokenInstance.
-        config: with which it was created.
-        may_turn_off: its WebSocket may be turned off for a while.
+        config: the configuration it was created with.
+        can_be_disabled: its WebSocket may be disabled for a while.
     """
 
     def __init__(
@@ -36,50 +36,54 @@ class Stage:
         token: str,
         config: WebsocketConfig,
         *,
-        may_turn_off: bool = False,
+        can_be_disabled: bool = False,
     ) -> None:
         self.server = server
         self.name = name
         self.token = token
-        self.may_turn_off = may_turn_off
-        self.timeline = Timeline(config)
-        self.script = Script(server.url, name, token)
-        self.ledger = Ledger(self.script, self.timeline)
-        # Everybody who still needs the ledger, and those of them who keep up.
-        self.listeners: set[Listener] = set()
-        self.healthy: set[Listener] = set()
-        # Where publishers wait for their clients.
+        self.can_be_disabled = can_be_disabled
+        self.timeline = ConfigTimeline(config)
+        self.workload = Workload(server.url, name, token)
+        self.expected = ExpectedStream(self.workload, self.timeline)
+        # The checkers that still need the expected stream, and those of healthy subscribers.
+        self.checkers: set[StreamChecker] = set()
+        self.healthy: set[StreamChecker] = set()
+        # Producers that wait for their subscribers.
         self._progress = trio.lowlevel.ParkingLot()
-        self._smallest = len(self.script.frame(0, 1, media=False))
+        self._smallest_frame = len(self.workload.frame(0, 1, media=False))
 
-    def new_listener(self, *, first: bool = False) -> Listener:
-        """A client that is about to connect; `listeners` holds it until it is discarded there."""
-        listener = Listener(self.ledger, first=first)
-        self.listeners.add(listener)
-        return listener
+    def new_checker(self, *, first: bool = False) -> StreamChecker:
+        """A checker for a subscriber that is about to connect; discard it from `checkers`."""
+        checker = StreamChecker(self.expected, first=first)
+        self.checkers.add(checker)
+        return checker
 
     @property
     def room(self) -> int:
-        """So many events may be published now."""
-        if not self.timeline.may_be_on:
-            return _AHEAD
-        behind = max((listener.behind for listener in self.healthy), default=0)
-        return _AHEAD - self.ledger.awaited - behind // self._smallest
+        """How many events may be published now."""
+        if not self.timeline.may_be_enabled:
+            return _MOST_AHEAD
+        behind = max((checker.behind for checker in self.healthy), default=0)
+        return _MOST_AHEAD - self.expected.pending - behind // self._smallest_frame
 
     @property
     def is_settled(self) -> bool:
-        """Nothing is under way any more: all healthy clients have all that may come out."""
-        return not self.ledger.awaited and all(
-            listener.has_all(self.ledger.end) for listener in self.healthy
+        """No event is pending, and all healthy subscribers have received everything."""
+        return not self.expected.pending and all(
+            checker.has_all(self.expected.end) for checker in self.healthy
         )
 
-    def has_progressed(self, *, cut: bool) -> None:
-        """Somebody has received something; with `cut`, forget what nobody needs any more."""
+    def notify_progress(self, *, cut: bool) -> None:
+        """Wake the producers after a subscriber has received something.
+
+        Args:
+            cut: drop the part of the expected stream that no checker needs any more.
+        """
         self._progress.unpark_all()
         if cut:
-            needed = (listener.position for listener in self.listeners)
-            self.ledger.forget(min(needed, default=self.ledger.end))
+            needed = (checker.position for checker in self.checkers)
+            self.expected.forget(min(needed, default=self.expected.end))
 
-    async def progress(self) -> None:
-        """Wait until somebody has received something."""
+    async def wait_progress(self) -> None:
+        """Wait until a subscriber has received something."""
         await self._progress.park()

@@ -1,4 +1,4 @@
-"""What the owner of instances does: change configurations, make instances, delete them."""
+"""Changes by the owner of instances: configurations change, instances are created and deleted."""
 
 import random
 from itertools import count
@@ -7,33 +7,40 @@ import trio
 
 from ryze.events.event import EVENT_TYPES
 from ryze.records import DISABLED, WebsocketConfig
-from tests.soak.churning_subscribers import visit
-from tests.soak.healthy_subscribers import Crowd, Member
-from tests.soak.instance import Stage
-from tests.soak.producers import Producer, SocketOutlet
+from tests.soak.churning_subscribers import connect_subscriber
+from tests.soak.healthy_subscribers import HealthySubscriber, HealthySubscribers
+from tests.soak.instance import Instance
+from tests.soak.producers import Producer, WebSocketSender
 from tests.soak.server import Server
-from tests.soak.violations import PATIENCE_SECONDS, Findings, until
+from tests.soak.violations import TIMEOUT_SECONDS, Violations, wait_until
 
-__all__ = ["EVERYTHING", "change_config", "create_stage", "guests", "owner", "until_settled"]
+__all__ = [
+    "EVERYTHING",
+    "create_instance",
+    "run_config_changes",
+    "run_temporary_instances",
+    "set_config",
+    "wait_settled",
+]
 
 EVERYTHING = WebsocketConfig(enabled=True, media_base64=True)
 
 _PAUSE_SECONDS = (0.3, 3.0)
-_OFF_SECONDS = (0.1, 1.0)
-_SHARE_OFF = 0.2
+_DISABLED_SECONDS = (0.1, 1.0)
+_DISABLED_SHARE = 0.2
 
-# A guest's events: a few pieces, all six types in each of them.
-_GUEST_PIECES = 5
-_GUEST_EVENTS = 12
-_GUEST_CLIENTS = 3
+# The events of a temporary instance: some batches, with all six types in each.
+_TEMPORARY_BATCHES = 5
+_TEMPORARY_BATCH_EVENTS = 12
+_TEMPORARY_SUBSCRIBERS = 3
 
 
-async def create_stage(
-    server: Server, name: str, config: WebsocketConfig, *, may_turn_off: bool = False
-) -> Stage:
+async def create_instance(
+    server: Server, name: str, config: WebsocketConfig, *, can_be_disabled: bool = False
+) -> Instance:
     """Create an instance with this configuration."""
     token = f"soak-token-of-{name}"
-    answer = await server.request(
+    response = await server.request(
         "POST",
         "/api/instance/new",
         {
@@ -44,117 +51,130 @@ async def create_stage(
             "websocketMediaBase64": config.media_base64,
         },
     )
-    assert answer.status == 201, answer
-    return Stage(server, name, token, config, may_turn_off=may_turn_off)
+    assert response.status == 201, response
+    return Instance(server, name, token, config, can_be_disabled=can_be_disabled)
 
 
-async def change_config(stage: Stage, config: WebsocketConfig) -> None:
-    """Set the WebSocket of an instance, and read it again."""
-    was_off = not stage.timeline.may_be_on
-    if was_off:
-        stage.ledger.write_off()
+async def set_config(instance: Instance, config: WebsocketConfig) -> None:
+    """Configure the WebSocket of an instance, and check that it reads back unchanged."""
+    was_disabled = not instance.timeline.may_be_enabled
+    if was_disabled:
+        instance.expected.write_off_pending()
     body = {
         "enabled": config.enabled,
         "events": list(config.events),
         "mediaBase64": config.media_base64,
     }
-    stage.timeline.ask(config)
-    path = f"/api/events/websocket/{stage.name}"
-    answer = await stage.server.request("POST", path, body, token=stage.token)
-    assert answer.status == 200, answer
-    assert answer.json["websocket"] == body, answer
-    stage.timeline.answered()
-    if was_off:
-        # What was sent meanwhile may never come out, and nothing else would ever say so.
-        stage.ledger.write_off()
-    path = f"/api/events/getWebsocket/{stage.name}"
-    answer = await stage.server.request("GET", path, token=stage.token)
-    assert answer.status == 200, answer
-    assert answer.json["websocket"] == body, answer
+    instance.timeline.request(config)
+    path = f"/api/events/websocket/{instance.name}"
+    response = await instance.server.request("POST", path, body, token=instance.token)
+    assert response.status == 200, response
+    assert response.json["websocket"] == body, response
+    instance.timeline.confirm()
+    if was_disabled:
+        # Events sent during the request may have been dropped, and no later event shows that.
+        instance.expected.write_off_pending()
+    path = f"/api/events/getWebsocket/{instance.name}"
+    response = await instance.server.request("GET", path, token=instance.token)
+    assert response.status == 200, response
+    assert response.json["websocket"] == body, response
 
 
-async def owner(stage: Stage, findings: Findings, chance: random.Random) -> None:
+async def run_config_changes(
+    instance: Instance, violations: Violations, rng: random.Random
+) -> None:
     """Change the configuration now and then, until cancelled."""
     while True:
-        with findings.watching(f"the owner of {stage.name}"):
-            if stage.may_turn_off and chance.random() < _SHARE_OFF:
-                await _change_whole(stage, DISABLED)
-                findings.done["configurations turned off"] += 1
-                await trio.sleep(chance.uniform(*_OFF_SECONDS))
-            await _change_whole(stage, _some_config(chance))
-            findings.done["configurations changed"] += 1
-        await trio.sleep(chance.uniform(*_PAUSE_SECONDS))
+        with violations.recording(f"configuration of {instance.name}"):
+            if instance.can_be_disabled and rng.random() < _DISABLED_SHARE:
+                await _set_config_shielded(instance, DISABLED)
+                violations.counts["configurations disabled"] += 1
+                await trio.sleep(rng.uniform(*_DISABLED_SECONDS))
+            await _set_config_shielded(instance, _random_config(rng))
+            violations.counts["configurations changed"] += 1
+        await trio.sleep(rng.uniform(*_PAUSE_SECONDS))
 
 
-async def _change_whole(stage: Stage, config: WebsocketConfig) -> None:
-    # A change without its answer would leave it open which configuration is in force.
-    with trio.CancelScope(shield=True), trio.fail_after(PATIENCE_SECONDS):
-        await change_config(stage, config)
+async def _set_config_shielded(instance: Instance, config: WebsocketConfig) -> None:
+    # Without the response it would stay unknown which configuration is in force.
+    with trio.CancelScope(shield=True), trio.fail_after(TIMEOUT_SECONDS):
+        await set_config(instance, config)
 
 
-def _some_config(chance: random.Random) -> WebsocketConfig:
-    wanted = chance.sample(EVENT_TYPES, chance.randint(0, len(EVENT_TYPES)))
-    return WebsocketConfig(True, tuple(wanted), chance.random() < 0.5)
+def _random_config(rng: random.Random) -> WebsocketConfig:
+    events = rng.sample(EVENT_TYPES, rng.randint(0, len(EVENT_TYPES)))
+    return WebsocketConfig(True, tuple(events), rng.random() < 0.5)
 
 
-async def guests(
-    server: Server, crowd: Crowd, findings: Findings, chance: random.Random, place: int
+async def run_temporary_instances(
+    server: Server,
+    subscribers: HealthySubscribers,
+    violations: Violations,
+    rng: random.Random,
+    worker: int,
 ) -> None:
-    """An instance that is made, used and deleted; again and again, until cancelled."""
+    """Create, use and delete one instance after the other, until cancelled."""
     for number in count():
-        with findings.watching(f"guest {place}-{number}"):
-            await _guest(server, crowd, findings, chance, f"guest-{place}-{number}")
-            findings.done["instances made and deleted"] += 1
-        await trio.sleep(chance.uniform(*_OFF_SECONDS))
+        name = f"temporary-{worker}-{number}"
+        with violations.recording(name):
+            await _use_temporary_instance(server, subscribers, violations, rng, name)
+            violations.counts["instances created and deleted"] += 1
+        await trio.sleep(rng.uniform(*_DISABLED_SECONDS))
 
 
-async def _guest(
-    server: Server, crowd: Crowd, findings: Findings, chance: random.Random, name: str
+async def _use_temporary_instance(
+    server: Server,
+    subscribers: HealthySubscribers,
+    violations: Violations,
+    rng: random.Random,
+    name: str,
 ) -> None:
-    stage = await create_stage(server, name, _some_config(chance))
-    clients: list[Member] = []
+    instance = await create_instance(server, name, _random_config(rng))
+    connected: list[HealthySubscriber] = []
     try:
-        for place in range(_GUEST_CLIENTS):
-            deflate = chance.random() < 0.15
-            member = await visit(stage, crowd, deflate=deflate, first=place == 0)
-            assert member is not None, "a client is refused"
-            clients.append(member)
-        outlet = await SocketOutlet.open(stage)
-        async with outlet.stream, trio.open_nursery() as nursery:
-            nursery.start_soon(outlet.run)
-            publisher = Producer(outlet, stage, findings)
-            for _ in range(_GUEST_PIECES):
-                await publisher.publish(_GUEST_EVENTS)
-                await trio.sleep(chance.uniform(0, 0.1))
-            await outlet.fence()
-            await until_settled(stage)
-            for member in clients:
-                member.may_end_with = frozenset({4504})
-            await _delete(stage)
-            for member in clients:
-                with trio.fail_after(PATIENCE_SECONDS):
-                    await member.ended.wait()
-        # The nursery has waited for the publisher's end.
-        assert outlet.close_code == 4504, f"the publisher ended with {outlet.close_code}"
+        for number in range(_TEMPORARY_SUBSCRIBERS):
+            deflate = rng.random() < 0.15
+            subscriber = await connect_subscriber(
+                instance, subscribers, deflate=deflate, first=number == 0
+            )
+            assert subscriber is not None, "a subscriber is refused"
+            connected.append(subscriber)
+        sender = await WebSocketSender.open(instance)
+        async with sender.stream, trio.open_nursery() as nursery:
+            nursery.start_soon(sender.run)
+            producer = Producer(sender, instance, violations)
+            for _ in range(_TEMPORARY_BATCHES):
+                await producer.publish(_TEMPORARY_BATCH_EVENTS)
+                await trio.sleep(rng.uniform(0, 0.1))
+            await sender.wait_published()
+            await wait_settled(instance)
+            for subscriber in connected:
+                subscriber.allowed_close_codes = frozenset({4504})
+            await _delete(instance)
+            for subscriber in connected:
+                with trio.fail_after(TIMEOUT_SECONDS):
+                    await subscriber.ended.wait()
+        # The nursery has waited until the server closed the producer's connection.
+        assert sender.close_code == 4504, f"the producer ended with {sender.close_code}"
     finally:
-        for member in clients:
-            crowd.remove(member)
+        for subscriber in connected:
+            subscribers.remove(subscriber)
 
 
-async def until_settled(stage: Stage) -> None:
-    """All its clients get all that was published; the last event must pass every filter."""
-    await until(lambda: stage.is_settled)
-    stage.ledger.check_complete()
-    assert stage.is_settled, "its clients have not got the same"
+async def wait_settled(instance: Instance) -> None:
+    """Wait until all subscribers have all events; the last event must pass every filter."""
+    await wait_until(lambda: instance.is_settled)
+    instance.expected.check_complete()
+    assert instance.is_settled, "not all subscribers received the same events"
 
 
-async def _delete(stage: Stage) -> None:
-    """Delete an instance, and see that nothing is left of it."""
-    server = stage.server
-    answer = await server.request("DELETE", f"/api/instance/delete/{stage.name}")
-    assert answer.status == 200, answer
-    answer = await server.request("GET", f"/api/events/getWebsocket/{stage.name}")
-    assert answer.status == 404, answer
-    client, answer = await server.upgrade(f"/ws/{stage.name}", stage.token)
+async def _delete(instance: Instance) -> None:
+    """Delete an instance, and check that nothing of it is left."""
+    server = instance.server
+    response = await server.request("DELETE", f"/api/instance/delete/{instance.name}")
+    assert response.status == 200, response
+    response = await server.request("GET", f"/api/events/getWebsocket/{instance.name}")
+    assert response.status == 404, response
+    client, response = await server.upgrade(f"/ws/{instance.name}", instance.token)
     await trio.aclose_forcefully(client.stream)
-    assert answer.status == 401, answer
+    assert response.status == 401, response

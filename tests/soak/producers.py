@@ -1,4 +1,4 @@
-"""Those who publish: over a socket or by HTTP, at a rate or as fast as the clients take it."""
+"""Producers: over a WebSocket or HTTP, at a fixed rate or as fast as the subscribers keep up."""
 
 import json
 from typing import Protocol
@@ -8,65 +8,66 @@ import trio
 from bench.wire import CLOSE, PING, PONG, client_frame, parse_frames
 from tests.clients import RawClient
 from tests.soak.expected_stream import Violation
-from tests.soak.instance import Stage
-from tests.soak.server import ask
-from tests.soak.violations import PATIENCE_SECONDS, Findings
+from tests.soak.instance import Instance
+from tests.soak.server import send_request
+from tests.soak.violations import TIMEOUT_SECONDS, Violations
 
-__all__ = ["HttpOutlet", "Outlet", "Producer", "SocketOutlet"]
+__all__ = ["EventSender", "HttpSender", "Producer", "WebSocketSender"]
 
-# Events in one piece, and how long between two pieces.
-_MOST = 60
+# Events per batch, and the pause between two batches.
+_BATCH_EVENTS = 60
 _TICK_SECONDS = 0.01
 
 
-class Outlet(Protocol):
-    """A way in."""
+class EventSender(Protocol):
+    """A connection over which events are published."""
 
     async def publish(self, events: list[bytes]) -> None:
-        """Hand in all of them, in order."""
+        """Send all of them, in order."""
 
-    async def fence(self) -> None:
-        """Wait until the server has taken in all that was published."""
+    async def wait_published(self) -> None:
+        """Wait until the server has published everything that was sent."""
 
     async def aclose(self) -> None:
         """Close the connection."""
 
 
-class SocketOutlet:
-    """One text frame an event; made by `open`, and `run` must run as long as it is used."""
+class WebSocketSender:
+    """One text frame per event. Create it with `open`; `run` must run as long as it is used."""
 
     def __init__(self, client: RawClient) -> None:
         self.stream = client.stream
         self._received = client.take_buffer()
-        self._sending = trio.Lock()
+        self._send_lock = trio.Lock()
         self._pong = trio.Event()
-        # From the server's close frame; 0 while there is none.
+        # From the server's close frame; 0 until it comes.
         self.close_code = 0
 
     @classmethod
-    async def open(cls, stage: Stage) -> "SocketOutlet":
-        """A publisher's WebSocket."""
-        client, answer = await stage.server.upgrade(f"/ws/{stage.name}/publish", stage.token)
-        assert answer.status == 101, answer
+    async def open(cls, instance: Instance) -> "WebSocketSender":
+        """Open a producer's WebSocket."""
+        path = f"/ws/{instance.name}/publish"
+        client, response = await instance.server.upgrade(path, instance.token)
+        assert response.status == 101, response
         return cls(client)
 
     async def publish(self, events: list[bytes]) -> None:
-        """See `Outlet`."""
+        """See `EventSender`."""
         await self._send(b"".join([client_frame(event) for event in events]))
 
-    async def fence(self) -> None:
-        """See `Outlet`: a ping is answered when all before it has been published."""
+    async def wait_published(self) -> None:
+        """See `EventSender`: the server replies to a ping after publishing all before it."""
         self._pong = trio.Event()
-        await self._send(client_frame(b"fence", PING))
+        await self._send(client_frame(b"published?", PING))
         await self._pong.wait()
 
     async def run(self) -> None:
-        """Read what the server says, until it closes."""
+        """Read until the server closes the connection."""
         while True:
             end = 0
             for frame in parse_frames(self._received):
                 end = frame.end
-                await self._hear(frame.opcode, frame.payload)
+                await self._handle(frame.opcode, frame.payload)
             self._received = self._received[end:]
             try:
                 data = bytes(await self.stream.receive_some(4096))
@@ -77,10 +78,10 @@ class SocketOutlet:
             self._received += data
 
     async def aclose(self) -> None:
-        """See `Outlet`."""
+        """See `EventSender`."""
         await trio.aclose_forcefully(self.stream)
 
-    async def _hear(self, opcode: int, payload: bytes) -> None:
+    async def _handle(self, opcode: int, payload: bytes) -> None:
         if opcode == PING:
             await self._send(client_frame(payload, PONG))
         elif opcode == PONG:
@@ -90,114 +91,114 @@ class SocketOutlet:
             await self._send(client_frame(payload[:2], CLOSE))
 
     async def _send(self, data: bytes) -> None:
-        async with self._sending:
+        async with self._send_lock:
             await self.stream.send_all(data)
 
 
-class HttpOutlet:
-    """One POST with an array, or with a single event."""
+class HttpSender:
+    """One POST per batch: a single event, or an array."""
 
-    def __init__(self, client: RawClient, stage: Stage) -> None:
+    def __init__(self, client: RawClient, instance: Instance) -> None:
         self._client = client
-        self._stage = stage
+        self._instance = instance
 
     @classmethod
-    async def open(cls, stage: Stage) -> "HttpOutlet":
-        """A connection that is kept."""
-        return cls(await stage.server.open(), stage)
+    async def open(cls, instance: Instance) -> "HttpSender":
+        """Open a connection that is kept alive."""
+        return cls(await instance.server.open(), instance)
 
     async def publish(self, events: list[bytes]) -> None:
-        """See `Outlet`."""
+        """See `EventSender`."""
         body = events[0] if len(events) == 1 else b"[%b]" % b",".join(events)
-        path = f"/api/events/publish/{self._stage.name}"
-        answer = await ask(self._client, "POST", path, body, token=self._stage.token)
-        told = {"success": True, "message": "Event published", "published": len(events)}
-        given = dict(answer.json)
-        clients = given.pop("clients", None)
-        if answer.status != 202 or given != told or not isinstance(clients, int):
-            raise Violation(f"publishing {len(events)} events: {json.dumps(answer.json)}")
+        path = f"/api/events/publish/{self._instance.name}"
+        response = await send_request(self._client, "POST", path, body, token=self._instance.token)
+        expected = {"success": True, "message": "Event published", "published": len(events)}
+        got = dict(response.json)
+        clients = got.pop("clients", None)
+        if response.status != 202 or got != expected or not isinstance(clients, int):
+            raise Violation(f"publishing {len(events)} events: {json.dumps(response.json)}")
 
-    async def fence(self) -> None:
-        """See `Outlet`: every answer is such a fence."""
+    async def wait_published(self) -> None:
+        """See `EventSender`: a response comes after its events are published."""
 
     async def aclose(self) -> None:
-        """See `Outlet`."""
+        """See `EventSender`."""
         await trio.aclose_forcefully(self._client.stream)
 
 
 class Producer:
-    """Publishes the events of one number of a stage.
+    """Publishes the events of one producer number of an instance.
 
     Args:
-        outlet: the way in.
-        stage: whose events they are.
-        findings: gets what goes wrong.
+        sender: its connection.
+        instance: its instance.
+        violations: records what goes wrong.
     """
 
-    def __init__(self, outlet: Outlet, stage: Stage, findings: Findings) -> None:
-        self.outlet = outlet
-        self.stage = stage
-        self._findings = findings
-        self._number = stage.ledger.add_publisher()
-        # Events a second; None: as many as the clients take.
+    def __init__(self, sender: EventSender, instance: Instance, violations: Violations) -> None:
+        self.sender = sender
+        self.instance = instance
+        self._violations = violations
+        self._number = instance.expected.add_producer()
+        # Events per second; None: as many as the subscribers keep up with.
         self._rate: float | None = None
         self.sent = 0
-        # What may be sent by the rate, and when that was reckoned.
+        # Token bucket of `_rate`: events that may be sent, and when that was computed.
         self._credit = 0.0
-        self._reckoned_at = 0.0
-        # Since when there has been no room.
-        self._stuck_since: float | None = None
+        self._credit_at = 0.0
+        # When `Instance.room` ran out; None while there is room.
+        self._blocked_since: float | None = None
 
-    def slow_down(self, rate: float) -> None:
-        """From now on, so many events a second."""
+    def limit_rate(self, rate: float) -> None:
+        """Publish at most `rate` events per second from now on."""
         self._rate = rate
-        self._reckoned_at, self._credit = trio.current_time(), 0.0
+        self._credit_at, self._credit = trio.current_time(), 0.0
 
     async def run(self) -> None:
-        """Publish until cancelled; a piece that is under way then is still sent."""
+        """Publish until cancelled; a batch that is in flight then is completed."""
         while True:
-            count = min(self._due(), self.stage.room, _MOST)
+            count = min(self._due(), self.instance.room, _BATCH_EVENTS)
             if count > 0:
                 with trio.CancelScope(shield=True):
                     await self.publish(count)
-            self._watch_room()
+            self._check_blocked()
             await self._pause()
 
     async def publish(self, count: int) -> None:
-        """Publish the next events now."""
-        events = self.stage.ledger.send(self._number, count)
+        """Publish the next `count` events now."""
+        events = self.instance.expected.send(self._number, count)
         self.sent += count
         self._credit -= count
-        with self._findings.watching(f"publisher {self._number} of {self.stage.name}"):
-            await self.outlet.publish(events)
+        with self._violations.recording(f"producer {self._number} of {self.instance.name}"):
+            await self.sender.publish(events)
 
     def _due(self) -> int:
         if self._rate is None:
-            return _MOST
+            return _BATCH_EVENTS
         now = trio.current_time()
-        # Who could not publish for a while does not make up for more than a second of it.
-        self._credit += self._rate * (now - self._reckoned_at)
+        # After a pause at most one second's worth of events is made up for.
+        self._credit += self._rate * (now - self._credit_at)
         self._credit = min(self._credit, max(self._rate, 1))
-        self._reckoned_at = now
+        self._credit_at = now
         return int(self._credit)
 
     async def _pause(self) -> None:
         with trio.move_on_after(_TICK_SECONDS):
-            if self._rate is None and self.stage.room <= 0:
-                await self.stage.progress()
+            if self._rate is None and self.instance.room <= 0:
+                await self.instance.wait_progress()
             elif self._rate is not None:
                 await trio.sleep_forever()
         await trio.lowlevel.checkpoint()
 
-    def _watch_room(self) -> None:
-        """Without room for very long, what is awaited will not come."""
+    def _check_blocked(self) -> None:
+        """Record a violation when there was no room for so long that pending events are lost."""
         now = trio.current_time()
-        if self.stage.room > 0:
-            self._stuck_since = None
-        elif self._stuck_since is None:
-            self._stuck_since = now
-        elif now > self._stuck_since + PATIENCE_SECONDS:
-            awaited = self.stage.ledger.awaited
-            self._findings.add(self.stage.name, f"{awaited} events have not come out")
-            self.stage.ledger.write_off()
-            self._stuck_since = None
+        if self.instance.room > 0:
+            self._blocked_since = None
+        elif self._blocked_since is None:
+            self._blocked_since = now
+        elif now > self._blocked_since + TIMEOUT_SECONDS:
+            pending = self.instance.expected.pending
+            self._violations.add(self.instance.name, f"{pending} pending events were not received")
+            self.instance.expected.write_off_pending()
+            self._blocked_since = None

@@ -1,129 +1,130 @@
-"""A client's side of the ledger, without a socket: bytes in, answers out, violations raised.
+"""Checks what one subscriber receives, without a socket: bytes in, replies out, violations raised.
 
-A healthy client mostly receives what somebody else has had a moment ago: one comparison of the
-chunk with the ledger, and nothing is parsed. Where that fails, frames are looked at one by one.
+A healthy subscriber mostly receives what another one has received a moment ago: one comparison of
+the chunk with the expected stream, and nothing is parsed. Where that fails, frames are checked one
+by one.
 """
 
 import zlib
 
 from bench.wire import CLOSE, PING, PONG, TEXT, client_frame, parse_frames
-from tests.soak.expected_stream import Ledger, Violation
+from tests.soak.expected_stream import ExpectedStream, Violation
 from tests.soak.workload import server_frame
 
-__all__ = ["Listener"]
+__all__ = ["StreamChecker"]
 
 _RSV1 = 0x40
 
 
-class Listener:
-    """One client of one instance. Make it before its upgrade request is sent.
+class StreamChecker:
+    """The checker of one subscriber. Create it before the upgrade request is sent.
 
     Args:
-        ledger: of the instance.
-        first: it was there before all publishers, so its first frame is the ledger's first.
+        expected: the stream of the subscriber's instance.
+        first: it connects before all producers, so its first frame is the first of the stream.
     """
 
-    def __init__(self, ledger: Ledger, *, first: bool = False) -> None:
-        self._ledger = ledger
-        # What was published before is none of its business.
-        self._not_before = ledger.end
-        # How far it has received; None until its first frame is found in the ledger.
-        self._offset: int | None = ledger.end if first else None
-        # The first event of each publisher that it must get, if it gets any: see `opened`.
+    def __init__(self, expected: ExpectedStream, *, first: bool = False) -> None:
+        self._expected = expected
+        # Events received by others before the connection are not for this subscriber.
+        self._not_before = expected.end
+        # Offset in the stream of the next byte; None until the first frame is found there.
+        self._offset: int | None = expected.end if first else None
+        # By producer: the first event that it must receive, see `opened`.
         self._entitled: dict[int, int] = {}
         self._deflated = False
-        # The beginning of a frame; or, before its first frame is found, all that has come.
+        # A partial frame; or, while `_offset` is None, everything received.
         self._partial = b""
-        # From the server's close frame; 0 while there is none.
+        # From the server's close frame; 0 until it comes.
         self.close_code = 0
 
     @property
     def position(self) -> int:
-        """From where on the ledger is still needed."""
+        """The offset from which on this checker still needs the stream."""
         return self._not_before if self._offset is None else self._offset
 
     @property
     def behind(self) -> int:
-        """How many bytes of what others have received it must still receive, at most."""
-        ledger = self._ledger
-        return 0 if self.has_all(ledger.end) else ledger.end - self.position
+        """How many bytes it must still receive of the stream, at most."""
+        expected = self._expected
+        return 0 if self.has_all(expected.end) else expected.end - self.position
 
     @property
-    def is_lost(self) -> bool:
-        """What it has received has no place in the ledger yet."""
+    def is_ahead(self) -> bool:
+        """Has received events that are not in the stream yet, so that its offset is not known."""
         return self._offset is None and bool(self._partial)
 
     def opened(self, *, deflated: bool = False) -> None:
-        """The 101 has come: what is sent from now on must be received."""
-        self._entitled = self._ledger.sent
+        """Start at the 101: what is sent from now on must be received."""
+        self._entitled = self._expected.sent
         self._deflated = deflated
 
     def has_all(self, until: int) -> bool:
-        """Has it received all that it must up to this offset of the ledger?"""
+        """Whether it has received all that it must up to the offset `until`."""
         if self._offset is not None:
             return self._offset >= until
-        return self._ledger.owed(self._not_before, until, self._entitled) is None
+        return self._expected.first_unsent(self._not_before, until, self._entitled) is None
 
     def receive(self, data: bytes | memoryview) -> bytes:
-        """Take what has come; what is to be answered.
+        """Check received bytes; the control frames to reply with.
 
         Raises:
-            Violation: it should not have come.
+            Violation: the bytes should not have come.
         """
-        ledger = self._ledger
+        expected = self._expected
         if self._offset is not None and not self._partial:
-            if ledger.has_at(self._offset, data):
+            if expected.has_at(self._offset, data):
                 self._offset += len(data)
                 return b""
-            # The last chunk may have ended inside of a frame.
-            self._partial = ledger.begun(self._offset)
+            # The last chunk may have ended inside a frame.
+            self._partial = expected.partial_frame(self._offset)
             self._offset -= len(self._partial)
         self._partial += data
         return self.catch_up()
 
     def catch_up(self) -> bytes:
-        """Look at frames one by one, as far as they can be judged by now; see `receive`."""
-        position, answers = 0, b""
+        """Check frame by frame as far as is possible now; see `receive`."""
+        position, replies = 0, b""
         for frame in parse_frames(self._partial):
             if frame.opcode == TEXT:
                 raw = self._partial[position : frame.end]
-                if not self._take(*self._plain(raw, frame.payload)):
+                if not self._check_event(*self._inflate(raw, frame.payload)):
                     break
             else:
-                answers += self._control(frame.opcode, frame.payload)
+                replies += self._reply(frame.opcode, frame.payload)
             position = frame.end
         self._partial = self._partial[position:]
-        return answers
+        return replies
 
-    def _plain(self, raw: bytes, payload: bytes) -> tuple[bytes, bytes]:
+    def _inflate(self, raw: bytes, payload: bytes) -> tuple[bytes, bytes]:
         if not raw[0] & _RSV1:
             return raw, payload
         if not self._deflated:
-            raise Violation("a compressed frame, which was not agreed upon")
+            raise Violation("a compressed frame without negotiated compression")
         inflate = zlib.decompressobj(-zlib.MAX_WBITS)
         payload = inflate.decompress(payload + b"\x00\x00\xff\xff")
         return server_frame(payload), payload
 
-    def _take(self, frame: bytes, payload: bytes) -> bool:
-        """One event; False if it cannot be judged yet."""
+    def _check_event(self, frame: bytes, payload: bytes) -> bool:
+        """Check one event; False if that is not possible yet."""
         if self.close_code:
-            raise Violation(f"an event behind the close frame {self.close_code}")
-        ledger = self._ledger
+            raise Violation(f"an event after the close frame {self.close_code}")
+        expected = self._expected
         if self._offset is None:
-            place = ledger.find(frame, self._not_before)
-            if place is None:
+            offset = expected.find(frame, self._not_before)
+            if offset is None:
                 return False
-            if missed := ledger.owed(self._not_before, place, self._entitled):
-                raise Violation(f"missed at its beginning: event {missed[1]} of {missed[0]}")
-            self._offset = place
-        if self._offset == ledger.end:
-            ledger.append(frame, payload)
-        elif not ledger.has_at(self._offset, frame):
-            raise Violation(f"not what others have received: {payload[:80]!r}")
+            if missed := expected.first_unsent(self._not_before, offset, self._entitled):
+                raise Violation(f"event {missed[1]} of producer {missed[0]} missed after the 101")
+            self._offset = offset
+        if self._offset == expected.end:
+            expected.append(frame, payload)
+        elif not expected.has_at(self._offset, frame):
+            raise Violation(f"differs from what others received: {payload[:80]!r}")
         self._offset += len(frame)
         return True
 
-    def _control(self, opcode: int, payload: bytes) -> bytes:
+    def _reply(self, opcode: int, payload: bytes) -> bytes:
         if opcode == PING:
             return client_frame(payload, PONG)
         if opcode == CLOSE:

@@ -1,4 +1,4 @@
-"""What went wrong: everything is collected, so that one fault does not hide another."""
+"""Collects violations, so that one does not hide another, and counts what was done."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -9,65 +9,65 @@ import trio
 from tests.clients import EndOfStream
 from tests.soak.expected_stream import Violation
 
-__all__ = ["PATIENCE_SECONDS", "Findings", "until"]
+__all__ = ["TIMEOUT_SECONDS", "Violations", "wait_until"]
 
-# Whatever must come has come after this long, on the slowest machine.
-PATIENCE_SECONDS = 30
+# More than any single response or event takes, on the slowest machine.
+TIMEOUT_SECONDS = 30
 
-_GLANCE_SECONDS = 0.02
+_POLL_SECONDS = 0.02
 
-# The first ones say what is wrong; the rest would only repeat it.
-_KEPT = 50
+# The first ones show the fault; later ones mostly repeat it.
+_MOST_MESSAGES = 50
 
 
-async def until(condition: Callable[[], object]) -> bool:
-    """Wait for what nobody here is told of; False if it has not come about in good time."""
-    with trio.move_on_after(PATIENCE_SECONDS):
+async def wait_until(condition: Callable[[], object]) -> bool:
+    """Poll until `condition` is true; False if it is not within `TIMEOUT_SECONDS`."""
+    with trio.move_on_after(TIMEOUT_SECONDS):
         while True:
             if condition():
                 return True
-            await trio.sleep(_GLANCE_SECONDS)
+            await trio.sleep(_POLL_SECONDS)
     return False
 
 
-class Findings:
-    """The faults found, and how often each thing was done, by name."""
+class Violations:
+    """The violations of a run, and how often each kind of action was done."""
 
     def __init__(self) -> None:
-        self.faults: list[str] = []
-        # Faults beyond those that are kept.
-        self.more = 0
-        self.done: Counter[str] = Counter()
+        self.messages: list[str] = []
+        # Violations beyond those in `messages`.
+        self.omitted = 0
+        self.counts: Counter[str] = Counter()
 
     def __len__(self) -> int:
-        return len(self.faults) + self.more
+        return len(self.messages) + self.omitted
 
-    def add(self, who: str, what: str) -> None:
-        """A fault."""
-        if len(self.faults) < _KEPT:
-            self.faults.append(f"{who}: {what}")
+    def add(self, where: str, message: str) -> None:
+        """Record one violation."""
+        if len(self.messages) < _MOST_MESSAGES:
+            self.messages.append(f"{where}: {message}")
         else:
-            self.more += 1
+            self.omitted += 1
 
     @contextmanager
-    def watching(self, who: str) -> Iterator[None]:
-        """What goes wrong inside is a fault, and the end of that block."""
+    def recording(self, where: str) -> Iterator[None]:
+        """Record an error of the block as a violation, and end the block."""
         try:
-            with trio.fail_after(4 * PATIENCE_SECONDS):
+            with trio.fail_after(4 * TIMEOUT_SECONDS):
                 yield
-        # Groups: a task of its own may have found it.
+        # Groups: the error may come from a task that the block has started.
         except* Violation as group:
-            self._add_all(who, "", group)
+            self._add_all(where, "", group)
         except* AssertionError as group:
-            self._add_all(who, "not as it must be: ", group)
+            self._add_all(where, "check failed: ", group)
         except* (OSError, trio.BrokenResourceError, EndOfStream) as group:
-            self._add_all(who, "the connection is gone: ", group)
+            self._add_all(where, "connection lost: ", group)
         except* trio.TooSlowError:
-            self.add(who, "there is no end of it")
+            self.add(where, "timed out")
 
-    def _add_all(self, who: str, what: str, group: BaseExceptionGroup[Exception]) -> None:
+    def _add_all(self, where: str, prefix: str, group: BaseExceptionGroup[Exception]) -> None:
         for error in _leaves(group):
-            self.add(who, f"{what}{str(error) or repr(error)}")
+            self.add(where, f"{prefix}{str(error) or repr(error)}")
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:
