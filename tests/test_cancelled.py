@@ -27,7 +27,7 @@ from tests.cancelling import CancelAt, cancel_at_every_step
 from tests.clients import UPGRADE, RawClient, request_bytes
 from tests.conftest import ACCOUNT_TOKEN, JSON, Server, StartServer
 from tests.fakes import FakeTransport, make_instance, server_frames
-from tests.hub.operations import publish
+from tests.hub.harness import publish
 from tests.websocket.harness import NOBODY
 
 TOKEN = {"token": ACCOUNT_TOKEN}

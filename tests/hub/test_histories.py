@@ -25,7 +25,7 @@ from ryze.records import WebsocketConfig
 from ryze.websocket.encodings import PLAIN
 from ryze.websocket.server_frames import text_frame
 from tests.fakes import EVERYTHING, FakeTransport, make_instance, server_frames
-from tests.hub.operations import configure, publish
+from tests.hub.harness import configure, publish
 from tests.strategies import disconnects, event_types
 from tests.websocket.harness import NOBODY
 

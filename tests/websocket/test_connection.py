@@ -32,7 +32,7 @@ from ryze.websocket.connection import ConnectionLimits
 from ryze.websocket.subscriber import Subscriber
 from tests.cancelling import CancelAt, cancel_at_every_step
 from tests.fakes import FakeTransport, PieceTransport, client_frame, make_instance, server_frames
-from tests.hub.operations import publish
+from tests.hub.harness import publish
 from tests.websocket.harness import (
     EVENT,
     HEAD,

@@ -24,7 +24,7 @@ from ryze.websocket.producer import Producer
 from ryze.websocket.server import WebSocketLimits
 from tests.cancelling import CancelAt, cancel_at_every_step
 from tests.fakes import FakeTransport, client_frame, make_instance, server_frames
-from tests.hub.operations import configure, publish
+from tests.hub.harness import configure, publish
 from tests.websocket.harness import HEAD, NOBODY, Peer, open_server, serve_upgrade, upgrade
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING = 0, 1, 2, 8, 9

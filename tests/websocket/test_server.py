@@ -29,7 +29,7 @@ from tests.fakes import (
     make_instance,
     server_frames,
 )
-from tests.hub.operations import publish
+from tests.hub.harness import publish
 from tests.websocket.harness import (
     EVENT,
     NOBODY,

@@ -1,0 +1,5 @@
+"""Fixtures of hubs."""
+
+from tests.hub.conftest import flushing, hub
+
+__all__ = ["flushing", "hub"]
