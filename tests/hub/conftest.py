@@ -1,18 +1,11 @@
-"""Fixtures of hubs."""
+"""A hub that does not flush."""
 
 import pytest
-import trio
 
 from ryze.hub.hub import Hub
 
 
 @pytest.fixture
-def hub() -> Hub:
+def idle_hub() -> Hub:
+    """A hub whose flush task has not been started; `hub` is one with its flush task running."""
     return Hub("http://ryze.test")
-
-
-@pytest.fixture
-async def flushing(hub: Hub, nursery: trio.Nursery) -> trio.Nursery:
-    """The hub hands out what is published."""
-    nursery.start_soon(hub.run)
-    return nursery

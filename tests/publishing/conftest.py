@@ -1,5 +1,5 @@
-"""Fixtures of hubs."""
+"""A hub that does not flush."""
 
-from tests.hub.conftest import flushing, hub
+from tests.hub.conftest import idle_hub
 
-__all__ = ["flushing", "hub"]
+__all__ = ["idle_hub"]
