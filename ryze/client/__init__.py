@@ -11,24 +11,29 @@ Imports go upwards in this list.
 """
 
 from ryze.client.http import RequestFailed, publish, request
-from ryze.client.reconnect import ConnectionEnded, Ended, ListenRefused, Next, Pauses, what_next
+from ryze.client.reconnect import (
+    Backoff,
+    ConnectionEnded,
+    ConnectionOutcome,
+    ListenRefused,
+    decide_reconnect,
+)
 from ryze.client.server_address import BadToken, BadUrl, Server
 from ryze.client.subscription import listen
 from ryze.client.websocket import open_connection
 
 __all__ = [
+    "Backoff",
     "BadToken",
     "BadUrl",
     "ConnectionEnded",
-    "Ended",
+    "ConnectionOutcome",
     "ListenRefused",
-    "Next",
-    "Pauses",
     "RequestFailed",
     "Server",
+    "decide_reconnect",
     "listen",
     "open_connection",
     "publish",
     "request",
-    "what_next",
 ]

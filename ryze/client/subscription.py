@@ -1,4 +1,4 @@
-"""`listen` stays connected: it comes back whenever a connection is lost, as `Pauses` says."""
+"""`listen` stays connected: it comes back whenever a connection is lost, as `Backoff` says."""
 
 import random
 from collections.abc import Awaitable, Callable
@@ -7,7 +7,7 @@ from dataclasses import replace
 import trio
 import trio_websocket
 
-from ryze.client.reconnect import ConnectionEnded, Ended, Pauses
+from ryze.client.reconnect import Backoff, ConnectionEnded, ConnectionOutcome
 from ryze.client.server_address import Server
 from ryze.client.websocket import open_connection
 
@@ -47,9 +47,9 @@ async def listen(
         BadToken: `token` cannot be sent.
     """
     listener = _Listener(url, instance, token, on_frame, on_status, count)
-    pauses = Pauses(uniform)
+    pauses = Backoff(uniform)
     while (ended := await listener.run()) is not None:
-        pause = pauses.after(ended)
+        pause = pauses.pause_after(ended)
         if pause is None:
             on_status(f"the server ended it: {ended}")
             return
@@ -77,7 +77,7 @@ class _Listener:
         # How many frames are still wanted; None for no end.
         self._left = count
 
-    async def run(self) -> Ended | None:
+    async def run(self) -> ConnectionOutcome | None:
         """Connect and receive until the end; None when there were enough frames."""
         since = None
         try:
@@ -87,7 +87,7 @@ class _Listener:
                 await self._receive(connection)
         except ConnectionEnded as end:
             lasted = 0.0 if since is None else trio.current_time() - since
-            return replace(end.ended, lasted_seconds=lasted)
+            return replace(end.outcome, lasted_seconds=lasted)
         return None
 
     async def _receive(self, connection: trio_websocket.WebSocketConnection) -> None:

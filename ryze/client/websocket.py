@@ -19,7 +19,7 @@ import trio_websocket
 import wsproto.utilities
 
 from ryze.client.error_text import cannot_reach, message_of, one_line, phrase
-from ryze.client.reconnect import ABNORMAL, UNTRUSTED, ConnectionEnded, Ended
+from ryze.client.reconnect import ABNORMAL, UNTRUSTED, ConnectionEnded, ConnectionOutcome
 from ryze.client.server_address import Server, header_value
 from ryze.exception_groups import unwrap_groups
 
@@ -83,23 +83,27 @@ def _one_kind_of_end() -> Iterator[None]:
         with unwrap_groups():
             yield
     except trio_websocket.ConnectionRejected as refusal:
-        raise ConnectionEnded(_ended_by_refusal(refusal)) from refusal
+        raise ConnectionEnded(_outcome_of_refusal(refusal)) from refusal
     except trio_websocket.ConnectionClosed as closed:
-        raise ConnectionEnded(_ended_by_close(closed.reason)) from closed
+        raise ConnectionEnded(_outcome_of_close(closed.reason)) from closed
     except _NOT_WEBSOCKET as error:
-        ended = Ended(ABNORMAL, "what came is not the WebSocket protocol")
-        raise ConnectionEnded(ended) from error
+        outcome = ConnectionOutcome(ABNORMAL, "the server does not speak the WebSocket protocol")
+        raise ConnectionEnded(outcome) from error
 
 
-def _ended_by_refusal(refusal: trio_websocket.ConnectionRejected) -> Ended:
+def _outcome_of_refusal(refusal: trio_websocket.ConnectionRejected) -> ConnectionOutcome:
     headers = {name.lower(): value for name, value in refusal.headers}
     reason = message_of(refusal.status_code, refusal.body or b"")
     told = headers.get(b"retry-after", b"")
-    return Ended(refusal.status_code, reason, float(told) if told.isdigit() else None)
+    return ConnectionOutcome(refusal.status_code, reason, float(told) if told.isdigit() else None)
 
 
-def _ended_by_close(close: trio_websocket.CloseReason | None) -> Ended:
-    return Ended(close.code, one_line(close.reason or "")) if close else Ended(ABNORMAL)
+def _outcome_of_close(close: trio_websocket.CloseReason | None) -> ConnectionOutcome:
+    return (
+        ConnectionOutcome(close.code, one_line(close.reason or ""))
+        if close
+        else ConnectionOutcome(ABNORMAL)
+    )
 
 
 # --- How it begins ---
@@ -136,7 +140,7 @@ def _timed(what: str) -> Iterator[None]:
             yield
     except trio.TooSlowError:
         reason = f"{what} took more than {_CONNECT_SECONDS:g} s"
-        raise ConnectionEnded(Ended(ABNORMAL, reason)) from None
+        raise ConnectionEnded(ConnectionOutcome(ABNORMAL, reason)) from None
 
 
 async def _open_stream(server: Server) -> _Opened:
@@ -148,7 +152,7 @@ async def _open_stream(server: Server) -> _Opened:
         # Trio says that all attempts, or the TLS handshake, have failed; why, is in the cause.
         cause = error.__cause__ or error
         code = UNTRUSTED if isinstance(cause, ssl.SSLCertVerificationError) else ABNORMAL
-        raise ConnectionEnded(Ended(code, cannot_reach(server, cause))) from error
+        raise ConnectionEnded(ConnectionOutcome(code, cannot_reach(server, cause))) from error
 
 
 def _socket_of(stream: _Opened) -> trio.SocketStream:
@@ -229,10 +233,11 @@ class _WatchedStream(trio.abc.Stream):
     def _check_upgraded(self) -> None:
         answer = re.match(rb"HTTP/1\.[01] (\d{3})", self._status_line)
         if answer is None:
-            raise ConnectionEnded(Ended(ABNORMAL, "the server hung up without an answer"))
+            reason = "the server closed the connection without a response"
+            raise ConnectionEnded(ConnectionOutcome(ABNORMAL, reason))
         # A refusal is told by trio-websocket when its body is complete; this one never was.
         if (status := int(answer[1])) != 101:
-            raise ConnectionEnded(Ended(status, phrase(status)))
+            raise ConnectionEnded(ConnectionOutcome(status, phrase(status)))
 
 
 async def _keep_alive(

@@ -27,7 +27,7 @@ from typing import NamedTuple
 
 import trio
 
-from ryze.disconnects import GONE, INTERNAL_ERROR, SLOW_CONSUMER, Disconnect
+from ryze.disconnects import CONNECTION_LOST, INTERNAL_ERROR, SLOW_CONSUMER, Disconnect
 from ryze.server.transport import Transport
 from ryze.websocket.server_frames import Frames, close_frame, ping_frame, pong_frame
 
@@ -194,7 +194,7 @@ class Outbox:
         if self.disconnect is None:
             with suppress(Exception):
                 half_way_out = self._half_way_out()
-                self.close(GONE)
+                self.close(CONNECTION_LOST)
                 if not half_way_out:
                     self._send_nowait(close_frame(INTERNAL_ERROR))
 
@@ -244,7 +244,7 @@ class Outbox:
 
     def _lost(self) -> None:
         """The peer is gone: nothing can be sent any more, not even what is half-way out."""
-        self.close(GONE)
+        self.close(CONNECTION_LOST)
         self._farewell = None
         self._hand = _NOTHING
         self._discard()

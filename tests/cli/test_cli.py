@@ -437,7 +437,7 @@ def test_a_bad_address_is_wrong_usage(run: Run, url: str) -> None:
 
 
 def test_a_refusal_is_told_in_one_line(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    refused = client.ListenRefused(client.Ended(401, "Invalid token"))
+    refused = client.ListenRefused(client.ConnectionOutcome(401, "Invalid token"))
     monkeypatch.setattr(client, "listen", fail_with(refused))
     result = run("listen", "orders", RYZE_TOKEN="secret")
     assert_failed(result, 1, "Error: Invalid token (HTTP 401)\n")

@@ -138,4 +138,6 @@ async def test_a_broken_protocol_is_an_end_like_others(monkeypatch: pytest.Monke
             await listen(
                 url, "i", TOKEN, on_frame=print, on_status=listening.status.append, sleep=sleep
             )
-    assert listening.status[1].startswith("what came is not the WebSocket protocol; trying again")
+    assert listening.status[1].startswith(
+        "the server does not speak the WebSocket protocol; trying again"
+    )

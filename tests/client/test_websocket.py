@@ -12,7 +12,7 @@ import trustme
 from trio.testing import memory_stream_pair
 from trio_websocket import WebSocketRequest
 
-from ryze.client import Ended, ListenRefused, Server
+from ryze.client import ConnectionOutcome, ListenRefused, Server
 from ryze.client import websocket as connecting
 from tests.client.harness import (
     Listening,
@@ -57,9 +57,9 @@ async def test_pings_are_answered() -> None:
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
-        (None, "the server hung up without an answer"),
-        (b"", "the server hung up without an answer"),
-        (b"SSH-2.0-OpenSSH_9.6\r\n\r\n", "what came is not the WebSocket protocol"),
+        (None, "the server closed the connection without a response"),
+        (b"", "the server closed the connection without a response"),
+        (b"SSH-2.0-OpenSSH_9.6\r\n\r\n", "the server does not speak the WebSocket protocol"),
         (b"HTTP/1.1 502 Bad Gateway\r\n\r\n<html>", "Bad Gateway (HTTP 502)"),
         (b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 2\r\n\r\nno", "Bad Gateway (HTTP 502)"),
         (b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n", "Bad Gateway (HTTP 502)"),
@@ -103,7 +103,7 @@ async def test_cancelled_it_says_goodbye() -> None:
 
 
 def test_an_end_without_a_reason_is_an_abnormal_one() -> None:
-    assert connecting._ended_by_close(None) == Ended(1006)
+    assert connecting._outcome_of_close(None) == ConnectionOutcome(1006)
 
 
 # --- TLS ---
