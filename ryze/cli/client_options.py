@@ -18,7 +18,7 @@ _DEFAULT_URL = "http://127.0.0.1:8080"
 
 def _check_url(_ctx: click.Context, _param: click.Parameter, url: str) -> str:
     try:
-        client.Server.at(url)
+        client.ServerAddress.parse(url)
     except client.BadUrl as error:
         raise click.BadParameter(str(error)) from error
     return url

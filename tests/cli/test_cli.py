@@ -445,7 +445,7 @@ def test_a_refusal_is_told_in_one_line(run: Run, monkeypatch: pytest.MonkeyPatch
 
 def test_a_token_that_cannot_be_sent_is_told(run: Run) -> None:
     result = run("listen", "orders", RYZE_TOKEN="two words")
-    assert_failed(result, 1, "the token is not one")
+    assert_failed(result, 1, "invalid token")
     assert "two words" not in result.stderr
 
 

@@ -5,7 +5,7 @@ import pytest
 from ryze import disconnects
 from ryze.client import Backoff, ConnectionOutcome, ListenRefused, decide_reconnect
 from ryze.disconnects import ReconnectDecision
-from tests.client.harness import upper
+from tests.client.harness import upper_bound
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ def test_our_close_codes_follow_the_catalogue(disconnect: disconnects.Disconnect
 
 
 def test_pauses_double_up_to_30_seconds() -> None:
-    backoff = Backoff(upper)
+    backoff = Backoff(upper_bound)
     pauses = [backoff.pause_after(ConnectionOutcome(1006)) for _ in range(9)]
     assert pauses == [0.5, 1, 2, 4, 8, 16, 30, 30, 30]
 
@@ -51,7 +51,7 @@ def test_pauses_have_full_jitter() -> None:
 
 
 def test_backoff_starts_anew_after_a_connection_of_10_seconds() -> None:
-    backoff = Backoff(upper)
+    backoff = Backoff(upper_bound)
     pauses = [
         backoff.pause_after(ConnectionOutcome(1006, lasted_seconds=lasted))
         for lasted in (0, 9, 10, 0)
@@ -60,7 +60,7 @@ def test_backoff_starts_anew_after_a_connection_of_10_seconds() -> None:
 
 
 def test_retry_after_of_a_429_is_the_pause() -> None:
-    backoff = Backoff(upper)
+    backoff = Backoff(upper_bound)
     assert backoff.pause_after(ConnectionOutcome(429, retry_after=17)) == 17
     assert backoff.pause_after(ConnectionOutcome(429, retry_after=0)) == 0
     assert backoff.pause_after(ConnectionOutcome(429)) == 0.5
