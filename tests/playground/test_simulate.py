@@ -241,7 +241,7 @@ def test_without_options_it_goes_on_for_ever(asked: list[Any]) -> None:
 def test_a_wrong_rate_is_wrong_usage(asked: list[Any], rate: str) -> None:
     result = run("shop", "--rate", rate)
     assert result.exit_code == 2
-    assert "expected a number of events a second" in result.stderr
+    assert "expected a number of events per second" in result.stderr
     assert asked == []
 
 
