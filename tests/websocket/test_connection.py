@@ -30,7 +30,7 @@ from ryze.hub.hub import Hub, HubStatistics
 from ryze.hub.outbox import OutboxLimits
 from ryze.websocket.connection import ConnectionLimits
 from ryze.websocket.subscriber import Subscriber
-from tests.cancelling import CancelAt, cancelled_everywhere
+from tests.cancelling import CancelAt, cancel_at_every_step
 from tests.fakes import FakeTransport, PieceTransport, client_frame, make_instance, server_frames
 from tests.hub.operations import publish
 from tests.websocket.harness import (
@@ -609,7 +609,7 @@ def test_cancelled_wherever_it_is_a_connection_leaves_nothing_behind(
     scenario: Scenario, make: Callable[[float], FakeTransport]
 ) -> None:
     with capture_logs():
-        assert cancelled_everywhere(partial(_run, scenario, make)) > 5
+        assert cancel_at_every_step(partial(_run, scenario, make)) > 5
 
 
 def _run(scenario: Scenario, make: Callable[[float], FakeTransport], canceller: CancelAt) -> None:
