@@ -20,13 +20,13 @@ _PACKAGE = "github.com/gorilla/websocket"
 
 @functools.cache
 def _program() -> Path:
-    """What is built from ``programs/gorilla_listener.go``: once a session, from Go's own cache."""
+    """What is built from ``programs/gorilla_subscriber.go``: once a session, from Go's own cache."""
     go = tool("go")
     if not (_GO_PATH / "src" / _PACKAGE).is_dir():
         pytest.skip("golang-github-gorilla-websocket-dev is not installed (.ci/run installs it)")
-    built = HERE / "build" / "gorilla_listener"
+    built = HERE / "build" / "gorilla_subscriber"
     done = subprocess.run(
-        [go, "build", "-o", str(built), str(HERE / "programs/gorilla_listener.go")],
+        [go, "build", "-o", str(built), str(HERE / "programs/gorilla_subscriber.go")],
         # Without cgo: that would ask for a C compiler as well.
         env=environ(GO111MODULE="off", GOPATH=str(_GO_PATH), CGO_ENABLED="0"),
         capture_output=True,
