@@ -195,7 +195,7 @@ class ConformanceServer:
         self.hub.disconnect(make_instance().id, disconnect)
 
     async def published(self) -> int:
-        """How many events have been published."""
+        """The number of events published so far."""
         await self.hub.wait_flushed()
         return sum(frame.opcode == TEXT for frame in server_frames(self._subscriber.taken)[0])
 

@@ -15,7 +15,7 @@ from tests.hostile.mass_clients import MassClients, open_descriptors, resident_b
 
 CONCURRENT = 20
 
-# What an allocator may keep. With 100,000 connections, 100 bytes left by each would exceed it.
+# Allowance for memory kept by the allocator; 100 bytes left by each of 100,000 connections exceed it.
 SLACK_BYTES = 8 * 1024 * 1024
 
 ShortConnection = Callable[[MassClients, str], Awaitable[None]]
