@@ -21,7 +21,6 @@ from tests.soak.soak import Parameters, Soak
 __all__ = ["main"]
 
 _DEFAULTS = Parameters()
-_PER_INSTANCE = "Per instance."
 
 
 @click.command()
@@ -33,9 +32,24 @@ _PER_INSTANCE = "Per instance."
     help="Seed of all random choices; chosen and printed if not given.",
 )
 @click.option("--instances", default=_DEFAULTS.instances, show_default=True)
-@click.option("--stable", default=_DEFAULTS.stable, show_default=True, help=_PER_INSTANCE)
-@click.option("--churning", default=_DEFAULTS.churning, show_default=True, help=_PER_INSTANCE)
-@click.option("--slow", default=_DEFAULTS.slow, show_default=True, help=_PER_INSTANCE)
+@click.option(
+    "--stable",
+    default=_DEFAULTS.stable,
+    show_default=True,
+    help="Healthy subscribers that stay connected, per instance.",
+)
+@click.option(
+    "--churning",
+    default=_DEFAULTS.churning,
+    show_default=True,
+    help="Subscribers that connect and disconnect, per instance.",
+)
+@click.option(
+    "--slow",
+    default=_DEFAULTS.slow,
+    show_default=True,
+    help="Subscribers that stop reading, per instance.",
+)
 @click.option("--temporary-instances", default=_DEFAULTS.temporary_instances, show_default=True)
 @click.option("--bad-clients", default=_DEFAULTS.bad_clients, show_default=True)
 @click.option(
