@@ -16,8 +16,8 @@ import h11
 import structlog
 import trio
 
-from ryze.disconnects import CUT_OFF, INTERNAL_ERROR, RESTARTING, Disconnect
-from ryze.errors import DRAINING, TOO_MANY_CONNECTIONS, ApiError
+from ryze.disconnects import CANCELLED, INTERNAL_ERROR, RESTARTING, Disconnect
+from ryze.errors import DRAINING, INTERNAL_SERVER_ERROR, TOO_MANY_CONNECTIONS, ApiError
 from ryze.hub.hub import Hub
 from ryze.hub.outbox import Outbox
 from ryze.hub.transport import Transport
@@ -182,7 +182,7 @@ class WebSocketServer:
         except Exception:
             # The one place for what is not a WebSocket yet.
             log.exception("request failed")
-            refusal = ApiError(500, "Internal server error")
+            refusal = ApiError(INTERNAL_SERVER_ERROR)
         await self._refuse(transport, refusal, log)
         return None
 
@@ -273,23 +273,23 @@ class WebSocketServer:
 
     def _ended(self, outbox: Outbox, failure: Disconnect | None, log: _Log) -> None:
         """Say and count why a connection has ended, and what its client has not got."""
-        why = failure or outbox.disconnect or CUT_OFF
+        why = failure or outbox.disconnect or CANCELLED
         lost = outbox.discarded + outbox.pending
-        self.counters.disconnected[why.title] += 1
+        self.counters.disconnected[why.metric_label] += 1
         self.counters.lost += lost
         log.info("disconnected", code=why.code, reason=why.reason, lost=lost)
 
     def _admitted(self, request: h11.Request, address: str) -> Admission:
         admission = self._admit(request, address)
         if self._draining:
-            raise ApiError(503, DRAINING, admission.headers)
+            raise ApiError(DRAINING, headers=admission.headers)
         limits = self._limits
         of_instance = self._hub.connection_count(admission.instance.id)
         if (
             0 < limits.connections <= len(self._connections)
             or 0 < limits.connections_per_instance <= of_instance
         ):
-            raise ApiError(503, TOO_MANY_CONNECTIONS, admission.headers)
+            raise ApiError(TOO_MANY_CONNECTIONS, headers=admission.headers)
         return admission
 
     def _extension(self, request: h11.Request, admission: Admission) -> str | None:

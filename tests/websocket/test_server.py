@@ -14,7 +14,7 @@ from wsproto.events import CloseConnection, Ping, TextMessage
 from wsproto.extensions import PerMessageDeflate
 
 from ryze.changes import AccountTokenRevoked
-from ryze.errors import ApiError
+from ryze.errors import INVALID_TOKEN, ApiError
 from ryze.hub.hub import Hub
 from ryze.hub.outbox import Outbox, OutboxLimits
 from ryze.publishing.publisher import Publisher
@@ -24,7 +24,7 @@ from ryze.websocket.server import Admission, WebSocketLimits, WebSocketServer
 from tests.fakes import (
     FakeTransport,
     PieceTransport,
-    at_the_next_pause,
+    call_at_next_checkpoint,
     client_frame,
     make_instance,
     server_frames,
@@ -161,7 +161,7 @@ async def test_a_refusal_is_answered_in_full_and_waits_for_the_peers_end(
     autojump_clock: MockClock,
     make: Callable[[float], FakeTransport],
 ) -> None:
-    error = ApiError(401, "Invalid token", {"X": "y"})
+    error = ApiError(INVALID_TOKEN, headers={"X": "y"})
     gateway = WebSocketServer(hub, Publisher(hub), refusing(error), WebSocketLimits())
     peer = await connect(nursery, gateway, make(50))
     assert len(peer.transport.taken) == 50
@@ -181,7 +181,7 @@ async def test_nobody_waits_longer_than_the_grace_for_a_refused_peer(
     hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     gateway = WebSocketServer(
-        hub, Publisher(hub), refusing(ApiError(401, "Invalid token")), WebSocketLimits()
+        hub, Publisher(hub), refusing(ApiError(INVALID_TOKEN)), WebSocketLimits()
     )
     for transport in (FakeTransport(5), FakeTransport(), PieceTransport(5)):
         start = trio.current_time()
@@ -195,7 +195,7 @@ async def test_a_refused_peer_that_is_gone_is_nobodys_problem(
     hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     gateway = WebSocketServer(
-        hub, Publisher(hub), refusing(ApiError(401, "Invalid token")), WebSocketLimits()
+        hub, Publisher(hub), refusing(ApiError(INVALID_TOKEN)), WebSocketLimits()
     )
     transport = FakeTransport()
     transport.fail()
@@ -223,7 +223,7 @@ async def test_a_cancelled_refusal_closes_the_transport(
     hub: Hub, autojump_clock: MockClock
 ) -> None:
     gateway = WebSocketServer(
-        hub, Publisher(hub), refusing(ApiError(401, "Invalid token")), WebSocketLimits()
+        hub, Publisher(hub), refusing(ApiError(INVALID_TOKEN)), WebSocketLimits()
     )
     transport = FakeTransport(5)
     with trio.move_on_after(1):
@@ -292,7 +292,7 @@ async def test_a_token_that_is_revoked_right_behind_the_admission_ends_the_conne
     """There is no moment after the checks at which the hub does not know the connection."""
 
     def admit(request: h11.Request, address: str) -> Admission:
-        at_the_next_pause(lambda: hub.follow(AccountTokenRevoked(TOKEN_KEY)))
+        call_at_next_checkpoint(lambda: hub.follow(AccountTokenRevoked(TOKEN_KEY)))
         return Admission(make_instance(), TOKEN_KEY, {}, publishes)
 
     peer = await connect(nursery, WebSocketServer(hub, Publisher(hub), admit, WebSocketLimits()))
