@@ -20,7 +20,8 @@ from peewee import JOIN, SQL, Database, Expression, Model
 from ryze.errors import AlreadyExists, KeyFileError, StoreError
 from ryze.records import Account, Instance, InstanceSettings, WebsocketConfig
 from ryze.store.models import AccountRow, InstanceRow, WebsocketConfigRow, unix_now
-from ryze.store.sealing import TokenCipher, hash_token
+from ryze.store.sealing import TokenCipher
+from ryze.store.tokens import hash_token
 
 __all__ = [
     "QuotaExceeded",
