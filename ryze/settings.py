@@ -33,6 +33,7 @@ from urllib.parse import urlsplit
 import limits
 
 from ryze.errors import SettingsError
+from ryze.masking import mask, mask_url_password
 
 __all__ = ["Setting", "Settings", "all_settings"]
 
@@ -196,21 +197,11 @@ _ENCRYPTION_KEY = _Kind(
 )
 
 
-# --- How a value is shown to people ---
+# --- How a value is shown ---
 
 
-def _as_it_is(text: str) -> str:
+def _unmasked(text: str) -> str:
     return text
-
-
-def _as_stars(text: str) -> str:
-    return "***" if text else ""
-
-
-def _without_password(url: str) -> str:
-    # Up to the last `@`, as a password may contain any sign.
-    hidden = re.sub(r"(://[^:/@]*):.*@", r"\1:***@", url)
-    return re.sub(r"(?i)([?&][^=&]*passw[^=&]*=)[^&]*", r"\1***", hidden)
 
 
 # --- The table ---
@@ -257,7 +248,7 @@ class Setting:
     @property
     def is_secret(self) -> bool:
         """Whether the value must never be shown."""
-        return self.show is _as_stars
+        return self.show is mask
 
     def read(self, text: str) -> Any:
         """Turn a text into the value.
@@ -276,7 +267,7 @@ class Setting:
 
     def repr_of(self, value: object) -> str:
         """``name=value`` as in a repr, without secrets."""
-        shown = value if self.show is _as_it_is else self.show(_as_text(value))
+        shown = value if self.show is _unmasked else self.show(_as_text(value))
         return f"{self.name}={shown!r}"
 
     def wrong(self, text: str, expected: str | None = None) -> SettingsError:
@@ -284,7 +275,7 @@ class Setting:
         return SettingsError(self.variable, self.show(text), expected or self.expected)
 
 
-def _row(default: str, kind: _Kind[_T], help: str, *, show: Callable[[str], str] = _as_it_is) -> _T:
+def _row(default: str, kind: _Kind[_T], help: str, *, show: Callable[[str], str] = _unmasked) -> _T:
     metadata = {"kind": kind, "default": default, "help": help, "show": show}
     return field(default=kind.read(default), metadata=metadata)
 
@@ -306,20 +297,20 @@ class Settings:
         "",
         _DATABASE_URL,
         "The database; sqlite:///<data dir>/ryze.db if not given.",
-        show=_without_password,
+        show=mask_url_password,
     )
     account_token: str = _row(
         "",
         _ACCOUNT_TOKEN,
         "Make sure that an account with this TokenAccount exists after the start.",
-        show=_as_stars,
+        show=mask,
     )
     encryption_key: str = _row(
         "",
         _ENCRYPTION_KEY,
         "Seals the instance tokens in the database (new,old while rotating); a key file in the"
         " data directory if not given.",
-        show=_as_stars,
+        show=mask,
     )
     global_rate_limit: limits.RateLimitItem | None = _row(
         "100/minute",

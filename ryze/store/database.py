@@ -12,7 +12,6 @@ has gone is an error, never a new and empty database.
 import contextlib
 import fcntl
 import os
-import re
 import sqlite3
 import threading
 from collections import Counter
@@ -26,6 +25,7 @@ import trio
 from playhouse.migrations import Runner
 
 from ryze.errors import SettingsError, StartError, StoreError
+from ryze.masking import mask_url_password
 
 __all__ = ["MIGRATIONS", "Database", "DatabaseInUse", "open_database"]
 
@@ -177,14 +177,8 @@ async def open_database(
 def _path(url: str) -> Path:
     name = url.removeprefix(_SCHEME)
     if name in ("", url, ":memory:"):  # each of our connections would have a memory of its own
-        raise SettingsError("RYZE_DATABASE_URL", _without_password(url), f"{_SCHEME}<path>")
+        raise SettingsError("RYZE_DATABASE_URL", mask_url_password(url), f"{_SCHEME}<path>")
     return Path(name).absolute()
-
-
-def _without_password(url: str) -> str:
-    """Hide what may be a password: up to the last ``@``, since one may contain any sign."""
-    hidden = re.sub(r"^([^:]*://[^:@]*|[^:@]*):(?!//).*@", r"\1:***@", url, flags=re.DOTALL)
-    return re.sub(r"(?i)([?&][^=&]*passw[^=&]*=)[^&]*", r"\1***", hidden)
 
 
 def _open(
