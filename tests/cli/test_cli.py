@@ -129,7 +129,7 @@ def test_a_wrong_setting_is_told_in_one_line(run: Run, served: list[Settings]) -
     result = run("serve", RYZE_PORT="http")
     assert_failed(result, 2)
     assert result.stderr == (
-        "Error: RYZE_PORT='http': expected a port, 0 to 65535 (0 = any free one)\n"
+        "Error: RYZE_PORT='http': expected a port, 0 to 65535 (0 = any free port)\n"
     )
     assert served == []
 
