@@ -89,7 +89,7 @@ def test_a_file_that_must_be_there_is_not_made(tmp_path: Path) -> None:
     with pytest.raises(
         KeyFileError, match=r"^there is no key file .*ryze\.key: put back your copy"
     ):
-        load_key("", tmp_path, make=False)
+        load_key("", tmp_path, create=False)
     assert not os.listdir(tmp_path)
 
 

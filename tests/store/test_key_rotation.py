@@ -27,7 +27,7 @@ from ryze.store import (
     select_instances,
 )
 from ryze.store import key_rotation as rotation
-from ryze.store.key_file import locked_key
+from ryze.store.key_file import lock_and_load_key
 from tests.store.steps import BATCH, rotate
 
 ROOT = Path(__file__).parent.parent.parent
@@ -88,7 +88,7 @@ async def assert_goes_on(left: Path, key: bytes) -> Rotation:
 
     Interrupted after its end, it is another one: the key of all is the oldest then, not the only.
     """
-    assert await tokens_in(left, *load_key("", left, make=False).keys) == TOKENS
+    assert await tokens_in(left, *load_key("", left, create=False).keys) == TOKENS
     done = await rotate(left)
     old = keys_in(left / "ryze.key.old")
     assert old[-1] == key
@@ -170,7 +170,7 @@ class TestKeyFile:
     ) -> None:
         (tmp_path / "ryze.key").symlink_to(directory / "ryze.key")
         with (
-            locked_key("", tmp_path) as loaded,
+            lock_and_load_key("", tmp_path) as loaded,
             pytest.raises(KeyFileError, match=r"^another `ryze key rotate` uses .*/ryze\.key$"),
         ):
             await rotate(directory)

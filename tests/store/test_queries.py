@@ -241,7 +241,7 @@ class TestInstances:
     async def test_an_unknown_account_has_no_instances(
         self, database: Database, cipher: TokenCipher
     ) -> None:
-        with pytest.raises(StoreError, match="there is no account 404"):
+        with pytest.raises(StoreError, match="there is no account with id 404"):
             await add(database, cipher, Account(404, "gone", "hash", None), "shop")
 
     async def test_deleting_takes_everything_of_it_and_nothing_else(
@@ -382,11 +382,11 @@ class TestSeals:
         async def seal(after: int) -> Resealed | None:
             return await database.write(update_instance_seals, both, after, 2)
 
-        assert await seal(0) == Resealed(b.id, looked_at=2, resealed=2)
+        assert await seal(0) == Resealed(b.id, examined=2, resealed=2)
         assert await database.read(select_instances, both) == [a, b, c, d]
-        assert await seal(b.id) == Resealed(d.id, looked_at=2, resealed=1)
+        assert await seal(b.id) == Resealed(d.id, examined=2, resealed=1)
         assert await seal(d.id) is None
-        assert await seal(0) == Resealed(b.id, looked_at=2, resealed=0)
+        assert await seal(0) == Resealed(b.id, examined=2, resealed=0)
         assert await database.read(select_instances, TokenCipher(self.NEW_KEY)) == [a, b, c, d]
 
     async def test_all_of_a_batch_or_none(
