@@ -245,11 +245,6 @@ class Setting:
         """Description of valid values, the end of "expected ..."."""
         return self.kind.expected
 
-    @property
-    def is_secret(self) -> bool:
-        """Whether the whole value is masked wherever it is shown."""
-        return self.show is mask
-
     def read(self, text: str) -> Any:
         """Parse a text.
 
