@@ -85,11 +85,12 @@ class Audience:
 
     def slices(self, size: int) -> list[tuple[View, list[Outbox]]]:
         """Copy the outboxes into lists of one view and of at most `size`."""
-        return [
-            (view, members[start : start + size])
-            for view, members in [(view, list(group)) for view, group in self.groups.items()]
-            for start in range(0, len(members), size)
-        ]
+        slices: list[tuple[View, list[Outbox]]] = []
+        for view, group in self.groups.items():
+            members = list(group)
+            for start in range(0, len(members), size):
+                slices.append((view, members[start : start + size]))
+        return slices
 
     # Policy
 

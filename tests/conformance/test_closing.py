@@ -20,7 +20,7 @@ from tests.conformance.harness import (
 )
 from tests.fakes import client_frame
 
-BYE, PROTOCOL_ERROR, INVALID_TEXT = closed(1000), closed(1002), closed(1007)
+BYE, PROTOCOL_ERROR, INVALID_UTF8 = closed(1000), closed(1002), closed(1007)
 
 # Section 7.4.1 and the registry of section 11.7; the ranges of section 7.4.2.
 MAY_BE_SENT = (1000, 1001, 1002, 1003, *range(1007, 1015), 3000, 3999, 4000, 4999)
@@ -36,9 +36,9 @@ CLOSES = [
     Row("5.5.1", "a reason", close(1000, REASON), (BYE,)),
     Row("5.5.1", "a reason of 123 bytes", close(1000, b"x" * 123), (BYE,)),
     Row("5.5", "a reason of 124 bytes", close(1000, b"x" * 124), (PROTOCOL_ERROR,)),
-    Row("5.5.1", "a reason that is no text", close(1000, b"\xff"), (INVALID_TEXT,)),
-    Row("8.1", "a reason with a surrogate", close(1000, b"\xed\xa0\x80"), (INVALID_TEXT,)),
-    Row("8.1", "a reason that ends in a character", close(1000, REASON[:-1]), (INVALID_TEXT,)),
+    Row("5.5.1", "a reason that is no text", close(1000, b"\xff"), (INVALID_UTF8,)),
+    Row("8.1", "a reason with a surrogate", close(1000, b"\xed\xa0\x80"), (INVALID_UTF8,)),
+    Row("8.1", "a reason that ends in a character", close(1000, REASON[:-1]), (INVALID_UTF8,)),
     Row("5.5.1", "a ping behind it", close(1000) + ping(b"1"), (BYE,)),
     Row("5.5.1", "a message behind it", close(1000) + client_frame(TEXT, event()), (BYE,), 0),
     Row("5.5.1", "a second one behind it", close(1000) + close(1002), (BYE,)),

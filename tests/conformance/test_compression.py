@@ -28,7 +28,7 @@ from tests.hub.operations import publish
 
 LIMIT = 64 * 1024
 RSV1 = 4
-PROTOCOL_ERROR, INVALID_TEXT, TOO_BIG = map(closed, (1002, 1007, 1009))
+PROTOCOL_ERROR, INVALID_UTF8, TOO_BIG = map(closed, (1002, 1007, 1009))
 
 OFFER = "permessage-deflate"
 AGREED = "permessage-deflate; server_no_context_takeover; client_no_context_takeover"
@@ -163,8 +163,8 @@ FRAMES = [
     Row("7.2.2", "cut short, stored", binary(STORED[:-20]), (PROTOCOL_ERROR,)),
     Row("7.2.3.2", "the context of the last message", text(HELLO) + text(AGAIN), (PROTOCOL_ERROR,)),
     # What is inflated counts, and is checked
-    Row("RFC 6455, 8.1", "no text", text(deflated(b"Hello\xff")), (INVALID_TEXT,)),
-    Row("RFC 6455, 8.1", "the end in a character", text(deflated(b"\xe2\x82")), (INVALID_TEXT,)),
+    Row("RFC 6455, 8.1", "no text", text(deflated(b"Hello\xff")), (INVALID_UTF8,)),
+    Row("RFC 6455, 8.1", "the end in a character", text(deflated(b"\xe2\x82")), (INVALID_UTF8,)),
     Row("RFC 6455, 8.1", "no text, binary", binary(deflated(b"\xff"))),
     Row("RFC 6455, 10.4", "the largest message", text(LARGEST) * 3),
     Row("RFC 6455, 10.4", "a byte more", text(A_BYTE_MORE), (TOO_BIG,)),

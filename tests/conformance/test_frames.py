@@ -54,7 +54,7 @@ def claiming(first: int, length: bytes) -> bytes:
 
 
 EVENT = event(60)
-PROTOCOL_ERROR, INVALID_TEXT, NO_EVENT, TOO_BIG = map(closed, (1002, 1007, 1008, 1009))
+PROTOCOL_ERROR, INVALID_UTF8, NO_EVENT, TOO_BIG = map(closed, (1002, 1007, 1008, 1009))
 
 # What both ends must do alike.
 BOTH = [
@@ -216,7 +216,7 @@ OF_SUBSCRIBER = [
         for what, payload in VALID_TEXTS.items()
     ),
     *(
-        Row("8.1", what, half_way(payload), (INVALID_TEXT,))
+        Row("8.1", what, half_way(payload), (INVALID_UTF8,))
         for what, payload in INVALID_TEXTS.items()
     ),
     *(
@@ -224,16 +224,16 @@ OF_SUBSCRIBER = [
             "8.1",
             f"{what}, across fragments",
             text(payload[:-1], fin=False) + ping() + half_way(payload[-1:], CONTINUATION),
-            (pong(), INVALID_TEXT),
+            (pong(), INVALID_UTF8),
         )
         for what, payload in INVALID_TEXTS.items()
     ),
-    Row("8.1", "the end in a character", text(b"\xe2\x82"), (INVALID_TEXT,)),
+    Row("8.1", "the end in a character", text(b"\xe2\x82"), (INVALID_UTF8,)),
     Row(
         "8.1",
         "the end in a character, later",
         text(b"\xe2", fin=False) + more(b"\x82", fin=True),
-        (INVALID_TEXT,),
+        (INVALID_UTF8,),
     ),
     Row("8.1", "in a binary message", client_frame(BINARY, b"\xff\xfe\xc0")),
     Row("8.1", "each message for itself", text(b"\xc2", fin=False) + more(b"\xa2", fin=True)),

@@ -86,7 +86,7 @@ def test_any_bytes_of_a_subscriber(data: bytes) -> None:
 
 
 @settings(deadline=None, max_examples=150)
-@fuzzed("publisher")
+@fuzzed("producer")
 def test_any_bytes_of_a_publisher(data: bytes) -> None:
     _check_frames("/ws/shop/publish", data)
 
@@ -157,7 +157,7 @@ def _check_envelope(envelope: bytes, event: Any) -> None:
 # --- The corpus ---
 
 
-@pytest.mark.parametrize("kind", ["handshake", "subscriber", "publisher", "event"])
+@pytest.mark.parametrize("kind", ["handshake", "subscriber", "producer", "event"])
 def test_every_kept_input_is_there_once(kind: str) -> None:
     inputs = list(kept(kind).values())
     assert len(inputs) > 10

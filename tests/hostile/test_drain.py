@@ -8,7 +8,7 @@ import trio
 from tests.clients import UPGRADE, request_bytes
 from tests.e2e.harness import CAP, Server, StartServer, wait_until
 from tests.fakes import client_frame
-from tests.hostile.crowd import TEXT, Crowd, Peer
+from tests.hostile.mass_clients import TEXT, Crowd, Peer
 
 CLIENTS = 2000
 STUCK = CLIENTS // 10

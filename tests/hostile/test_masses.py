@@ -11,7 +11,7 @@ import trio
 
 from tests.clients import UPGRADE, request_bytes
 from tests.e2e.harness import Server, StartServer
-from tests.hostile.crowd import Crowd, open_descriptors, resident_bytes
+from tests.hostile.mass_clients import Crowd, open_descriptors, resident_bytes
 
 AT_A_TIME = 20
 

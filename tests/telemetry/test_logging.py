@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from ryze.masking import mask_query
 from ryze.telemetry.logging import configure_logging
 
-pytestmark = pytest.mark.usefixtures("logging_as_it_was")
+pytestmark = pytest.mark.usefixtures("restore_logging")
 
 
 class Terminal(io.StringIO):

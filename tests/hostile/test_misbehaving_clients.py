@@ -18,7 +18,7 @@ from tests.conftest import Server
 from tests.e2e.harness import Server as Process
 from tests.e2e.harness import StartServer as StartProcess
 from tests.fakes import FakeTransport, client_frame, make_instance, server_frames
-from tests.hostile.crowd import Crowd, resident_bytes
+from tests.hostile.mass_clients import Crowd, resident_bytes
 from tests.hub.operations import publish
 from tests.websocket.harness import EVENT, HEAD, Peer, open_connection
 
