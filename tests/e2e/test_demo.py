@@ -18,7 +18,7 @@ def test_the_sleepy_listener_is_dropped(tmp_path: Path) -> None:
         timeout=CAP,
     )
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
-    assert "  sleepy is dropped by the event after 256 pending ones" in done.stdout
-    assert "missed (dropped: 4008 slow consumer)\n" in done.stdout
+    assert "  slow is evicted: an event found 256 pending" in done.stdout
+    assert "missed (evicted: 4008 slow consumer)\n" in done.stdout
     assert "\x1b" not in done.stdout
     assert list(tmp_path.iterdir()) == []
