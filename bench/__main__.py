@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from bench.notes import notes, tell
+from bench.progress import notes, tell
 
 __all__ = ["main"]
 

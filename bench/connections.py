@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bench.figures import median, medians
-from bench.generator import load_generator
+from bench.load_generator.process import load_generator
 from bench.machine import raise_file_limit
-from bench.notes import Trouble, progress, tell
 from bench.options import COUNT, available, common_options, option, options
 from bench.peers import Peer
+from bench.percentiles import median, medians
+from bench.progress import Trouble, progress, tell
 from bench.report import bytes_text, save, save_plot, show
-from bench.servers import Server, running
+from bench.server_process import Server, running
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

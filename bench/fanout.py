@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bench.figures import medians, percentile
-from bench.generator import LoadGenerator, open_all
-from bench.notes import Trouble, progress, tell
+from bench.load_generator.process import LoadGenerator, open_all
 from bench.options import EVENT_BYTES, Options, available, common_options, counts, option, options
 from bench.peers import OURS, Peer
+from bench.percentiles import medians, percentile
+from bench.progress import Trouble, progress, tell
 from bench.report import ratio_text, save, save_plot, show
 
 if TYPE_CHECKING:

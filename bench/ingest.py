@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bench.figures import medians
-from bench.generator import load_generator
-from bench.notes import Trouble, progress, tell
+from bench.load_generator.process import load_generator
 from bench.options import COUNT, EVENT_BYTES, Options, common_options, option, options
 from bench.peers import PEERS
+from bench.percentiles import medians
+from bench.progress import Trouble, progress, tell
 from bench.report import bytes_text, ratio_text, save, save_plot, show
-from bench.servers import running
-from bench.watch import Watch
+from bench.server_process import running
+from bench.server_sampler import Watch
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -16,9 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bench.figures import median
-from bench.generator import open_all
-from bench.notes import Trouble, progress, tell
+from bench.load_generator.process import open_all
 from bench.options import (
     COUNT,
     EVENT_BYTES,
@@ -30,6 +28,8 @@ from bench.options import (
     options,
 )
 from bench.peers import OURS
+from bench.percentiles import median
+from bench.progress import Trouble, progress, tell
 from bench.report import ratio_text, save, save_plot, show
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import Any
 
 import psutil
 
-from bench.notes import Trouble
+from bench.progress import Trouble
 
 __all__ = ["machine", "raise_file_limit"]
 

@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 import click
 
 from bench.events import SMALLEST_EVENT
-from bench.notes import tell
 from bench.peers import PEERS, Peer
+from bench.progress import tell
 
 __all__ = [
     "COUNT",

@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.machine import machine
-from bench.notes import notes
 from bench.peers import PEERS
+from bench.progress import notes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bench.bystanders import PHASES, median_of, watch_the_others
-from bench.dropping import count_pending, time_to_close
-from bench.figures import median
-from bench.notes import Trouble, progress, tell
+from bench.eviction import count_pending, time_to_close
+from bench.fast_clients import PHASES, median_of, watch_the_others
 from bench.options import COUNT, EVENT_BYTES, available, common_options, option, options
 from bench.peers import Peer
+from bench.percentiles import median
+from bench.progress import Trouble, progress, tell
 from bench.report import bytes_text, save, save_plot, show
 
 if TYPE_CHECKING:

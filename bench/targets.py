@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 
 import click
 
-from bench.figures import median
 from bench.ingest import STREAMS
-from bench.notes import tell
 from bench.peers import OURS
+from bench.percentiles import median
+from bench.progress import tell
 from bench.report import bytes_text, show
 
 __all__ = ["Line", "lines", "main"]

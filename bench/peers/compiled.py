@@ -6,8 +6,8 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-from bench.notes import Trouble
 from bench.peers.base import PROGRAMS, Peer, first_line
+from bench.progress import Trouble
 
 __all__ = ["CLoop", "Gorilla"]
 

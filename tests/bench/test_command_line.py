@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.servers import ROOT
+from bench.server_process import ROOT
 
 from ..ports import free_ports
 

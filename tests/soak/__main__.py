@@ -13,7 +13,7 @@ import trio
 from rich.progress import Progress, SpinnerColumn, TextColumn
 
 from bench.machine import raise_file_limit
-from bench.notes import notes
+from bench.progress import notes
 from tests.soak.report import save, show
 from tests.soak.server import running
 from tests.soak.soak import Cast, Soak

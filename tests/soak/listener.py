@@ -6,7 +6,7 @@ chunk with the ledger, and nothing is parsed. Where that fails, frames are looke
 
 import zlib
 
-from bench.wire import CLOSE, PING, PONG, TEXT, client_frame, parse_frames
+from bench.websocket_client import CLOSE, PING, PONG, TEXT, client_frame, parse_frames
 from tests.soak.ledger import Ledger, Violation
 from tests.soak.script import server_frame
 

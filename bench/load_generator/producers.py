@@ -9,8 +9,8 @@ import socket
 from collections.abc import Callable
 from typing import Protocol
 
-from bench.subscribers import PATIENCE_SECONDS, Address, open_websockets
-from bench.wire import CLOSE, PING, PONG, HandshakeError, client_frame, parse_frames
+from bench.load_generator.subscribers import PATIENCE_SECONDS, Address, open_websockets
+from bench.websocket_client import CLOSE, PING, PONG, HandshakeError, client_frame, parse_frames
 
 __all__ = [
     "HttpPublisher",

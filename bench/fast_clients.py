@@ -10,12 +10,12 @@ gone for the rest of it. The others know nothing of them.
 from itertools import pairwise
 from typing import Any
 
-from bench.figures import median, percentile
-from bench.generator import LoadGenerator, subscribed
-from bench.notes import Trouble
+from bench.load_generator.process import LoadGenerator, subscribed
 from bench.options import Options
 from bench.peers import Peer
-from bench.watch import Look, Watch
+from bench.percentiles import median, percentile
+from bench.progress import Trouble
+from bench.server_sampler import Look, Watch
 
 __all__ = ["PHASES", "median_of", "watch_the_others"]
 

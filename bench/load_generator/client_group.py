@@ -8,9 +8,15 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from bench.events import json_number
-from bench.publishers import Producer, open_publisher
-from bench.subscribers import PATIENCE_SECONDS, Address, Stream, Subscriber, open_websockets
-from bench.wire import parse_frames
+from bench.load_generator.producers import Producer, open_publisher
+from bench.load_generator.subscribers import (
+    PATIENCE_SECONDS,
+    Address,
+    Stream,
+    Subscriber,
+    open_websockets,
+)
+from bench.websocket_client import parse_frames
 
 __all__ = ["Crowd", "LoadError"]
 

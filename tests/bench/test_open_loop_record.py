@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from bench.crowd import LoadError
-from bench.figures import percentiles
-from bench.subscribers import Stream
-from bench.tape import Tape
+from bench.load_generator.client_group import LoadError
+from bench.load_generator.open_loop_record import Tape
+from bench.load_generator.subscribers import Stream
+from bench.percentiles import percentiles
 
 FRAME_BYTES = 100
 

@@ -4,9 +4,9 @@ import select
 import time
 from typing import Any
 
-from bench.crowd import Crowd
-from bench.queues import bytes_taken
-from bench.subscribers import Subscriber
+from bench.load_generator.client_group import Crowd
+from bench.load_generator.subscribers import Subscriber
+from bench.socket_queues import bytes_taken
 
 __all__ = ["dismiss", "overflow", "resume", "stall"]
 

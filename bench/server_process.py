@@ -12,8 +12,8 @@ from typing import Any
 
 import psutil
 
-from bench.notes import Trouble
 from bench.peers import Peer
+from bench.progress import Trouble
 
 __all__ = ["ROOT", "Server", "running", "stop"]
 

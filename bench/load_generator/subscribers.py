@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
-from bench.wire import (
+from bench.websocket_client import (
     CLOSE,
     PING,
     PONG,

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from bench import dropping
-from bench.dropping import _drops_by_lines, count_pending
+from bench import eviction as dropping
+from bench.eviction import _drops_by_lines, count_pending
 from bench.peers.ryze import Ryze
 
 CLIENTS, SLOW = 4, 2

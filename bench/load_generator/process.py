@@ -8,9 +8,9 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from bench.machine import raise_file_limit
-from bench.notes import Trouble, tell
 from bench.peers import Peer
-from bench.servers import ROOT, Server, running, stop
+from bench.progress import Trouble, tell
+from bench.server_process import ROOT, Server, running, stop
 
 __all__ = ["LoadGenerator", "load_generator", "open_all", "subscribed"]
 
@@ -97,7 +97,7 @@ class LoadGenerator:
 def load_generator(server: Server) -> Iterator[LoadGenerator]:
     """Start a load generator, and stop it in the end."""
     with subprocess.Popen(
-        [sys.executable, "-m", "bench.load"],
+        [sys.executable, "-m", "bench.load_generator"],
         cwd=ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

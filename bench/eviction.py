@@ -8,9 +8,9 @@ lies what was pending.
 import time
 from typing import Any
 
-from bench.generator import subscribed
+from bench.load_generator.process import subscribed
 from bench.peers import PEERS, Peer
-from bench.watch import Look, Watch
+from bench.server_sampler import Look, Watch
 
 __all__ = ["count_pending", "time_to_close"]
 

@@ -9,10 +9,10 @@ import gc
 import time
 from typing import Any
 
-from bench.crowd import Crowd, LoadError
-from bench.figures import percentiles
-from bench.subscribers import PATIENCE_SECONDS
-from bench.tape import Tape
+from bench.load_generator.client_group import Crowd, LoadError
+from bench.load_generator.open_loop_record import Tape
+from bench.load_generator.subscribers import PATIENCE_SECONDS
+from bench.percentiles import percentiles
 
 __all__ = ["closed_loop", "ingest", "open_loop", "pour"]
 

@@ -4,8 +4,8 @@ import array
 import math
 import time
 
-from bench.crowd import LoadError
-from bench.subscribers import Stream, Subscriber
+from bench.load_generator.client_group import LoadError
+from bench.load_generator.subscribers import Stream, Subscriber
 
 __all__ = ["Tape"]
 

@@ -6,12 +6,12 @@ from contextlib import contextmanager
 
 import pytest
 
-from bench import crowd as crowd_module
-from bench import loops
-from bench.crowd import Crowd, LoadError
 from bench.events import relayed_template
-from bench.servers import Server, running
-from bench.subscribers import Address
+from bench.load_generator import client_group as crowd_module
+from bench.load_generator import publish_loops as loops
+from bench.load_generator.client_group import Crowd, LoadError
+from bench.load_generator.subscribers import Address
+from bench.server_process import Server, running
 from tests.bench.faulty_hub import AGAIN, CLIENTS, FAULTS, FaultyHub
 
 IN_FLIGHT = 8

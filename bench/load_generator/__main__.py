@@ -15,10 +15,11 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from bench import loops, stalling
-from bench.crowd import Crowd, LoadError
-from bench.subscribers import Address
-from bench.wire import HandshakeError
+from bench.load_generator import publish_loops as loops
+from bench.load_generator import stalled_clients as stalling
+from bench.load_generator.client_group import Crowd, LoadError
+from bench.load_generator.subscribers import Address
+from bench.websocket_client import HandshakeError
 
 __all__ = ["Load", "main"]
 

@@ -7,8 +7,8 @@ from typing import NamedTuple, Self
 
 import psutil
 
-from bench.queues import bytes_taken
-from bench.servers import Server
+from bench.server_process import Server
+from bench.socket_queues import bytes_taken
 
 __all__ = ["Look", "Watch"]
 
