@@ -1,176 +1,202 @@
-"""When is a slow client dropped, with how much pending, and when does it cost nothing any more?
+"""Eviction of slow clients: pending messages at that moment, and the time until all is released.
 
-For each slow client the bytes that the system had taken of the server say how many whole
-messages had left it; the server says with which event it dropped the client. Between the two
-lies what was pending.
+The messages that the operating system had taken from the server tell how many had left it, per
+slow client. The server tells with which event it evicted the client. The difference was pending.
 """
 
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
-from bench.load_generator.process import subscribed
-from bench.peers import PEERS, Peer
-from bench.server_sampler import Look, Watch
+from bench.load_generator.process import LoadGenerator, open_server_with_load
+from bench.peers import PEERS, RYZE, Peer
+from bench.server_sampler import Sample, ServerSampler
 
-__all__ = ["count_pending", "time_to_close"]
+__all__ = ["EvictionOptions", "count_pending", "time_release"]
 
-# How long a slow client that reads on may take to see the end of it.
+# An evicted client that reads on should see the end of its stream within this time.
 _RESUME_SECONDS = 3.0
-# How long a server may keep a dropped client's connection.
+# A server should have closed an evicted client's connection within this time.
 _CLOSE_SECONDS = 12.0
-# Until what is over shows in the server's memory.
+# Memory of closed connections should be released within this time.
 _SETTLE_SECONDS = 3.0
-# What an allocator takes for good the first times is no leak.
+# Memory that an allocator keeps of the first waves of slow clients is not a leak.
 _WARM_UP_WAVES = 5
-# What is kept of each of these is one.
+# Memory that is kept of each of these waves is a leak.
 _COUNTED_WAVES = 5
 
 
-def count_pending(
-    peer: Peer, clients: int, slow: int, rate: float, event_bytes: int, most: int, port: int = 0
-) -> dict[str, Any]:
-    """At which event, and with how many pending, was each slow client dropped?
+class EvictionOptions(NamedTuple):
+    """Parameters of both measurements."""
+
+    # Subscribers, the slow ones among them.
+    clients: int
+    slow: int
+    # Bytes per second that a slow client reads.
+    read_rate: float
+    event_bytes: int
+    # Give up after that many events.
+    max_events: int
+    port: int = 0
+
+
+class Eviction(NamedTuple):
+    """Eviction of one slow client; None where it is not known."""
+
+    # Number of the event that overflowed its queue; a server's first event is 1.
+    event: int | None
+    # Complete messages that the system had taken by then.
+    taken: int | None
+
+
+def count_pending(peer: Peer, given: EvictionOptions) -> dict[str, Any]:
+    """Count the messages that were pending for each slow client when it was evicted.
 
     Raises:
-        Trouble: it cannot be measured.
+        MeasurementError: it cannot be measured.
     """
-    fast = clients - slow
-    with subscribed(_telling(peer), fast, event_bytes, port, more=slow) as (server, load):
-        load.connect(slow, narrow=True)
-        load.call("stall", count=slow, read_rate=rate)
-        result = load.call("overflow", stop_after=most, patience=0)
-        resumed = load.call("resume", seconds=_RESUME_SECONDS)
-        drops = _drops(result, clients, server.drops())
+    fast = given.clients - given.slow
+    with open_server_with_load(
+        _reporting(peer), fast, given.event_bytes, given.port, spare=given.slow
+    ) as (server, load):
+        result = _overflow(load, given, close_seconds=0)
+        resumed = load.call("resume_reading", seconds=_RESUME_SECONDS)
+        evictions = _find_evictions(result, given.clients, server.evictions())
     return {
-        "slow": slow,
+        "slow": given.slow,
         "clients": [
             {
-                "dropped_by": drop,
+                "dropped_by": event,
                 "taken": taken,
-                "pending": drop - 1 - taken if drop is not None and taken is not None else None,
+                "pending": event - 1 - taken if event is not None and taken is not None else None,
                 "received": received,
                 "close_code": code,
             }
-            for (drop, taken), received, code in zip(
-                drops, resumed["received"], resumed["close_codes"], strict=True
+            for (event, taken), received, code in zip(
+                evictions, resumed["received"], resumed["close_codes"], strict=True
             )
         ],
     }
 
 
-def time_to_close(
-    peer: Peer, clients: int, slow: int, rate: float, event_bytes: int, most: int, port: int = 0
-) -> dict[str, Any]:
-    """How long does the server keep a client that it has dropped, and that never reads on?
+def time_release(peer: Peer, given: EvictionOptions) -> dict[str, Any]:
+    """Time how long a server keeps the sockets and memory of evicted clients that never read on.
 
-    ``closed_after`` is, for each of them, from when the event that dropped it was sent until the
-    server's end of the connection is not established any more: by then the server has closed the
-    socket. None: not within 12 s, or never dropped. ``memory_back_after`` is from the last of
-    those events until half of what resident memory had risen by is gone; ``memory_kept`` is what
-    is left of the rise of one wave of slow clients, a mean over some waves.
+    Returns:
+        "closed_after": per slow client, seconds from sending the event that evicted it until the
+        server's end of the connection is not established any more, by when the server has closed
+        the socket; None if not within 12 s, or never evicted.
+        "memory_peak": growth of resident memory with one wave of slow clients.
+        "memory_back_after": seconds from the last of those events until half of that is released.
+        "memory_kept": growth per wave of slow clients, averaged over some waves.
 
     Raises:
-        Trouble: it cannot be measured.
+        MeasurementError: it cannot be measured.
     """
-    fast = clients - slow
-    with subscribed(_telling(peer), fast, event_bytes, port, more=slow) as (server, load):
-
-        def wave(patience: float) -> dict[str, Any]:
-            load.connect(slow, narrow=True)
-            load.call("stall", count=slow, read_rate=rate)
-            result = load.call("overflow", stop_after=most, patience=patience)
-            load.call("dismiss")
-            return result
-
+    fast = given.clients - given.slow
+    with open_server_with_load(
+        _reporting(peer), fast, given.event_bytes, given.port, spare=given.slow
+    ) as (server, load):
         memory = []
         for waves in (_WARM_UP_WAVES, _COUNTED_WAVES):
             for _ in range(waves):
-                wave(patience=0)
+                _run_wave(load, given, close_seconds=0)
             time.sleep(_SETTLE_SECONDS)
-            memory.append(server.memory())
-        with Watch(server) as watch:
-            result = wave(patience=_CLOSE_SECONDS)
-        drops = _drops(result, clients, server.drops())
-    sent = [_sent(result, event) for event, _ in drops]
+            memory.append(server.resident_bytes())
+        with ServerSampler(server) as sampler:
+            result = _run_wave(load, given, close_seconds=_CLOSE_SECONDS)
+        evictions = _find_evictions(result, given.clients, server.evictions())
+    sent = [_sent_at(result, each.event) for each in evictions]
+    last_sent = max((at for at in sent if at is not None), default=None)
     return {
         "closed_after": [
             closed - at if closed is not None and at is not None else None
             for closed, at in zip(result["closed_at"], sent, strict=True)
         ],
         "memory_kept": (memory[1] - memory[0]) / _COUNTED_WAVES,
-        **_memory(memory[1], watch.looks, max((at for at in sent if at is not None), default=None)),
+        **_time_memory(memory[1], sampler.samples, last_sent),
     }
 
 
-def _memory(base: int, looks: list[Look], dropped_at: float | None) -> dict[str, float | None]:
-    peak = max((look.memory for look in looks), default=base)
-    back = [
-        look.at - dropped_at
-        for look in looks
-        if dropped_at is not None
-        and look.at >= dropped_at
-        and look.memory - base <= (peak - base) / 2
+def _run_wave(load: LoadGenerator, given: EvictionOptions, close_seconds: float) -> dict[str, Any]:
+    result = _overflow(load, given, close_seconds)
+    load.call("close_stalled")
+    return result
+
+
+def _overflow(load: LoadGenerator, given: EvictionOptions, close_seconds: float) -> dict[str, Any]:
+    load.connect(given.slow, has_small_windows=True)
+    load.call("stall", count=given.slow, read_rate=given.read_rate)
+    return load.call("overflow", max_events=given.max_events, close_seconds=close_seconds)
+
+
+def _time_memory(
+    base: int, samples: list[Sample], evicted_at: float | None
+) -> dict[str, float | None]:
+    peak = max((sample.memory for sample in samples), default=base)
+    released = [
+        sample.at - evicted_at
+        for sample in samples
+        if evicted_at is not None
+        and sample.at >= evicted_at
+        and sample.memory - base <= (peak - base) / 2
     ]
     return {
         "memory_peak": peak - base,
-        "memory_back_after": back[0] if back else None,
+        "memory_back_after": released[0] if released else None,
     }
 
 
-def _telling(peer: Peer) -> Peer:
-    # Our server says in its HTTP answer to how many it has handed out; the others' programs
-    # write a line.
-    return PEERS["ryze-http"] if peer.name == "ryze" else peer
+def _reporting(peer: Peer) -> Peer:
+    # Ryze reports in its HTTP response how many subscribers an event reached; the peers'
+    # programs print their evictions.
+    return PEERS["ryze-http"] if peer.name == RYZE else peer
 
 
-def _sent(result: dict[str, Any], event: int | None) -> float | None:
-    """When an event was sent; the first one of the server is 1."""
+def _sent_at(result: dict[str, Any], event: int | None) -> float | None:
     index = -1 if event is None else event - 1 - result["first"]
     return float(result["at"][index]) if 0 <= index < len(result["at"]) else None
 
 
-# For each slow client: the event that dropped it (the first one is 1), and how many whole
-# messages its system had taken by then.
-Drops = list[tuple[int | None, int | None]]
+def _find_evictions(
+    result: dict[str, Any], clients: int, printed: dict[int, int]
+) -> list[Eviction]:
+    return _evictions_by_responses(result, clients) or _evictions_by_output(result, printed)
 
 
-def _drops(result: dict[str, Any], clients: int, lines: dict[int, int]) -> Drops:
-    return _drops_by_answers(result, clients) or _drops_by_lines(result, lines)
+def _evictions_by_responses(result: dict[str, Any], clients: int) -> list[Eviction] | None:
+    """Find the evictions by the number of subscribers that each event reached.
 
-
-def _drops_by_answers(result: dict[str, Any], clients: int) -> Drops | None:
-    """From how many clients each event was handed to, in the order in which they overflow.
-
-    The answers do not say who was dropped. But the system has taken all that it takes long
-    before, and so who had the fewest taken was dropped first.
+    The responses do not tell which client was evicted. But the system took what it could long
+    before, so those of whom it had taken least overflowed first.
     """
-    answers = [clients, *result["clients"]]
-    if answers[-1] is None:
+    reached = [clients, *result["clients"]]
+    if reached[-1] is None:
         return None
     events: list[int | None] = []
-    for place in range(1, len(answers)):
-        events += [result["first"] + place] * (answers[place - 1] - answers[place])
-    taken = [_taken_whole(result, port) for port in result["ports"]]
+    for place in range(1, len(reached)):
+        events += [result["first"] + place] * (reached[place - 1] - reached[place])
+    taken = [_messages_taken(result, port) for port in result["ports"]]
     order = sorted(range(len(taken)), key=lambda place: taken[place] or 0)
     events += [None] * (len(taken) - len(events))
-    drops: Drops = [(None, None)] * len(taken)
+    evictions = [Eviction(None, None)] * len(taken)
     for place, event in zip(order, events, strict=False):
-        drops[place] = event, taken[place]
-    return drops
+        evictions[place] = Eviction(event, taken[place])
+    return evictions
 
 
-def _drops_by_lines(result: dict[str, Any], lines: dict[int, int]) -> Drops:
-    """From what the program has written."""
-    drops: Drops = []
+def _evictions_by_output(result: dict[str, Any], printed: dict[int, int]) -> list[Eviction]:
+    """Find the evictions by what the server has printed: port -> event."""
+    evictions = []
     for port in result["ports"]:
-        event = lines.get(port)
+        event = printed.get(port)
+        # The system's state before the event that overflowed is the one after its predecessor.
         index = None if event is None else event - result["first"] - 2
-        drops.append((event, _taken_whole(result, port, index)))
-    return drops
+        evictions.append(Eviction(event, _messages_taken(result, port, index)))
+    return evictions
 
 
-def _taken_whole(result: dict[str, Any], port: int, index: int | None = None) -> int | None:
-    """Whole messages that the system had taken after that event, or after the last one known."""
+def _messages_taken(result: dict[str, Any], port: int, index: int | None = None) -> int | None:
+    """Return the complete messages taken after the event at `index`, or else the last known."""
     known = [taken[str(port)] for taken in result["taken"] if str(port) in taken]
     if not known:
         return None

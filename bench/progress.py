@@ -1,4 +1,4 @@
-"""What the person in front of it is told while a question runs, on standard error."""
+"""Progress bar and warnings on standard error; standard output is for the result tables."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -6,35 +6,26 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-__all__ = ["Trouble", "notes", "progress", "tell"]
+__all__ = ["console", "progress_bar", "warn"]
 
-# Rows go to standard output, everything else here.
-notes = Console(stderr=True)
-
-
-class Trouble(Exception):
-    """One measurement cannot be made; the message is one line that says what to do.
-
-    A peer that is not installed, a port in use, too few file descriptors: it is told, and the
-    rest of the run goes on.
-    """
+console = Console(stderr=True)
 
 
-def tell(text: str) -> None:
-    """Tell the person in front of it, in one line."""
-    notes.print(text, style="yellow", markup=False, soft_wrap=True)
+def warn(text: str) -> None:
+    """Print one line of warning, and do not wrap it."""
+    console.print(text, style="yellow", markup=False, soft_wrap=True)
 
 
 @contextmanager
-def progress(title: str, total: int) -> Iterator[Callable[[str], None]]:
-    """A bar of `total` steps; call what it gives at the beginning of each, with its name."""
+def progress_bar(title: str, total: int) -> Iterator[Callable[[str], None]]:
+    """Show a bar of `total` steps; call the yielded function with a step's name as it begins."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
     )
-    with Progress(*columns, console=notes, transient=True) as bar:
+    with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task(title, total=total + 1, completed=0)
 
         def step(name: str) -> None:

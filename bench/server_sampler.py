@@ -1,4 +1,4 @@
-"""A server's memory and its slow clients' connections, over time."""
+"""Sampler of a server's resident memory and of its connections to slow clients, over time."""
 
 import threading
 import time
@@ -7,34 +7,35 @@ from typing import NamedTuple, Self
 
 import psutil
 
-from bench.server_process import Server
-from bench.socket_queues import bytes_taken
+from bench.server_process import ServerProcess
+from bench.socket_queues import count_bytes_taken
 
-__all__ = ["Look", "Watch"]
+__all__ = ["Sample", "ServerSampler"]
 
 _INTERVAL_SECONDS = 0.05
 
 
-class Look(NamedTuple):
-    """What was seen at one moment."""
+class Sample(NamedTuple):
+    """Memory and connections at one moment."""
 
     # On the clock of ``time.perf_counter``.
     at: float
+    # Resident, in bytes.
     memory: int
-    # Of the connections in `Watch.ports`: those that the server has not closed.
+    # Connections of `ServerSampler.ports` that the server has not closed.
     connected: int
 
 
-class Watch:
-    """Looks every 50 ms, as long as one is inside, whatever is measured meanwhile."""
+class ServerSampler:
+    """Context manager that takes a sample every 50 ms, in a thread."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: ServerProcess) -> None:
         self._server = server
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
-        # The slow clients' ports; empty while there are none.
+        # The slow clients' ports, set by the measuring thread; empty while there are none.
         self.ports: list[int] = []
-        self.looks: list[Look] = []
+        self.samples: list[Sample] = []
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -46,7 +47,10 @@ class Watch:
 
     def _run(self) -> None:
         while not self._stopping.wait(_INTERVAL_SECONDS):
-            ports = self.ports
             with suppress(psutil.Error, OSError):
-                connected = len(bytes_taken(self._server.port, ports, dict.fromkeys(ports, 0)))
-                self.looks.append(Look(time.perf_counter(), self._server.memory(), connected))
+                self.samples.append(self._take_sample())
+
+    def _take_sample(self) -> Sample:
+        ports = self.ports
+        connected = count_bytes_taken(self._server.port, ports, dict.fromkeys(ports, 0))
+        return Sample(time.perf_counter(), self._server.resident_bytes(), len(connected))

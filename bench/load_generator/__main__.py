@@ -1,50 +1,37 @@
-"""The load generator: a process of its own that is told what to do, one JSON line at a time.
+"""The load generator's process: reads one command per line of standard input, as JSON.
 
-    {"do": "connect", "count": 1000}          -> {"ok": {"seconds": 0.4, "failures": {}}}
-    {"do": "closed_loop", "seconds": 2, ...}  -> {"ok": {"deliveries": 183000, ...}}
+    {"command": "connect", "count": 1000}          -> {"result": {"seconds": 0.4, "failures": {}}}
+    {"command": "closed_loop", "seconds": 2, ...}  -> {"result": {"deliveries": 183000, ...}}
+    {"command": "open_loop", "rate": 200, ...}     -> {"error": "DeliveryError: ..."}
 
-The methods of `Load` that `_COMMANDS` names are the commands. It is one thread with raw sockets
-and epoll. All times are those of ``time.perf_counter``, which is the same clock in all
-processes.
+The public methods of `Commands` are the commands. All times are those of
+``time.perf_counter``, which is the same clock in all processes.
 """
 
 import json
 import select
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from bench.load_generator import publish_loops as loops
-from bench.load_generator import stalled_clients as stalling
-from bench.load_generator.client_group import Crowd, LoadError
+from bench.errors import DeliveryError
+from bench.load_generator import publish_loops, stalled_clients
+from bench.load_generator.client_group import ClientGroup
 from bench.load_generator.subscribers import Address
 from bench.websocket_client import HandshakeError
 
-__all__ = ["Load", "main"]
+__all__ = ["Commands", "main"]
 
-# What a server can bring about.
-_FAILURES = (LoadError, HandshakeError, OSError, ValueError, KeyError)
+# Exceptions that a server can cause; any other one is a bug and ends the process.
+_SERVER_ERRORS = (DeliveryError, HandshakeError, OSError, ValueError, KeyError)
 
 
-class Load:
-    """The commands."""
+class Commands:
+    """The commands, for the clients of one server."""
 
-    def __init__(self) -> None:
-        self._crowd = Crowd()
-        # What went wrong between two commands; the next one fails with it.
-        self.failure: Exception | None = None
-
-    def filenos(self) -> list[int]:
-        """What becomes readable when somebody is to be attended to."""
-        return [] if self.failure else [self._crowd.poller.fileno()]
-
-    def attend(self) -> None:
-        """Answer pings between two commands."""
-        try:
-            self._crowd.attend()
-        except _FAILURES as error:
-            self.failure = error
+    def __init__(self, clients: ClientGroup) -> None:
+        self._clients = clients
 
     def connect(
         self,
@@ -52,111 +39,124 @@ class Load:
         port: int,
         path: str,
         headers: dict[str, str],
-        bare: bool,
+        has_accept: bool,
         instances: int,
-        at_once: int,
-        narrow: bool = False,
+        concurrency: int,
+        has_small_windows: bool = False,
     ) -> dict[str, Any]:
-        """Open so many subscribers; at_once 0 means all of them at the same time."""
+        """Open subscribers."""
         started = time.perf_counter()
-        address = Address(port, path, headers, bare, instances)
-        failures = self._crowd.connect(address, count, at_once or count, narrow=narrow)
+        address = Address(port, path, headers, has_accept, instances)
+        failures = self._clients.connect(
+            address, count, concurrency, has_small_windows=has_small_windows
+        )
         return {"seconds": time.perf_counter() - started, "failures": failures}
 
     def disconnect(self) -> dict[str, Any]:
-        """See `Crowd`."""
-        self._crowd.disconnect()
+        """Reset the connections of all subscribers."""
+        self._clients.disconnect()
         return {}
 
-    def publisher(
-        self, kind: str, port: int, path: str, headers: dict[str, str], bare: bool, template: str
+    def open_producer(
+        self,
+        kind: str,
+        port: int,
+        path: str,
+        headers: dict[str, str],
+        has_accept: bool,
+        template: str,
     ) -> dict[str, Any]:
-        """Open the publisher, and learn from a first event how long a frame is."""
-        address = Address(port, path, headers, bare)
-        return {"frame_size": self._crowd.open_publisher(kind, address, template)}
+        """Open the producer, and learn the size of a frame from a first event."""
+        address = Address(port, path, headers, has_accept)
+        return {"frame_size": self._clients.open_producer(kind, address, template)}
 
     def closed_loop(self, seconds: float, in_flight: int) -> dict[str, Any]:
-        """See `bench.loops`."""
-        return loops.closed_loop(self._crowd, seconds, in_flight)
+        """See `publish_loops`."""
+        return publish_loops.closed_loop(self._clients, seconds, in_flight)
 
     def open_loop(self, seconds: float, rate: float) -> dict[str, Any]:
-        """See `bench.loops`."""
-        return loops.open_loop(self._crowd, seconds, rate)
+        """See `publish_loops`."""
+        return publish_loops.open_loop(self._clients, seconds, rate)
 
-    def ingest(self, seconds: float, in_flight: int) -> dict[str, Any]:
-        """See `bench.loops`."""
-        return loops.ingest(self._crowd, seconds, in_flight)
+    def ingest_for(self, seconds: float, batch: int) -> dict[str, Any]:
+        """See `publish_loops`."""
+        return publish_loops.ingest_for(self._clients, seconds, batch)
 
-    def pour(self, count: int, in_flight: int) -> dict[str, Any]:
-        """See `bench.loops`."""
-        return loops.pour(self._crowd, count, in_flight)
+    def ingest_count(self, count: int, batch: int) -> dict[str, Any]:
+        """See `publish_loops`."""
+        return publish_loops.ingest_count(self._clients, count, batch)
 
     def stall(self, count: int, read_rate: float) -> dict[str, Any]:
-        """See `bench.stalling`."""
-        return stalling.stall(self._crowd, count, read_rate)
+        """See `stalled_clients`."""
+        return stalled_clients.stall(self._clients, count, read_rate)
 
-    def overflow(self, stop_after: int, patience: float) -> dict[str, Any]:
-        """See `bench.stalling`."""
-        return stalling.overflow(self._crowd, stop_after, patience)
+    def overflow(self, max_events: int, close_seconds: float) -> dict[str, Any]:
+        """See `stalled_clients`."""
+        return stalled_clients.overflow(self._clients, max_events, close_seconds)
 
-    def resume(self, seconds: float) -> dict[str, Any]:
-        """See `bench.stalling`."""
-        return stalling.resume(self._crowd, seconds)
+    def resume_reading(self, seconds: float) -> dict[str, Any]:
+        """See `stalled_clients`."""
+        return stalled_clients.resume_reading(self._clients, seconds)
 
-    def dismiss(self) -> dict[str, Any]:
-        """See `bench.stalling`."""
-        stalling.dismiss(self._crowd)
+    def close_stalled(self) -> dict[str, Any]:
+        """See `stalled_clients`."""
+        stalled_clients.close_stalled(self._clients)
         return {}
 
 
-_COMMANDS = (
-    "closed_loop",
-    "connect",
-    "disconnect",
-    "dismiss",
-    "ingest",
-    "open_loop",
-    "overflow",
-    "pour",
-    "publisher",
-    "resume",
-    "stall",
-)
+class _IdleClients:
+    """The clients between two commands: pings must be answered, and closes noticed."""
+
+    def __init__(self, clients: ClientGroup) -> None:
+        self._clients = clients
+        # An error between two commands; the next command fails with it.
+        self.error: Exception | None = None
+
+    def filenos(self) -> list[int]:
+        return [] if self.error else [self._clients.poller.fileno()]
+
+    def receive(self) -> None:
+        try:
+            self._clients.receive_unsolicited()
+        except _SERVER_ERRORS as error:
+            self.error = error
 
 
 def main() -> None:
-    """Carry out commands from standard input until it ends."""
-    load = Load()
-    for line in _commands(load):
-        command = json.loads(line)
-        name = command.pop("do")
+    """Run commands from standard input until it ends."""
+    clients = ClientGroup()
+    commands, idle = Commands(clients), _IdleClients(clients)
+    for line in _read_lines(idle):
         try:
-            if load.failure:
-                raise load.failure
-            if name not in _COMMANDS:
-                raise LoadError(f"no such command: {name}")
-            answer = {"ok": getattr(load, name)(**command)}
-        except _FAILURES as error:
-            answer = {"error": f"{type(error).__name__}: {error}"}
-        print(json.dumps(answer), flush=True)
+            if idle.error:
+                raise idle.error
+            response: dict[str, Any] = {"result": _run(commands, json.loads(line))}
+        except _SERVER_ERRORS as error:
+            response = {"error": f"{type(error).__name__}: {error}"}
+        print(json.dumps(response), flush=True)
 
 
-def _commands(load: Load) -> Iterator[str]:
-    """The lines of standard input; whoever waits for the next one attends to the server."""
+def _run(commands: Commands, request: dict[str, Any]) -> dict[str, Any]:
+    command: Callable[..., dict[str, Any]] = getattr(commands, request.pop("command"))
+    return command(**request)
+
+
+def _read_lines(idle: _IdleClients) -> Iterator[str]:
+    """Yield the lines of standard input; serve idle clients while waiting for the next one."""
     while True:
         poller = select.poll()
         poller.register(sys.stdin, select.POLLIN)
-        for fd in load.filenos():
+        for fd in idle.filenos():
             poller.register(fd, select.POLLIN)
         if any(fd == sys.stdin.fileno() for fd, _ in poller.poll()):
-            # One command at a time: the caller waits for each answer. Else a second line would
-            # be in the buffer, where nobody looks.
+            # The caller sends one command at a time. A second line would be in the buffer of
+            # `sys.stdin`, where poll() does not see it.
             line = sys.stdin.readline()
             if not line:
                 return
             yield line
         else:
-            load.attend()
+            idle.receive()
 
 
 if __name__ == "__main__":

@@ -1,81 +1,92 @@
-"""What an open loop notes: when each event was due, how late it was, when it was received."""
+"""`OpenLoopRecord`: when each event of an open loop was due, how late it was, when it arrived."""
 
 import array
 import math
 import time
 
-from bench.load_generator.client_group import LoadError
-from bench.load_generator.subscribers import Stream, Subscriber
+from bench.errors import DeliveryError
+from bench.load_generator.subscribers import ExpectedStream, Subscriber
 
-__all__ = ["Tape"]
+__all__ = ["OpenLoopRecord"]
 
-# A publisher that is late by less than this waits actively: epoll counts in milliseconds.
+# epoll counts in milliseconds: less than this before an event is due, the loop spins.
 _SPIN_SECONDS = 0.001
 
+# Bins of the histogram of receipts: ten per decade, from 10 us on.
+_FIRST_BIN = 1e-5
+_BINS_PER_DECADE = 10
 
-class Tape:
-    """What an open loop notes: when each event was due, and when it was received."""
 
-    # A histogram with ten bins a decade, from 10 us on.
-    _FIRST_BIN = 1e-5
-    _BINS_PER_DECADE = 10
+class OpenLoopRecord:
+    """Schedule, lateness and receipts of the events of an open loop.
 
-    def __init__(self, begin: float, interval: float, count: int, stream: Stream) -> None:
+    Args:
+        begin: time at which the first event is due.
+        interval: seconds between two events.
+        count: number of events.
+        expected: the stream of all subscribers, as it is before the first event.
+
+    Attributes:
+        receipts: seconds from an event's due time to each of its receipts.
+        last: seconds from an event's due time to its last receipt, per event.
+        lateness: seconds from an event's due time until it was written, per event.
+    """
+
+    def __init__(self, begin: float, interval: float, count: int, expected: ExpectedStream) -> None:
         self._begin = begin
         self._interval = interval
-        self._done = 0
-        self._stream = stream
+        self._published = 0
+        self._frame_size = expected.frame_size
         # Frames that every subscriber had received before the first event.
-        self._base = stream.due // stream.frame_size
+        self._earlier_frames = expected.total // expected.frame_size
         self.last = array.array("d", bytes(8 * count))
         self.lateness = array.array("d")
         self.receipts = array.array("d")
 
     @property
-    def is_over(self) -> bool:
+    def is_complete(self) -> bool:
         """All events have been published."""
-        return self._done == len(self.last)
+        return self._published == len(self.last)
 
     @property
     def next_due(self) -> float:
-        """When the next event must be published."""
-        return self._begin + self._done * self._interval
+        """The time at which the next event must be published."""
+        return self._begin + self._published * self._interval
 
-    def timeout(self) -> float:
-        """How long may be waited for receipts until then, in seconds."""
-        if self.is_over:
+    def poll_seconds(self) -> float:
+        """Return how long the loop may wait for receipts before the next event is due."""
+        if self.is_complete:
             return 1.0
         left = self.next_due - time.perf_counter() - _SPIN_SECONDS
         return max(0.0, left // _SPIN_SECONDS * _SPIN_SECONDS)
 
-    def published(self, late: float) -> None:
-        """Note that an event has been published, so late."""
-        self.lateness.append(late)
-        self._done += 1
+    def add_published(self, lateness: float) -> None:
+        """Record that the next event has been published, and its lateness in seconds."""
+        self.lateness.append(lateness)
+        self._published += 1
 
-    def received(self, subscriber: Subscriber, now: float) -> int:
-        """Note what this subscriber has received since the last time; how many events.
+    def add_received(self, subscriber: Subscriber, now: float) -> int:
+        """Record events that a subscriber has received since the last call; return how many.
 
         Raises:
-            LoadError: it has received more than was published.
+            DeliveryError: it has received more than was published.
         """
-        size = self._stream.frame_size
-        end = subscriber.total // size - self._base
-        start = subscriber.noted
-        if end > self._done:
-            raise LoadError(f"{end - self._done} events more than were published")
+        end = subscriber.received // self._frame_size - self._earlier_frames
+        start = subscriber.recorded
+        if end > self._published:
+            raise DeliveryError(f"{end - self._published} events more than were published")
         for index in range(start, end):
             latency = now - self._begin - index * self._interval
             self.receipts.append(latency)
             self.last[index] = latency
-        subscriber.noted = end
+        subscriber.recorded = end
         return end - start
 
     def histogram(self) -> dict[str, int]:
-        """How many receipts took up to so many seconds."""
+        """Return the number of receipts per bin, by the bin's upper edge in seconds."""
         bins: dict[int, int] = {}
         for value in self.receipts:
-            place = math.ceil(math.log10(value / self._FIRST_BIN) * self._BINS_PER_DECADE)
-            bins[max(0, place)] = bins.get(max(0, place), 0) + 1
-        edge = {place: self._FIRST_BIN * 10 ** (place / self._BINS_PER_DECADE) for place in bins}
-        return {f"{edge[place]:.3g}": bins[place] for place in sorted(bins)}
+            place = max(0, math.ceil(math.log10(value / _FIRST_BIN) * _BINS_PER_DECADE))
+            bins[place] = bins.get(place, 0) + 1
+        edges = {place: _FIRST_BIN * 10 ** (place / _BINS_PER_DECADE) for place in bins}
+        return {f"{edges[place]:.3g}": bins[place] for place in sorted(bins)}

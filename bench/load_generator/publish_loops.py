@@ -1,7 +1,7 @@
-"""How events are published: in a closed loop, at a fixed rate, as fast as the server takes them.
+"""Publish loops: closed loop, open loop at a fixed rate, and ingest as fast as the server reads.
 
-Each loop reports the CPU time that the load generator took: if that is close to the time that
-passed, the figures say something about the load generator and not about the server.
+Each loop returns the CPU time of the load generator. If it is close to the elapsed time, the
+load generator was the limit, and not the server.
 """
 
 import array
@@ -9,16 +9,17 @@ import gc
 import time
 from typing import Any
 
-from bench.load_generator.client_group import Crowd, LoadError
-from bench.load_generator.open_loop_record import Tape
-from bench.load_generator.subscribers import PATIENCE_SECONDS
+from bench.errors import DeliveryError
+from bench.load_generator.client_group import ClientGroup
+from bench.load_generator.open_loop_record import OpenLoopRecord
+from bench.load_generator.subscribers import TIMEOUT_SECONDS
 from bench.percentiles import percentiles
 
-__all__ = ["closed_loop", "ingest", "open_loop", "pour"]
+__all__ = ["closed_loop", "ingest_count", "ingest_for", "open_loop"]
 
 
-class _Clock:
-    """Times and CPU time of a loop; there is no garbage collection while it runs."""
+class _Stopwatch:
+    """Elapsed time and CPU time of a loop; disables garbage collection while it runs."""
 
     def __init__(self) -> None:
         gc.collect()
@@ -26,116 +27,133 @@ class _Clock:
         self._cpu = time.process_time()
         self.begin = time.perf_counter()
 
-    def used(self, end: float) -> dict[str, float]:
+    def stop(self, end: float) -> dict[str, float]:
         gc.enable()
         return {"begin": self.begin, "end": end, "load_cpu": time.process_time() - self._cpu}
 
 
-def closed_loop(crowd: Crowd, seconds: float, in_flight: int) -> dict[str, Any]:
-    """Publish `in_flight` events, wait until all readers have got them, and so on."""
-    spans = array.array("d")
-    # Those who were dropped between two commands count as well.
-    closed = crowd.reap()
-    if not (receivers := len(crowd.readers)):
-        raise LoadError("all clients are gone")
-    deliveries, decoded = 0, crowd.decoded
-    clock = _Clock()
-    now = clock.begin
-    while now < clock.begin + seconds:
-        sampled = crowd.next_sample(receivers * in_flight)
+def closed_loop(clients: ClientGroup, seconds: float, in_flight: int) -> dict[str, Any]:
+    """Publish `in_flight` events, wait until all fast subscribers have them, and repeat.
+
+    Returns:
+        Besides times: "deliveries"; "receivers" at the end; "closed", subscribers that the
+        server closed; "decoded", events decoded in inspections; "batch_times", the begin and
+        end of each batch, in one flat list.
+    """
+    batch_times = array.array("d")
+    # Those that were closed between two commands count as well.
+    closed = clients.remove_closed()
+    receivers = _count_receivers(clients)
+    deliveries, decoded = 0, clients.decoded
+    watch = _Stopwatch()
+    now = watch.begin
+    while now < watch.begin + seconds:
+        inspected = clients.start_due_inspection(receivers * in_flight)
         started = time.perf_counter()
-        crowd.publish(in_flight)
-        crowd.collect(receivers * in_flight * crowd.stream.frame_size)
+        clients.publish(in_flight)
+        clients.wait_received(receivers * in_flight * clients.expected.frame_size)
         now = time.perf_counter()
-        spans.extend((started, now))
-        if sampled is not None:
-            crowd.check_sample(sampled, in_flight)
-        gone = crowd.reap()
-        closed += gone
-        receivers -= gone
+        batch_times.extend((started, now))
+        if inspected is not None:
+            clients.finish_inspection(inspected, in_flight)
+        removed = clients.remove_closed()
+        closed += removed
+        receivers -= removed
         deliveries += receivers * in_flight
-        crowd.sip()
+        clients.read_slowly()
     return {
-        **clock.used(now),
+        **watch.stop(now),
         "deliveries": deliveries,
         "receivers": receivers,
         "closed": closed,
-        "decoded": crowd.decoded - decoded,
-        "spans": spans.tolist(),
+        "decoded": clients.decoded - decoded,
+        "batch_times": batch_times.tolist(),
     }
 
 
-def open_loop(crowd: Crowd, seconds: float, rate: float) -> dict[str, Any]:
-    """Publish `rate` events a second, whatever has been received.
+def open_loop(clients: ClientGroup, seconds: float, rate: float) -> dict[str, Any]:
+    """Publish `rate` events per second, whatever has been received.
 
-    Receipts are timed from the moment at which an event was due to be published. That moment is
-    looked for after every single receipt, so that a burst of them does not delay an event.
+    Receipts are timed from the moment at which an event was due. The schedule is checked after
+    every single receipt, so that a burst of receipts does not delay an event.
+
+    Returns:
+        Besides times: the percentiles "receipts", "last_receipts" and "lateness" in seconds, and
+        the "histogram" of receipts; see `OpenLoopRecord`.
     """
-    crowd.reap()
-    if not crowd.readers:
-        raise LoadError("all clients are gone")
-    sampled = crowd.sample()
-    clock = _Clock()
-    tape = Tape(clock.begin, 1 / rate, max(1, round(seconds * rate)), crowd.stream)
-    readers = {sub.socket.fileno(): sub for sub in crowd.readers}
-    for subscriber in readers.values():
-        subscriber.noted = 0
-    missing = len(readers) * len(tape.last)
-    now = clock.begin
+    clients.remove_closed()
+    missing = _count_receivers(clients)
+    inspected = clients.start_inspection()
+    watch = _Stopwatch()
+    count = max(1, round(seconds * rate))
+    record = OpenLoopRecord(watch.begin, 1 / rate, count, clients.expected)
+    subscribers = {sub.socket.fileno(): sub for sub in clients.fast}
+    for subscriber in subscribers.values():
+        subscriber.recorded = 0
+    missing *= count
+    now = watch.begin
     while missing:
-        now = _publish_due(crowd, tape, now)
-        for fd, _ in crowd.poller.poll(tape.timeout()):
-            crowd.handlers[fd]()
+        now = _publish_due(clients, record, now)
+        for fd, _ in clients.poller.poll(record.poll_seconds()):
+            clients.handlers[fd]()
             now = time.perf_counter()
-            if reader := readers.get(fd):
-                missing -= tape.received(reader, now)
-            now = _publish_due(crowd, tape, now)
+            if reader := subscribers.get(fd):
+                missing -= record.add_received(reader, now)
+            now = _publish_due(clients, record, now)
         now = time.perf_counter()
-        if now > clock.begin + seconds + PATIENCE_SECONDS:
-            raise LoadError(f"{missing} deliveries are missing")
-    crowd.check_sample(sampled, len(tape.last))
+        if now > watch.begin + seconds + TIMEOUT_SECONDS:
+            raise DeliveryError(f"{missing} deliveries are missing")
+    clients.finish_inspection(inspected, count)
     return {
-        **clock.used(now),
-        "receipts": percentiles(tape.receipts),
-        "last_receipts": percentiles(tape.last),
-        "lateness": percentiles(tape.lateness),
-        "histogram": tape.histogram(),
+        **watch.stop(now),
+        "receipts": percentiles(record.receipts),
+        "last_receipts": percentiles(record.last),
+        "lateness": percentiles(record.lateness),
+        "histogram": record.histogram(),
     }
 
 
-def _publish_due(crowd: Crowd, tape: Tape, now: float) -> float:
-    """Publish the next event if it is time for that; what time it is then."""
-    if tape.is_over or now < tape.next_due:
+def _count_receivers(clients: ClientGroup) -> int:
+    if not clients.fast:
+        raise DeliveryError("the server has closed all subscribers")
+    return len(clients.fast)
+
+
+def _publish_due(clients: ClientGroup, record: OpenLoopRecord, now: float) -> float:
+    """Publish the next event if it is due; return the time after that."""
+    if record.is_complete or now < record.next_due:
         return now
-    crowd.publish(1)
+    clients.publish(1)
     done = time.perf_counter()
-    # It is late until it is written.
-    tape.published(done - tape.next_due)
+    # The lateness includes the write.
+    record.add_published(done - record.next_due)
     return done
 
 
-def ingest(crowd: Crowd, seconds: float, in_flight: int) -> dict[str, Any]:
-    """Publish as fast as the server takes it, `in_flight` events a write."""
-    clock = _Clock()
-    now = clock.begin
+def ingest_for(clients: ClientGroup, seconds: float, batch: int) -> dict[str, Any]:
+    """Publish for that long, as fast as the server reads, `batch` events per write."""
+    watch = _Stopwatch()
+    now = watch.begin
     count = 0
-    while now < clock.begin + seconds:
-        crowd.publish(in_flight)
-        count += in_flight
-        crowd.hear_answer()
+    while now < watch.begin + seconds:
+        clients.publish(batch)
+        count += batch
+        clients.wait_acknowledged()
         now = time.perf_counter()
-    # What waits in sockets has not been taken yet.
-    crowd.publisher.fence()
-    crowd.hear_answer()
-    return {**clock.used(time.perf_counter()), "events": count}
+    return _finish_ingest(clients, watch, count)
 
 
-def pour(crowd: Crowd, count: int, in_flight: int) -> dict[str, Any]:
-    """Likewise, so many events without a pause: in one stream, where there are streams."""
-    clock = _Clock()
-    for _ in range(0, count, in_flight):
-        crowd.publish(in_flight)
-        crowd.hear_answer()
-    crowd.publisher.fence()
-    crowd.hear_answer()
-    return {**clock.used(time.perf_counter()), "events": count}
+def ingest_count(clients: ClientGroup, count: int, batch: int) -> dict[str, Any]:
+    """Publish that many events likewise; a producer that streams uses one stream for all."""
+    watch = _Stopwatch()
+    for _ in range(0, count, batch):
+        clients.publish(batch)
+        clients.wait_acknowledged()
+    return _finish_ingest(clients, watch, count)
+
+
+def _finish_ingest(clients: ClientGroup, watch: _Stopwatch, count: int) -> dict[str, Any]:
+    # Events in socket buffers have not been accepted yet.
+    clients.producer.request_ack()
+    clients.wait_acknowledged()
+    return {**watch.stop(time.perf_counter()), "events": count}

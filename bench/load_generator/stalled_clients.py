@@ -1,83 +1,93 @@
-"""Clients that read too slowly or not at all: until they are dropped, and what they see then."""
+"""Stalled clients: subscribers that read slowly or not at all, until the server evicts them."""
 
 import select
 import time
 from typing import Any
 
-from bench.load_generator.client_group import Crowd
+from bench.load_generator.client_group import ClientGroup
 from bench.load_generator.subscribers import Subscriber
-from bench.socket_queues import bytes_taken
+from bench.socket_queues import count_bytes_taken
 
-__all__ = ["dismiss", "overflow", "resume", "stall"]
+__all__ = ["close_stalled", "overflow", "resume_reading", "stall"]
 
-# How exactly the moment is known at which the server has closed a connection.
-_LOOK_SECONDS = 0.001
+# Resolution of the time at which the server has closed a connection.
+_CLOSE_POLL_SECONDS = 0.001
 
-# A queue of 256, and some more.
-_ENOUGH_EVENTS = 300
+# If the system has taken nothing during this many events, all have been evicted: a queue of 256
+# would have overflowed.
+_IDLE_EVENTS = 300
 
 
-def stall(crowd: Crowd, count: int, read_rate: float) -> dict[str, Any]:
-    """Let the newest readers read no more than `read_rate` bytes a second; 0: not at all."""
-    crowd.slow = crowd.readers[-count:]
-    crowd.slow_rate = read_rate
-    slow = set(map(id, crowd.slow))
-    crowd.readers = [sub for sub in crowd.readers if id(sub) not in slow]
-    for subscriber in crowd.slow:
+def stall(clients: ClientGroup, count: int, read_rate: float) -> dict[str, Any]:
+    """Make the newest fast subscribers slow: `read_rate` bytes per second each, 0 for none.
+
+    Returns:
+        Their "ports".
+    """
+    clients.slow = clients.fast[-count:]
+    clients.slow_read_rate = read_rate
+    slow = set(map(id, clients.slow))
+    clients.fast = [sub for sub in clients.fast if id(sub) not in slow]
+    for subscriber in clients.slow:
         fd = subscriber.socket.fileno()
-        crowd.poller.unregister(fd)
-        del crowd.handlers[fd]
-    return {"ports": [subscriber.socket.getsockname()[1] for subscriber in crowd.slow]}
+        clients.poller.unregister(fd)
+        del clients.handlers[fd]
+    return {"ports": [subscriber.socket.getsockname()[1] for subscriber in clients.slow]}
 
 
-def overflow(crowd: Crowd, stop_after: int, patience: float) -> dict[str, Any]:
-    """Publish one event at a time, and note what the slow clients' systems hold.
+def overflow(clients: ClientGroup, max_events: int, close_seconds: float) -> dict[str, Any]:
+    """Publish one event at a time until all slow subscribers are evicted.
 
-    Ends when the server says that it hands out to the readers only, where it says so; when it
-    has closed all the slow ones; or when nothing more has been taken of any for so long that all
-    must have been dropped.
+    That is the case if the server says that an event went to the fast ones only, if it has
+    closed all connections of slow ones, or if the system has taken nothing for `_IDLE_EVENTS`.
 
     Args:
-        crowd: some of it slow.
-        stop_after: publish no more than so many.
-        patience: wait so long for the connections to be closed once all have been dropped.
+        clients: some of them slow.
+        max_events: give up after that many.
+        close_seconds: wait that long for the server to close the connections.
+
+    Returns:
+        "ports" and "closed_at" per slow subscriber; "at", "taken" (bytes by port) and "clients"
+        per event; "frame_size" in bytes; "first", the number of the first event.
     """
-    ports = {sub.socket.getsockname()[1]: sub for sub in crowd.slow}
-    server_port = crowd.publisher.socket.getpeername()[1]
-    receivers = len(crowd.readers)
-    at, taken, clients = [], [], []
+    ports = {sub.socket.getsockname()[1]: sub for sub in clients.slow}
+    server_port = clients.producer.socket.getpeername()[1]
+    receivers = len(clients.fast)
+    at, taken, reached = [], [], []
     closed: dict[int, float] = {}
-    for _ in range(stop_after):
+    for _ in range(max_events):
         at.append(time.perf_counter())
-        crowd.publish(1)
-        crowd.collect(receivers * crowd.stream.frame_size)
-        taken.append(_look(server_port, ports, closed))
-        clients.append(crowd.publisher.clients)
-        if not taken[-1] or (clients[-1] is not None and clients[-1] <= receivers):
+        clients.publish(1)
+        clients.wait_received(receivers * clients.expected.frame_size)
+        taken.append(_count_taken(server_port, ports, closed))
+        reached.append(clients.producer.reached)
+        if not taken[-1] or (reached[-1] is not None and reached[-1] <= receivers):
             break
-        if len(taken) > _ENOUGH_EVENTS and taken[-1] == taken[-_ENOUGH_EVENTS]:
+        if len(taken) > _IDLE_EVENTS and taken[-1] == taken[-_IDLE_EVENTS]:
             break
-        crowd.sip()
-    deadline = time.perf_counter() + patience
+        clients.read_slowly()
+    deadline = time.perf_counter() + close_seconds
     while len(closed) < len(ports) and time.perf_counter() < deadline:
-        time.sleep(_LOOK_SECONDS)
-        _look(server_port, ports, closed)
+        time.sleep(_CLOSE_POLL_SECONDS)
+        _count_taken(server_port, ports, closed)
     return {
         "ports": list(ports),
-        "frame_size": crowd.stream.frame_size,
-        "first": crowd.published - len(taken),
+        "frame_size": clients.expected.frame_size,
+        "first": clients.published - len(taken),
         "at": at,
         "taken": taken,
-        "clients": clients,
+        "clients": reached,
         "closed_at": [closed.get(port) for port in ports],
     }
 
 
-def _look(
+def _count_taken(
     server_port: int, ports: dict[int, Subscriber], closed: dict[int, float]
 ) -> dict[int, int]:
-    """Bytes taken of each client; those that the server has closed go to `closed`."""
-    taken = bytes_taken(server_port, ports, {port: sub.total for port, sub in ports.items()})
+    """Return the bytes taken per port; add the time to `closed` for ports that are closed now."""
+    taken = count_bytes_taken(
+        server_port, ports, {port: sub.received for port, sub in ports.items()}
+    )
     now = time.perf_counter()
     for port in ports:
         if port not in taken:
@@ -85,31 +95,35 @@ def _look(
     return taken
 
 
-def resume(crowd: Crowd, seconds: float) -> dict[str, Any]:
-    """Let the slow clients read on until the server closes them, or time is up."""
+def resume_reading(clients: ClientGroup, seconds: float) -> dict[str, Any]:
+    """Let the slow subscribers read until the server closes them, for at most `seconds`.
+
+    Returns:
+        "received" (complete messages) and "close_codes" per slow subscriber.
+    """
     deadline = time.perf_counter() + seconds
-    slow = crowd.slow
+    slow = clients.slow
     poller = select.epoll()
-    readers = {sub.socket.fileno(): sub for sub in slow if sub.socket.fileno() != -1}
-    for fd in readers:
+    reading = {sub.socket.fileno(): sub for sub in slow if sub.socket.fileno() != -1}
+    for fd in reading:
         poller.register(fd, select.EPOLLIN)
-    while (left := deadline - time.perf_counter()) > 0 and readers:
+    while (left := deadline - time.perf_counter()) > 0 and reading:
         for fd, _ in poller.poll(left):
-            readers[fd].receive()
-            if readers[fd].close_code is not None:
-                readers.pop(fd).give_up()
+            reading[fd].receive()
+            if reading[fd].close_code is not None:
+                reading.pop(fd).close()
     poller.close()
-    dismiss(crowd)
-    size = crowd.stream.frame_size
+    close_stalled(clients)
+    size = clients.expected.frame_size
     return {
-        "received": [sub.total // size for sub in slow],
+        "received": [sub.received // size for sub in slow],
         "close_codes": [sub.close_code for sub in slow],
     }
 
 
-def dismiss(crowd: Crowd) -> None:
-    """The slow clients go; those that the server has not closed are closed here."""
-    for subscriber in crowd.slow:
+def close_stalled(clients: ClientGroup) -> None:
+    """Close the slow subscribers' sockets, and forget them."""
+    for subscriber in clients.slow:
         subscriber.socket.close()
-    crowd.slow = []
-    crowd.stream.closed = 0
+    clients.slow = []
+    clients.expected.closed_subscribers = 0

@@ -1,13 +1,13 @@
-"""Many WebSocket clients in one epoll loop, which count every byte.
+"""Subscribers: WebSocket clients that account for every received byte.
 
-Theory. All frames of a run have the same size, so it is known where in the stream each must
-begin. Of every chunk that arrives, the bytes at those places are compared with the first byte
-of a text frame, in one slice: that is cheap enough to be done for all clients, and nothing can
-be lost, doubled or put between frames unnoticed, since the events are ASCII and have no such byte.
-Where the comparison fails, the chunk is parsed: heartbeats are answered and do not count.
+All frames of a run have the same size, so the offset in the stream at which each frame begins is
+known. Of every chunk that arrives, the bytes at those offsets are compared with the first byte of
+a text frame, in one slice. That is cheap enough for all clients. Events are ASCII and never
+contain that byte, so a lost, duplicated or inserted byte is noticed. If the comparison fails, the
+chunk is parsed: pings are answered, and do not count.
 
-What is inside the frames, and that one that is lost does not make up for one that is doubled, is
-checked for one client at a time (`sampled`).
+Payloads are decoded for one subscriber at a time (`Subscriber.inspected`). That also finds a lost
+event whose bytes a duplicated one makes up for.
 """
 
 import select
@@ -28,168 +28,172 @@ from bench.websocket_client import (
     upgrade_request,
 )
 
-__all__ = ["PATIENCE_SECONDS", "Address", "Stream", "Subscriber", "open_websockets"]
+__all__ = ["TIMEOUT_SECONDS", "Address", "ExpectedStream", "Subscriber", "open_websockets"]
 
 _FIRST_BYTE = 0x81
-_MARKS = bytes([_FIRST_BYTE]) * 65536
+_FIRST_BYTES = bytes([_FIRST_BYTE]) * 65536
 _CHUNK_BYTES = 1 << 20
 _CONTROL = (CLOSE, PING, PONG)
 
-# A server has this long to deliver, or to answer a publisher, before the run is given up.
-PATIENCE_SECONDS = 15
+# A run fails if a server needs longer to deliver an event, or to acknowledge it.
+TIMEOUT_SECONDS = 15
 
-# A server that has not answered after this long will not do so.
+# Handshakes without a response fail after this long.
 _HANDSHAKE_SECONDS = 60
 
-# Segments of an Ethernet and a small window. Within a machine segments are of 64 KiB, and the two
-# ends buffer some 4 MiB for a client that does not read; with these it is about a tenth.
+# Segments of an Ethernet, and a small window. On loopback, segments have 64 KiB, and the two ends
+# buffer some 4 MiB for a client that does not read; with these it is about a tenth.
 _NETWORK_SEGMENT = 1448
 _NETWORK_BUFFER = 32768
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where to open a WebSocket; `bare` as in `wire.check_upgraded`.
-
-    Connections are spread over so many `instances`, whose number stands for "%d" in the path.
-    """
+    """Address of a server's WebSocket or HTTP endpoint; for the attributes see `Peer`."""
 
     port: int
     path: str
     headers: Mapping[str, str]
-    bare: bool = False
+    has_accept: bool = True
     instances: int = 1
 
     def path_of(self, connection: int) -> str:
-        """The path for the connection of this number."""
+        """Return the path for a connection, by its number."""
         return self.path.replace("%d", str(connection % self.instances))
 
 
-class Stream:
-    """What all subscribers have in common: the frame size, and what each must have received."""
+class ExpectedStream:
+    """Frame size and received bytes that are expected of every subscriber."""
 
     def __init__(self) -> None:
-        # All of them receive into the same buffer, one after the other.
+        # All subscribers receive into this buffer, one after the other.
         self.buffer = bytearray(_CHUNK_BYTES)
-        # Bytes of one text frame, its head included; until one has come, more than any has.
+        # Bytes of one text frame with its head; larger than any until the first has arrived.
         self.frame_size = 1 << 30
-        # Text bytes that every subscriber gets up to the last event published, and those of the
-        # last batch; where in the buffer its frames begin if it comes in one chunk.
-        self.due = 0
+        # Text bytes up to the last event published.
+        self.total = 0
+        # Text bytes of the last batch, the offsets of its frames if it arrives in one chunk, and
+        # the bytes at those offsets.
         self.batch = 0
-        self.batch_heads = slice(0)
-        self.batch_marks = b""
-        # Subscribers that the server has closed, and nobody has reaped yet.
-        self.closed = 0
+        self.batch_offsets = slice(0)
+        self.batch_first_bytes = b""
+        # Subscribers that the server has closed since `ClientGroup.remove_closed`.
+        self.closed_subscribers = 0
 
-    def expect(self, events: int) -> None:
-        """So many events have been published."""
-        self.due += events * self.frame_size
+    def add(self, events: int) -> None:
+        """Expect a batch of so many events more."""
+        self.total += events * self.frame_size
         if self.batch != events * self.frame_size:
             self.batch = events * self.frame_size
-            self.batch_heads = slice(0, self.batch, self.frame_size)
-            self.batch_marks = _MARKS[:events]
+            self.batch_offsets = slice(0, self.batch, self.frame_size)
+            self.batch_first_bytes = _FIRST_BYTES[:events]
 
 
 class Subscriber:
-    """One client."""
+    """One subscriber, from its 101 on."""
 
     __slots__ = (
+        "_expected",
         "_partial",
         "_recv_into",
-        "_stream",
         "close_code",
-        "noted",
-        "sampled",
+        "inspected",
+        "received",
+        "recorded",
         "socket",
-        "total",
     )
 
-    def __init__(self, sock: socket.socket, stream: Stream, early: bytes = b"") -> None:
+    def __init__(
+        self, sock: socket.socket, expected: ExpectedStream, received: bytes = b""
+    ) -> None:
         self.socket = sock
         self._recv_into = sock.recv_into
-        self._stream = stream
-        # Text bytes received so far, frame heads included.
-        self.total = 0
-        # Events of an open loop whose receipt has been timed.
-        self.noted = 0
-        # The beginning of a control frame.
-        self._partial = early
-        # Received text bytes, while this subscriber is the one whose frames are decoded.
-        self.sampled: bytearray | None = None
+        self._expected = expected
+        # Text bytes received so far, with the heads of their frames.
+        self.received = 0
+        # Events of an open loop whose receipt has been recorded.
+        self.recorded = 0
+        # Beginning of a frame that is not complete; at first, the bytes after the 101.
+        self._partial = received
+        # Text bytes received since its inspection began; None while it is not inspected.
+        self.inspected: bytearray | None = None
         # None while open; 0: closed without a close frame.
         self.close_code: int | None = None
 
     def receive(self, limit: int = 0) -> int:
-        """Take all that has arrived; how many text bytes it was.
+        """Receive all that has arrived; return how many text bytes it accounts for.
 
-        If the server has closed the connection, the bytes that will never come count too, so
-        that nobody waits for them.
+        If the server has closed the connection, that includes the bytes that will never arrive,
+        so that nothing waits for them.
 
         Args:
-            limit: take no more bytes than these; 0: all.
+            limit: receive at most this many bytes; 0 for all.
         """
-        stream = self._stream
-        buffer = stream.buffer
+        expected = self._expected
+        buffer = expected.buffer
         try:
-            got = self._recv_into(buffer, limit)
+            size = self._recv_into(buffer, limit)
         except BlockingIOError:
             return 0
         except OSError:
-            return self.give_up()
-        if not got:
-            return self.give_up()
-        # All of the last batch at once, and nothing else: this is how it mostly comes.
-        if got == stream.batch:
-            total = self.total + got
-            if total == stream.due and buffer[stream.batch_heads] == stream.batch_marks:
-                self.total = total
-                if self.sampled is not None:
-                    self.sampled += buffer[:got]
-                return got
-        size = stream.frame_size
-        first = -self.total % size
-        marks = -((first - got) // size)
-        if self._partial or buffer[first:got:size] != _MARKS[:marks]:
-            text = self._parse(bytes(buffer[:got]), first)
+            return self.close()
+        if not size:
+            return self.close()
+        # Fast path: the whole last batch, and nothing else.
+        if size == expected.batch:
+            received = self.received + size
+            if (
+                received == expected.total
+                and buffer[expected.batch_offsets] == expected.batch_first_bytes
+            ):
+                self.received = received
+                if self.inspected is not None:
+                    self.inspected += buffer[:size]
+                return size
+        frame_size = expected.frame_size
+        # Offset in the buffer at which the next frame begins, and number of frames that begin.
+        first = -self.received % frame_size
+        frames = -((first - size) // frame_size)
+        if self._partial or buffer[first:size:frame_size] != _FIRST_BYTES[:frames]:
+            text = self._parse(bytes(buffer[:size]), first)
         else:
-            text = got
-            self.total += got
-            if self.sampled is not None:
-                self.sampled += buffer[:got]
-        # Less than the buffer was all there was; more will be told by another edge.
-        return text if got < _CHUNK_BYTES else text + self.receive()
+            text = size
+            self.received += size
+            if self.inspected is not None:
+                self.inspected += buffer[:size]
+        # A buffer that is not full was all there was; more will trigger another edge.
+        return text if size < _CHUNK_BYTES else text + self.receive()
 
-    def give_up(self) -> int:
-        """The connection is gone; the bytes that were due and will not come."""
+    def close(self) -> int:
+        """Close the socket; return the expected bytes that will not arrive."""
         if self.socket.fileno() == -1:
             return 0
         self.socket.close()
-        self._stream.closed += 1
+        self._expected.closed_subscribers += 1
         if self.close_code is None:
             self.close_code = 0
-        return max(0, self._stream.due - self.total)
+        return max(0, self._expected.total - self.received)
 
-    def first_frame(self, deadline: float) -> bytes:
-        """Wait for one whole text frame, of any size, and return its payload."""
+    def receive_first_frame(self, deadline: float) -> bytes:
+        """Wait for one text frame of any size, learn the frame size, and return the payload."""
         data = self._partial
         while True:
             position = 0
             for frame in parse_frames(data):
                 if frame.opcode not in _CONTROL:
                     self._partial = data[frame.end :]
-                    self._stream.frame_size = frame.end - position
+                    self._expected.frame_size = frame.end - position
                     return frame.payload
-                self._control(frame.opcode, frame.payload)
+                self._handle_control(frame.opcode, frame.payload)
                 position = frame.end
             data = data[position:]
             _wait_readable(self.socket, deadline)
             data += self.socket.recv(_CHUNK_BYTES)
 
     def _parse(self, data: bytes, first: int) -> int:
-        """A chunk with something else than whole text frames in it."""
+        """Take the text bytes out of a chunk with control frames in it; return how many."""
         data, self._partial = self._partial + data, b""
-        size = self._stream.frame_size
+        size = self._expected.frame_size
         text = bytearray(data[:first])
         position = first
         while position < len(data):
@@ -201,14 +205,14 @@ class Subscriber:
             if frame is None:
                 self._partial = data[position:]
                 break
-            self._control(frame.opcode, frame.payload)
+            self._handle_control(frame.opcode, frame.payload)
             position = frame.end
-        self.total += len(text)
-        if self.sampled is not None:
-            self.sampled += text
+        self.received += len(text)
+        if self.inspected is not None:
+            self.inspected += text
         return len(text)
 
-    def _control(self, opcode: int, payload: bytes) -> None:
+    def _handle_control(self, opcode: int, payload: bytes) -> None:
         with suppress(OSError):
             if opcode == PING:
                 self.socket.send(client_frame(payload, PONG))
@@ -216,20 +220,20 @@ class Subscriber:
                 self.close_code = int.from_bytes(payload[:2], "big") or 1005
                 self.socket.send(client_frame(payload[:2], CLOSE))
             elif opcode != PONG:
-                raise ValueError(f"a frame that nobody sends: opcode {opcode}")
+                raise ValueError(f"expected a text or control frame, got opcode {opcode:#x}")
 
 
-class _Dial:
-    """One connection on its way to a 101."""
+class _Handshake:
+    """A connection that has not received its 101 yet."""
 
-    def __init__(self, address: Address, number: int, narrow: bool) -> None:
+    def __init__(self, address: Address, number: int, has_small_windows: bool) -> None:
         self._address = address
         self._path = address.path_of(number)
         self._head = b""
         self.socket = socket.socket()
         self.socket.setblocking(False)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if narrow:
+        if has_small_windows:
             self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, _NETWORK_SEGMENT)
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _NETWORK_BUFFER)
         self.socket.connect_ex(("127.0.0.1", address.port))
@@ -239,85 +243,85 @@ class _Dial:
         self.socket.send(upgrade_request(self._path, address.port, address.headers))
 
     def receive(self) -> bytes | None:
-        """What came behind the 101; None as long as that is not complete."""
+        """Return the bytes after the 101, or None while it is not complete."""
         data = self.socket.recv(4096)
         if not data:
-            raise HandshakeError("closed without an answer")
+            raise HandshakeError("closed without a response")
         self._head += data
-        head, end, early = self._head.partition(b"\r\n\r\n")
+        head, end, rest = self._head.partition(b"\r\n\r\n")
         if not end:
             return None
-        check_upgraded(head, bare=self._address.bare)
-        return early
+        check_upgraded(head, has_accept=self._address.has_accept)
+        return rest
 
 
 def open_websockets(
     address: Address,
     count: int,
-    at_once: int,
+    concurrency: int,
     opened: Callable[[socket.socket, bytes], None],
     *,
-    narrow: bool = False,
+    has_small_windows: bool = False,
 ) -> dict[str, int]:
-    """Open `count` WebSockets, `at_once` of them at a time.
+    """Open `count` WebSockets.
 
     Args:
-        address: where.
+        address: of all of them.
         count: how many.
-        at_once: so many are on their way to the 101 at any time.
-        opened: gets each socket and what came behind its 101.
-        narrow: with the segments and windows of a network instead of those of this machine.
+        concurrency: handshakes at the same time.
+        opened: called with each socket, and the bytes received after its 101.
+        has_small_windows: use the segments and windows of a network, not those of loopback.
 
     Returns:
-        How often which failure has come; empty if all are open.
+        The failures, and how often each occurred; empty if all are open.
     """
     failures: dict[str, int] = {}
     poller = select.epoll()
-    dials: dict[int, _Dial] = {}
+    handshakes: dict[int, _Handshake] = {}
     left = count
     deadline = time.perf_counter() + _HANDSHAKE_SECONDS
-    while (left or dials) and time.perf_counter() < deadline:
-        while left and len(dials) < at_once:
+    while (left or handshakes) and time.perf_counter() < deadline:
+        while left and len(handshakes) < concurrency:
             left -= 1
-            dial = _Dial(address, left, narrow)
-            dials[dial.socket.fileno()] = dial
-            poller.register(dial.socket, select.EPOLLOUT)
+            handshake = _Handshake(address, left, has_small_windows)
+            handshakes[handshake.socket.fileno()] = handshake
+            poller.register(handshake.socket, select.EPOLLOUT)
         for fd, event in poller.poll(1.0):
-            failure = _advance(poller, dials, fd, event, opened)
+            failure = _advance(poller, handshakes, fd, event, opened)
             if failure:
                 failures[failure] = failures.get(failure, 0) + 1
-    if dials:
-        failures["no answer"] = len(dials) + left
-    for dial in dials.values():
-        dial.socket.close()
+    if handshakes:
+        failures["no response"] = len(handshakes) + left
+    for handshake in handshakes.values():
+        handshake.socket.close()
     poller.close()
     return failures
 
 
 def _advance(
     poller: select.epoll,
-    dials: dict[int, _Dial],
+    handshakes: dict[int, _Handshake],
     fd: int,
     event: int,
     opened: Callable[[socket.socket, bytes], None],
 ) -> str | None:
-    """Take one connection a step further; why it has failed, if so."""
-    dial = dials[fd]
+    """Send the request or receive the response of a handshake; return the failure, if any."""
+    handshake = handshakes[fd]
     try:
         if event & select.EPOLLOUT:
-            dial.send_request()
+            handshake.send_request()
             poller.modify(fd, select.EPOLLIN)
             return None
-        early = dial.receive()
+        received = handshake.receive()
     except (OSError, HandshakeError) as error:
         poller.unregister(fd)
-        del dials[fd]
-        dial.socket.close()
+        del handshakes[fd]
+        handshake.socket.close()
         return str(error)
-    if early is not None:
+    if received is not None:
         poller.unregister(fd)
-        del dials[fd]
-        opened(dial.socket, early)
+        del handshakes[fd]
+        opened(handshake.socket, received)
     return None
 
 
@@ -325,4 +329,4 @@ def _wait_readable(sock: socket.socket, deadline: float) -> None:
     poller = select.poll()
     poller.register(sock, select.POLLIN)
     if not poller.poll(max(0, deadline - time.perf_counter()) * 1000):
-        raise TimeoutError("nothing has come")
+        raise TimeoutError("no event has arrived")

@@ -1,4 +1,4 @@
-"""The load generator notices whatever a server does to its events."""
+"""The load generator notices every fault of a server, with a real hub that has one."""
 
 import select
 from collections.abc import Iterator
@@ -6,131 +6,134 @@ from contextlib import contextmanager
 
 import pytest
 
+from bench.errors import DeliveryError
 from bench.events import relayed_template
-from bench.load_generator import client_group as crowd_module
-from bench.load_generator import publish_loops as loops
-from bench.load_generator.client_group import Crowd, LoadError
+from bench.load_generator import client_group
+from bench.load_generator.client_group import ClientGroup
+from bench.load_generator.publish_loops import closed_loop, open_loop
 from bench.load_generator.subscribers import Address
-from bench.server_process import Server, running
-from tests.bench.faulty_hub import AGAIN, CLIENTS, FAULTS, FaultyHub
+from bench.server_process import ServerProcess, open_server
+from tests.bench.faulty_hub import FAULTS, REPEAT, SUBSCRIBERS, FaultyHub
 
 IN_FLIGHT = 8
 
 
 @contextmanager
-def crowd_at(fault: str) -> Iterator[tuple[Crowd, Server]]:
-    crowd = Crowd()
-    with running(FaultyHub(fault)) as server:
-        for path, count in (("/subscribe", CLIENTS - 1), ("/faulty", 1)):
+def open_clients(fault: str) -> Iterator[tuple[ClientGroup, ServerProcess]]:
+    clients = ClientGroup()
+    with open_server(FaultyHub(fault)) as server:
+        for path, count in (("/subscribe", SUBSCRIBERS - 1), ("/faulty", 1)):
             address = Address(server.port, path, {})
-            assert crowd.connect(address, count, count, narrow=False) == {}
-        publish = Address(server.port, "/publish", {})
+            assert clients.connect(address, count, count, has_small_windows=False) == {}
+        publish_address = Address(server.port, "/publish", {})
         try:
-            crowd.open_publisher("websocket", publish, relayed_template(300).decode())
-            yield crowd, server
+            clients.open_producer("websocket", publish_address, relayed_template(300).decode())
+            yield clients, server
         finally:
-            crowd.disconnect()
-            crowd.publisher.socket.close()
-            crowd.poller.close()
+            clients.disconnect()
+            clients.producer.socket.close()
+            clients.poller.close()
 
 
-def publish(crowd: Crowd, events: int = IN_FLIGHT) -> None:
-    """One turn of a closed loop, with a client's frames looked into."""
-    sampled = crowd.next_sample(1000)
-    assert sampled is not None
-    crowd.publish(events)
-    crowd.collect(len(crowd.readers) * events * crowd.stream.frame_size)
-    crowd.check_sample(sampled, events)
+def publish_batch(clients: ClientGroup, events: int = IN_FLIGHT) -> None:
+    """Publish one batch of a closed loop, and inspect one subscriber's frames."""
+    inspected = clients.start_due_inspection(1000)
+    assert inspected is not None
+    clients.publish(events)
+    clients.wait_received(len(clients.fast) * events * clients.expected.frame_size)
+    clients.finish_inspection(inspected, events)
 
 
-def publish_past_the_culprit(crowd: Crowd) -> None:
-    """The third turn is the culprit's, and its client's to be looked into."""
+def publish_many_batches(clients: ClientGroup) -> None:
+    """Publish past the faulty event, which is in the third batch, to the inspected subscriber."""
     for _ in range(200):
-        publish(crowd)
+        publish_batch(clients)
 
 
-def test_a_hub_without_fault() -> None:
-    with crowd_at("none") as (crowd, _):
+def test_hub_without_fault_delivers_every_byte() -> None:
+    with open_clients("none") as (clients, _):
         for _ in range(20):
-            publish(crowd)
-        size = crowd.stream.frame_size
-        assert [each.total for each in crowd.readers] == [161 * size] * CLIENTS
-        assert crowd.decoded == 160
-        assert crowd.stream.closed == 0
+            publish_batch(clients)
+        size = clients.expected.frame_size
+        assert [each.received for each in clients.fast] == [161 * size] * SUBSCRIBERS
+        assert clients.decoded == 160
+        assert clients.expected.closed_subscribers == 0
 
 
 @pytest.mark.parametrize("fault", sorted({*FAULTS} - {"none", "closed", "pinged"}))
-def test_a_fault_is_noticed(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(crowd_module, "PATIENCE_SECONDS", 0.5)
-    with crowd_at(fault) as (crowd, _):
-        publish(crowd)
-        with pytest.raises((LoadError, ValueError)):
-            publish_past_the_culprit(crowd)
+def test_altered_event_raises(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_group, "TIMEOUT_SECONDS", 0.5)
+    with open_clients(fault) as (clients, _):
+        publish_batch(clients)
+        with pytest.raises((DeliveryError, ValueError)):
+            publish_many_batches(clients)
 
 
-def test_a_closed_client_is_counted_and_not_waited_for() -> None:
-    with crowd_at("closed") as (crowd, _):
-        publish(crowd)
-        while not crowd.reap():
-            publish(crowd)
-        assert len(crowd.readers) == CLIENTS - 1
-        publish(crowd)
-        assert crowd.reap() == 0
+def test_closed_subscriber_is_counted_and_not_waited_for() -> None:
+    with open_clients("closed") as (clients, _):
+        publish_batch(clients)
+        while not clients.remove_closed():
+            publish_batch(clients)
+        assert len(clients.fast) == SUBSCRIBERS - 1
+        publish_batch(clients)
+        assert clients.remove_closed() == 0
 
 
-def test_a_client_that_is_closed_between_two_measurements_is_not_waited_for() -> None:
-    with crowd_at("none") as (crowd, _):
-        crowd.readers[0].give_up()
-        result = loops.closed_loop(crowd, 0.1, IN_FLIGHT)
-        assert (result["closed"], result["receivers"]) == (1, CLIENTS - 1)
-        result = loops.closed_loop(crowd, 0.1, IN_FLIGHT)
-        assert (result["closed"], result["receivers"]) == (0, CLIENTS - 1)
-        crowd.readers[0].give_up()
-        result = loops.open_loop(crowd, 0.1, rate=100)
-        assert len(crowd.readers) == CLIENTS - 2
+def test_subscriber_closed_between_two_loops_is_counted_and_not_waited_for() -> None:
+    with open_clients("none") as (clients, _):
+        clients.fast[0].close()
+        result = closed_loop(clients, 0.1, IN_FLIGHT)
+        assert (result["closed"], result["receivers"]) == (1, SUBSCRIBERS - 1)
+        result = closed_loop(clients, 0.1, IN_FLIGHT)
+        assert (result["closed"], result["receivers"]) == (0, SUBSCRIBERS - 1)
+        clients.fast[0].close()
+        result = open_loop(clients, 0.1, rate=100)
+        assert len(clients.fast) == SUBSCRIBERS - 2
 
 
-def test_every_client_is_looked_into_in_its_turn() -> None:
-    with crowd_at("none") as (crowd, _):
-        assert {id(crowd.sample()) for _ in crowd.readers} == set(map(id, crowd.readers))
+def test_inspections_cover_every_subscriber_in_turn() -> None:
+    with open_clients("none") as (clients, _):
+        inspected = {id(clients.start_inspection()) for _ in clients.fast}
+        assert inspected == set(map(id, clients.fast))
 
 
-def test_an_open_loop() -> None:
-    with crowd_at("none") as (crowd, _):
-        result = loops.open_loop(crowd, 0.5, rate=100)
-        assert sum(result["histogram"].values()) == 50 * CLIENTS
-        assert crowd.decoded == 50
+def test_open_loop_times_every_receipt() -> None:
+    with open_clients("none") as (clients, _):
+        result = open_loop(clients, 0.5, rate=100)
+        assert sum(result["histogram"].values()) == 50 * SUBSCRIBERS
+        assert clients.decoded == 50
         assert result["receipts"]["max"] == result["last_receipts"]["max"]
 
 
-def test_an_open_loop_has_at_least_one_event() -> None:
-    with crowd_at("none") as (crowd, _):
-        result = loops.open_loop(crowd, 0.1, rate=1)
-        assert sum(result["histogram"].values()) == CLIENTS
+def test_open_loop_publishes_at_least_one_event() -> None:
+    with open_clients("none") as (clients, _):
+        result = open_loop(clients, 0.1, rate=1)
+        assert sum(result["histogram"].values()) == SUBSCRIBERS
 
 
-@pytest.mark.parametrize("fault", ["doubled", "another number"])
-def test_a_fault_in_an_open_loop(fault: str) -> None:
-    with crowd_at(fault) as (crowd, _):
-        while crowd.sample() is not crowd.readers[-2]:
+@pytest.mark.parametrize("fault", ["duplicated", "wrong number"])
+def test_altered_event_in_open_loop_raises(fault: str) -> None:
+    with open_clients(fault) as (clients, _):
+        # The open loop inspects the next subscriber: the last one, which is the faulty one.
+        while clients.start_inspection() is not clients.fast[-2]:
             pass
-        with pytest.raises(LoadError):
-            loops.open_loop(crowd, 0.5, rate=100)
+        with pytest.raises(DeliveryError):
+            open_loop(clients, 0.5, rate=100)
 
 
-def test_a_ping_is_answered_and_is_no_event() -> None:
-    with crowd_at("pinged") as (crowd, server):
+def test_ping_is_answered_and_not_counted_as_event() -> None:
+    with open_clients("pinged") as (clients, server):
         for _ in range(4):
-            publish(crowd)
-        assert "ponged" in server.log.read_text()
+            publish_batch(clients)
+        assert "got pong" in server.log.read_text()
 
 
-def test_an_event_that_nobody_has_published() -> None:
-    with crowd_at("none") as (crowd, _):
-        publish(crowd)
-        crowd.publisher.publish([AGAIN.encode()])
+def test_unpublished_event_raises() -> None:
+    with open_clients("none") as (clients, _):
+        publish_batch(clients)
+        clients.producer.publish([REPEAT.encode()])
         poller = select.poll()
-        poller.register(crowd.poller.fileno(), select.POLLIN)
+        poller.register(clients.poller.fileno(), select.POLLIN)
         assert poller.poll(5000)
-        with pytest.raises(LoadError, match="bytes of events that nobody has published"):
-            crowd.attend()
+        with pytest.raises(DeliveryError, match="bytes of events that were not published"):
+            clients.receive_unsolicited()

@@ -13,7 +13,7 @@ import trio
 from rich.progress import Progress, SpinnerColumn, TextColumn
 
 from bench.machine import raise_file_limit
-from bench.progress import notes
+from bench.progress import console
 from tests.soak.report import save, show
 from tests.soak.server import running
 from tests.soak.soak import Cast, Soak
@@ -43,7 +43,7 @@ def main(minutes: float, seed: int | None, output: Path, **cast: int) -> None:
     """Run a server under everything at once, and see that nothing goes wrong."""
     seed = random.randrange(1_000_000) if seed is None else seed
     who = Cast(**cast)
-    notes.print(f"seed {seed}")
+    console.print(f"seed {seed}")
     raise_file_limit(1000 + who.instances * (who.residents + who.visitors + who.sleepers))
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="ryze-soak-") as directory:
@@ -54,7 +54,7 @@ def main(minutes: float, seed: int | None, output: Path, **cast: int) -> None:
             shutil.copy(server.log, output.with_suffix(".log"))
     show(result)
     save(output, who, seed, result)
-    notes.print(f"written: {output}, and the server's log beside it")
+    console.print(f"written: {output}, and the server's log beside it")
     sys.exit(0 if result.is_well else 1)
 
 
@@ -62,7 +62,7 @@ def main(minutes: float, seed: int | None, output: Path, **cast: int) -> None:
 def _progress() -> Iterator[Callable[[str], None]]:
     """A line that says how it goes."""
     columns = SpinnerColumn(), TextColumn("{task.description}")
-    with Progress(*columns, console=notes, transient=True) as bar:
+    with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("starting")
         yield lambda text: bar.update(task, description=text)
 
