@@ -1,4 +1,4 @@
-"""The bench's two errors: one ends a measurement, the other is found by the load generator."""
+"""Errors: a measurement that cannot be made, and a server that does not deliver."""
 
 __all__ = ["DeliveryError", "MeasurementError"]
 
@@ -12,4 +12,4 @@ class MeasurementError(Exception):
 
 
 class DeliveryError(Exception):
-    """Load generator: the server lost, duplicated, altered or delayed an event."""
+    """The server lost, duplicated, altered or delayed an event; raised in the load generator."""

@@ -93,7 +93,7 @@ def _measure_one(load: LoadGenerator, seconds: float, rate: float) -> dict[str, 
 
 
 def is_usable(row: dict[str, Any]) -> bool:
-    """Return whether the receipts tell about the server, and not about the load generator."""
+    """Return whether the load generator was punctual enough to time the server."""
     return bool(row["lateness"]["p99"] <= _MAX_LATENESS * row["last_receipts"]["p99"])
 
 

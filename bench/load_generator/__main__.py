@@ -105,7 +105,7 @@ class Commands:
 
 
 class _IdleClients:
-    """The clients between two commands: pings must be answered, and closes noticed."""
+    """The clients between two commands: answers pings, and detects unexpected frames."""
 
     def __init__(self, clients: ClientGroup) -> None:
         self._clients = clients

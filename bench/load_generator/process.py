@@ -131,7 +131,7 @@ def open_load_generator(server: ServerProcess) -> Iterator[LoadGenerator]:
 def open_server_with_load(
     peer: Peer, subscribers: int, event_bytes: int, port: int = 0, *, spare: int = 0
 ) -> Iterator[tuple[ServerProcess, LoadGenerator]]:
-    """Start a server and a load generator with connected subscribers and a producer.
+    """Start a server, and a load generator with connected subscribers and a producer.
 
     Args:
         peer: the server to start.

@@ -144,7 +144,7 @@ def ingest_for(clients: ClientGroup, seconds: float, batch: int) -> dict[str, An
 
 
 def ingest_count(clients: ClientGroup, count: int, batch: int) -> dict[str, Any]:
-    """Publish that many events likewise; a producer that streams uses one stream for all."""
+    """Publish that many events, as fast as the server reads; a stream takes them all in one."""
     watch = _Stopwatch()
     for _ in range(0, count, batch):
         clients.publish(batch)

@@ -3,7 +3,7 @@
 All frames of a run have the same size, so the offset in the stream at which each frame begins is
 known. Of every chunk that arrives, the bytes at those offsets are compared with the first byte of
 a text frame, in one slice. That is cheap enough for all clients. Events are ASCII and never
-contain that byte, so a lost, duplicated or inserted byte is noticed. If the comparison fails, the
+contain that byte, so a lost, duplicated or inserted byte is detected. If the comparison fails, the
 chunk is parsed: pings are answered, and do not count.
 
 Payloads are decoded for one subscriber at a time (`Subscriber.inspected`). That also finds a lost
@@ -81,7 +81,7 @@ class ExpectedStream:
         self.closed_subscribers = 0
 
     def add(self, events: int) -> None:
-        """Expect a batch of so many events more."""
+        """Expect one more batch, of that many events."""
         self.total += events * self.frame_size
         if self.batch != events * self.frame_size:
             self.batch = events * self.frame_size

@@ -1,4 +1,4 @@
-"""The load generator notices every fault of a server, with a real hub that has one."""
+"""The load generator detects every fault of a real hub that has one."""
 
 import select
 from collections.abc import Iterator
