@@ -5,7 +5,7 @@ from contextlib import ExitStack
 import trio
 from structlog.testing import capture_logs
 
-from ryze.disconnects import GONE
+from ryze.disconnects import CONNECTION_LOST
 from ryze.hub.hub import Hub
 from tests.fakes import FakeTransport, make_instance
 from tests.hub.harness import (
@@ -136,7 +136,7 @@ async def test_a_bug_in_one_outbox_ends_only_that_subscriber(
         assert await publish(hub, 1, [numbered_event(2)]) == 2
         assert hub.connection_count(1) == 2
     assert received_numbers(first) == received_numbers(last) == [1, 2]
-    assert broken.outbox.disconnect is GONE
+    assert broken.outbox.disconnect is CONNECTION_LOST
     assert [(log["event"], log["log_level"]) for log in logs] == [("offer failed", "error")]
 
 

@@ -12,7 +12,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from ryze.disconnects import (
     ALL,
-    GONE,
+    CONNECTION_LOST,
     INSTANCE_DELETED,
     INTERNAL_ERROR,
     NO_HEARTBEAT,
@@ -196,7 +196,7 @@ async def test_after_a_lost_connection_nothing_is_pending_and_nothing_is_sent() 
             await wait_all_tasks_blocked()
             transport.fail()
             await wait_all_tasks_blocked()
-            assert connection.closed == [GONE]
+            assert connection.closed == [CONNECTION_LOST]
             assert connection.outbox.pending == connection.outbox.pending_bytes == 0
             assert connection.outbox.is_empty
             assert len(transport.taken) == 5
@@ -217,7 +217,7 @@ async def test_any_send_notices_a_lost_connection(send: Callable[..., object]) -
     async with open_connection(transport) as connection:
         transport.fail()
         assert not send(connection)
-        assert connection.closed in ([GONE], [NO_HEARTBEAT])
+        assert connection.closed in ([CONNECTION_LOST], [NO_HEARTBEAT])
         await wait_all_tasks_blocked()
         assert connection.outbox.is_empty
         assert not transport.taken
@@ -321,7 +321,7 @@ async def test_an_end_after_a_bug_never_raises() -> None:
         with pytest.raises(ValueError, match="a bug"):
             connection.offer(10)
         connection.outbox.close_after_bug()
-        assert connection.closed == [GONE]
+        assert connection.closed == [CONNECTION_LOST]
 
 
 async def test_after_a_cancelled_writer_nothing_is_sent_into_a_partly_written_frame() -> None:
@@ -491,7 +491,7 @@ def test_after_any_operations_counts_are_exact_and_frames_are_whole(
                     connection.outbox.send_reply(pong_frame(argument))
                 else:
                     connection.outbox.close(argument)
-            if connection.outbox.disconnect is GONE:
+            if connection.outbox.disconnect is CONNECTION_LOST:
                 return
             await finish(connection)
             check_pongs(connection, pongs)
@@ -547,7 +547,7 @@ def test_a_partly_written_frame_is_completed_before_the_close(
                 assert kept == len(sizes) - connection.arrived
             elif make is FakeTransport:
                 assert kept == is_partly_written
-            if why is not GONE:
+            if why is not CONNECTION_LOST:
                 await finish(connection)
 
     run(main)

@@ -18,7 +18,7 @@ from wsproto.events import (
 
 from ryze.disconnects import (
     CLIENT_CLOSED,
-    GONE,
+    CONNECTION_LOST,
     INSTANCE_DELETED,
     MESSAGE_TOO_BIG,
     NO_HEARTBEAT,
@@ -391,7 +391,7 @@ async def test_a_peer_that_is_gone_needs_no_farewell(
     await wait_all_tasks_blocked()
     assert peer.ended.is_set()
     assert trio.current_time() == start
-    assert connection.outbox.disconnect is GONE
+    assert connection.outbox.disconnect is CONNECTION_LOST
     assert peer.wire == b""
     assert hub.statistics() == NOBODY
 
@@ -415,7 +415,7 @@ async def test_a_peer_that_is_gone_before_the_101(
     transport.fail()
     connection, peer = await open_connection(nursery, hub, transport=transport)
     assert peer.ended.is_set()
-    assert connection.outbox.disconnect is GONE
+    assert connection.outbox.disconnect is CONNECTION_LOST
     assert hub.statistics() == NOBODY
 
 
