@@ -27,7 +27,7 @@ from ryze.websocket.handshake import check_upgrade, header
 from ryze.websocket.server import Admission, WebSocketLimits, WebSocketServer
 from tests.clients import UPGRADE, RawClient, Response, request_bytes
 from tests.fakes import FakeTransport, ServerFrame, client_frame, make_instance, server_frames
-from tests.websocket.harness import TOKEN_KEY
+from tests.websocket.harness import TOKEN_HASH
 
 __all__ = [
     "BINARY",
@@ -223,7 +223,7 @@ async def running_server(*, compression: bool = False) -> AsyncIterator[Conforma
         check_upgrade(request)
         hosts.append(header(request, b"host"))
         publishes = request.target.endswith(b"/publish")
-        return Admission(make_instance(), TOKEN_KEY, {}, publishes)
+        return Admission(make_instance(), TOKEN_HASH, {}, publishes)
 
     hub = Hub("http://ryze.test")
     websockets = WebSocketServer(

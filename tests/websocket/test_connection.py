@@ -32,11 +32,10 @@ from ryze.websocket.connection import ConnectionLimits
 from ryze.websocket.subscriber import Subscriber
 from tests.cancelling import CancelAt, cancel_at_every_step
 from tests.fakes import FakeTransport, PieceTransport, client_frame, make_instance, server_frames
-from tests.hub.harness import publish
+from tests.hub.harness import EMPTY_HUB, publish
 from tests.websocket.harness import (
     EVENT,
-    HEAD,
-    NOBODY,
+    RESPONSE_HEAD,
     Peer,
     open_connection,
     open_server,
@@ -75,7 +74,7 @@ async def test_a_silent_client_ends_after_exactly_60_seconds(
     await trio.sleep_until(start + 60)
     assert await peer.close_code() == 4009
     assert connection.outbox.disconnect is NO_HEARTBEAT
-    assert hub.statistics() == NOBODY
+    assert hub.statistics() == EMPTY_HUB
     await peer.ended.wait()
     assert trio.current_time() == start + 62
 
@@ -221,7 +220,7 @@ async def test_who_breaks_the_protocol_is_told_how_and_goes(
         peer.transport.feed(bytes([byte]))
         await wait_all_tasks_blocked()
     assert await peer.close_code() == code
-    assert hub.statistics() == NOBODY
+    assert hub.statistics() == EMPTY_HUB
     # More of it harms nobody.
     for _ in range(10):
         peer.transport.feed(data)
@@ -306,7 +305,7 @@ async def test_who_reads_but_never_answers_is_closed_after_the_grace(
 async def test_who_does_not_read_is_aborted_after_the_grace(
     hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    for transport in (FakeTransport(len(HEAD)), PieceTransport(len(HEAD))):
+    for transport in (FakeTransport(len(RESPONSE_HEAD)), PieceTransport(len(RESPONSE_HEAD))):
         connection, peer = await open_connection(nursery, hub, transport=transport)
         start = trio.current_time()
         connection.disconnect(INSTANCE_DELETED)
@@ -315,7 +314,7 @@ async def test_who_does_not_read_is_aborted_after_the_grace(
         await peer.ended.wait()
         assert trio.current_time() == start + 2
         assert transport.aborted
-        assert bytes(transport.taken) == HEAD
+        assert bytes(transport.taken) == RESPONSE_HEAD
 
 
 @pytest.mark.parametrize("make", [FakeTransport, PieceTransport])
@@ -326,14 +325,16 @@ async def test_a_slow_consumer_that_wakes_up_gets_the_rest_of_its_frame_and_4008
     make: Callable[[float], FakeTransport],
 ) -> None:
     limits = ConnectionLimits(OutboxLimits(messages=1))
-    connection, peer = await open_connection(nursery, hub, limits, transport=make(len(HEAD) + 5))
+    connection, peer = await open_connection(
+        nursery, hub, limits, transport=make(len(RESPONSE_HEAD) + 5)
+    )
     assert await publish(hub, 1, [EVENT]) == 1
     assert await publish(hub, 1, [EVENT]) == 0
-    assert hub.statistics() == NOBODY
+    assert hub.statistics() == EMPTY_HUB
     await trio.sleep(1.9)
     peer.transport.read()
     await wait_all_tasks_blocked()
-    frames, rest = server_frames(peer.wire)
+    frames, rest = server_frames(peer.received)
     assert [frame.opcode for frame in frames] == [TEXT, CLOSE]
     assert frames[1].close_code == 4008
     assert rest == b""
@@ -344,19 +345,23 @@ async def test_a_slow_consumer_that_sleeps_on_is_aborted_in_the_middle(
     hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     limits = ConnectionLimits(OutboxLimits(messages=1))
-    _, peer = await open_connection(nursery, hub, limits, transport=FakeTransport(len(HEAD) + 5))
+    _, peer = await open_connection(
+        nursery, hub, limits, transport=FakeTransport(len(RESPONSE_HEAD) + 5)
+    )
     start = trio.current_time()
     await publish(hub, 1, [EVENT, EVENT])
     await peer.ended.wait()
     assert trio.current_time() == start + 2
     assert peer.transport.aborted
-    assert len(peer.wire) == 5
+    assert len(peer.received) == 5
 
 
 async def test_a_drain_gives_more_time(
     hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    connection, peer = await open_connection(nursery, hub, transport=FakeTransport(len(HEAD)))
+    connection, peer = await open_connection(
+        nursery, hub, transport=FakeTransport(len(RESPONSE_HEAD))
+    )
     await publish(hub, 1, [EVENT])
     connection.disconnect(RESTARTING, grace_seconds=9)
     connection.disconnect(RESTARTING, grace_seconds=99)
@@ -370,7 +375,9 @@ async def test_a_drain_gives_more_time(
 async def test_a_close_that_crosses_ours_ends_it(
     hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    connection, peer = await open_connection(nursery, hub, transport=FakeTransport(len(HEAD)))
+    connection, peer = await open_connection(
+        nursery, hub, transport=FakeTransport(len(RESPONSE_HEAD))
+    )
     connection.disconnect(INSTANCE_DELETED)
     peer.transport.feed(client_frame(CLOSE, b"\x03\xe8"))
     await wait_all_tasks_blocked()
@@ -384,7 +391,9 @@ async def test_a_close_that_crosses_ours_ends_it(
 async def test_a_peer_that_is_gone_needs_no_farewell(
     hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock, end: Callable[[FakeTransport], None]
 ) -> None:
-    connection, peer = await open_connection(nursery, hub, transport=FakeTransport(len(HEAD)))
+    connection, peer = await open_connection(
+        nursery, hub, transport=FakeTransport(len(RESPONSE_HEAD))
+    )
     await publish(hub, 1, [EVENT])
     start = trio.current_time()
     end(peer.transport)
@@ -392,8 +401,8 @@ async def test_a_peer_that_is_gone_needs_no_farewell(
     assert peer.ended.is_set()
     assert trio.current_time() == start
     assert connection.outbox.disconnect is CONNECTION_LOST
-    assert peer.wire == b""
-    assert hub.statistics() == NOBODY
+    assert peer.received == b""
+    assert hub.statistics() == EMPTY_HUB
 
 
 @pytest.mark.parametrize("end", [FakeTransport.feed_eof, FakeTransport.fail])
@@ -416,7 +425,7 @@ async def test_a_peer_that_is_gone_before_the_101(
     connection, peer = await open_connection(nursery, hub, transport=transport)
     assert peer.ended.is_set()
     assert connection.outbox.disconnect is CONNECTION_LOST
-    assert hub.statistics() == NOBODY
+    assert hub.statistics() == EMPTY_HUB
 
 
 async def test_a_101_that_has_to_wait_goes_first(
@@ -531,14 +540,16 @@ async def test_a_cancelled_connection_can_still_be_offered_to_and_told_to_go(
     hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     """A flush or a drain that has it in its list comes a moment too late: it must not fall."""
-    connection, peer = await open_connection(nursery, hub, transport=FakeTransport(len(HEAD)))
+    connection, peer = await open_connection(
+        nursery, hub, transport=FakeTransport(len(RESPONSE_HEAD))
+    )
     assert connection._nursery is not None
     connection._nursery.cancel_scope.cancel()
     await wait_all_tasks_blocked()
     peer.transport._error = None
     connection.outbox.offer(Messages([b"x"]))
     connection.disconnect(RESTARTING, grace_seconds=1)
-    assert hub.statistics() == NOBODY
+    assert hub.statistics() == EMPTY_HUB
 
 
 # --- Cancelled at each await ---
@@ -638,7 +649,7 @@ def _run(scenario: Scenario, make: Callable[[float], FakeTransport], canceller: 
             assert hub.statistics() == HubStatistics(1, 1, 0, 0, 0, 0)
             assert gateway.connections == 1
             nursery.cancel_scope.cancel()
-        assert hub.statistics() == NOBODY
+        assert hub.statistics() == EMPTY_HUB
         assert gateway.connections == 0
 
     trio.run(main, clock=MockClock(autojump_threshold=0), instruments=[canceller])
@@ -654,7 +665,7 @@ async def _act(scenario: Scenario, peer: Peer, hub: Hub, scope: trio.CancelScope
 
 def _check_wire(peer: Peer) -> None:
     """Whole frames, and perhaps the beginning of one more that is none of another kind."""
-    frames, rest = server_frames(peer.wire)
+    frames, rest = server_frames(peer.received)
     documents = {frame.raw for frame in frames if frame.opcode == TEXT}
     assert len(documents) <= 1
     for document in documents:

@@ -24,8 +24,8 @@ from ryze.websocket.producer import Producer
 from ryze.websocket.server import WebSocketLimits
 from tests.cancelling import CancelAt, cancel_at_every_step
 from tests.fakes import FakeTransport, client_frame, make_instance, server_frames
-from tests.hub.harness import configure, publish
-from tests.websocket.harness import HEAD, NOBODY, Peer, open_server, serve_upgrade, upgrade
+from tests.hub.harness import EMPTY_HUB, configure, publish
+from tests.websocket.harness import RESPONSE_HEAD, Peer, open_server, serve_upgrade, upgrade
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING = 0, 1, 2, 8, 9
 
@@ -46,7 +46,7 @@ async def open_publisher(
 
     async def live() -> None:
         try:
-            await publisher.run(hub, make_instance(), HEAD, trailing, PUBLISHER_KEY)
+            await publisher.run(hub, make_instance(), RESPONSE_HEAD, trailing, PUBLISHER_KEY)
         finally:
             publisher.close()
             peer.ended.set()
@@ -128,7 +128,7 @@ async def test_a_heavy_event_loses_its_media_without_holding_up_the_others(
     while len(received) < 3:
         received += await numbers(listener)
     assert received == [0, 1, 2]
-    assert b"base64" not in listener.wire
+    assert b"base64" not in listener.received
 
 
 async def test_a_bad_frame_ends_it_with_the_number_and_the_fault(
@@ -171,7 +171,7 @@ async def test_a_broken_protocol_ends_it(
     peer.transport.feed(event(1) + data)
     assert await peer.close_code() == code
     await peer.ended.wait()
-    assert hub.statistics() == NOBODY
+    assert hub.statistics() == EMPTY_HUB
 
 
 async def test_pings_and_closes_are_answered(
@@ -197,9 +197,9 @@ async def test_a_silent_publisher_is_pinged_and_then_ended(
     _, peer = await open_publisher(nursery, hub)
     await trio.sleep_until(start + 15)
     await wait_all_tasks_blocked()
-    assert [frame.opcode for frame in server_frames(peer.wire)[0]] == [PING]
+    assert [frame.opcode for frame in server_frames(peer.received)[0]] == [PING]
     await peer.ended.wait()
-    assert server_frames(peer.wire)[0][-1].close_code == 4009
+    assert server_frames(peer.received)[0][-1].close_code == 4009
 
 
 async def test_what_comes_after_our_close_is_thrown_away(
@@ -257,7 +257,7 @@ async def test_a_publisher_is_admitted_by_the_gateway_and_has_no_compression(
     await wait_all_tasks_blocked()
     assert b" 101 " in peer.head
     assert b"permessage-deflate" not in peer.head
-    assert hub.statistics() == NOBODY
+    assert hub.statistics() == EMPTY_HUB
     assert hub.connection_count(1) == 1
     assert gateway.connections == 1
 
@@ -346,7 +346,7 @@ def _run_publisher(
                 assert await publish(hub, 1, [Event("call.update", b'{"n":-1}')]) == listeners
                 assert await numbers(listener) == [-1]
             nursery.cancel_scope.cancel()
-        assert hub.statistics() == NOBODY
+        assert hub.statistics() == EMPTY_HUB
         assert hub.connection_count(1) == 0
 
     trio.run(main, clock=MockClock(autojump_threshold=0), instruments=[canceller])

@@ -29,11 +29,10 @@ from tests.fakes import (
     make_instance,
     server_frames,
 )
-from tests.hub.harness import publish
+from tests.hub.harness import EMPTY_HUB, publish
 from tests.websocket.harness import (
     EVENT,
-    NOBODY,
-    TOKEN_KEY,
+    TOKEN_HASH,
     Peer,
     open_server,
     serve_upgrade,
@@ -211,7 +210,7 @@ async def test_a_bug_in_the_admission_is_a_500_and_is_logged(
         peer = await connect(nursery, gateway)
         await peer.ended.wait()
     assert peer.transport.taken.startswith(b"HTTP/1.1 500 ")
-    assert json.loads(peer.wire)["success"] is False
+    assert json.loads(peer.received)["success"] is False
     assert [(log["log_level"], log["event"]) for log in logs] == [
         ("error", "request failed"),
         ("info", "refused"),
@@ -238,7 +237,7 @@ async def test_the_cap_of_connections_counts_those_that_are_closing(
     first, _ = await connect(nursery, gateway), await connect(nursery, gateway)
     third = await connect(nursery, gateway)
     assert third.head.startswith(b"HTTP/1.1 503 ")
-    assert json.loads(third.wire)["error"] == {"message": "Too many connections"}
+    assert json.loads(third.received)["error"] == {"message": "Too many connections"}
     assert b"\r\nX-Seen: 192.0.2.1" in third.head
     hub.outboxes()[0].close_after_bug()
     await first.ended.wait()
@@ -281,7 +280,7 @@ async def test_who_came_with_a_token_goes_with_it(
     peer = await connect(nursery, open_server(hub), request=request)
     hub.follow(AccountTokenRevoked("another"))
     assert [each for each in await peer.settled() if isinstance(each, CloseConnection)] == []
-    hub.follow(AccountTokenRevoked(TOKEN_KEY))
+    hub.follow(AccountTokenRevoked(TOKEN_HASH))
     assert await peer.close_code() == 4501
 
 
@@ -292,8 +291,8 @@ async def test_a_token_that_is_revoked_right_behind_the_admission_ends_the_conne
     """There is no moment after the checks at which the hub does not know the connection."""
 
     def admit(request: h11.Request, address: str) -> Admission:
-        call_at_next_checkpoint(lambda: hub.follow(AccountTokenRevoked(TOKEN_KEY)))
-        return Admission(make_instance(), TOKEN_KEY, {}, publishes)
+        call_at_next_checkpoint(lambda: hub.follow(AccountTokenRevoked(TOKEN_HASH)))
+        return Admission(make_instance(), TOKEN_HASH, {}, publishes)
 
     peer = await connect(nursery, WebSocketServer(hub, Publisher(hub), admit, WebSocketLimits()))
     assert peer.head.startswith(b"HTTP/1.1 101 ")
@@ -338,10 +337,10 @@ async def test_a_drain_sends_everybody_away_one_after_the_other(
     assert gateway.connections == 0
     assert gateway.is_draining
     assert repr(gateway) == "<WebSocketServer 0 connections, draining>"
-    assert all(len([f for f in server_frames(p.wire)[0] if f.opcode == 1]) == 3 for p in peers)
+    assert all(len([f for f in server_frames(p.received)[0] if f.opcode == 1]) == 3 for p in peers)
     late = await connect(nursery, gateway)
     assert late.head.startswith(b"HTTP/1.1 503 ")
-    assert json.loads(late.wire)["error"] == {"message": "Server is shutting down"}
+    assert json.loads(late.received)["error"] == {"message": "Server is shutting down"}
 
 
 async def test_a_drain_of_very_many_is_done_in_half_of_the_time(
@@ -393,20 +392,20 @@ async def test_a_drain_sends_publishers_away_before_anybody_else(
     event = client_frame(1, b'{"event":"call.update","data":{}}')
     publisher.transport.receive_bytes = 300 * len(event)
     publisher.transport.feed(event * 300)
-    while not peers[0].wire:
+    while not peers[0].received:
         await trio.lowlevel.checkpoint()
     assert len(peers[0].receive()) < 300
     nursery.start_soon(gateway.drain, trio.current_time() + 10)
     await wait_all_tasks_blocked()
     # Both of them, while the first client has just been told.
-    closed = [p for p in (*peers, publisher, idle) if p.wire.endswith(b"restarting")]
+    closed = [p for p in (*peers, publisher, idle) if p.received.endswith(b"restarting")]
     assert closed[-2:] == [publisher, idle]
     assert len(closed) == 3
     publisher.transport.feed(event)
     await publisher.ended.wait()
     await trio.sleep(0.1)
     for peer in peers:
-        frames = [frame for frame in server_frames(peer.wire)[0] if frame.opcode in (1, 8)]
+        frames = [frame for frame in server_frames(peer.received)[0] if frame.opcode in (1, 8)]
         assert [frame.opcode for frame in frames] == [1] * 300 + [8]
     nursery.cancel_scope.cancel()
 
@@ -424,10 +423,10 @@ async def test_a_drain_waits_for_those_who_read_until_the_deadline(
         slow.transport.read(20)
     await slow.ended.wait()
     assert trio.current_time() == pytest.approx(start + 9)
-    frames, _ = server_frames(slow.wire)
+    frames, _ = server_frames(slow.received)
     assert [frame.opcode for frame in frames] == [1] * 10 + [8]
     assert frames[-1].close_code == 1012
-    assert hub.statistics() == NOBODY
+    assert hub.statistics() == EMPTY_HUB
 
 
 async def test_a_drain_does_not_wait_for_publishers_that_never_pause(
