@@ -120,7 +120,7 @@ async def _update_dashboard(
         for each in subscribers:
             each.row.pending = each.outbox.pending if each.outbox else 0
         own = sum(each.outbox is not None and not each.outbox.disconnect for each in subscribers)
-        external = hub.statistics().clients - own
+        external = hub.statistics().subscribers - own
         polls = polls + 1 if external != dashboard.external_subscribers else 0
         if polls >= _EXTERNAL_POLLS:
             dashboard.set_external_subscribers(external)
