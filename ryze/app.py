@@ -34,10 +34,12 @@ from ryze.first_start import ensure_account, first_steps
 from ryze.hub.hub import Hub
 from ryze.hub.outbox import OutboxLimits
 from ryze.instances.registry import Registry
+from ryze.publishing.publisher import Publisher
 from ryze.server.acceptor import Acceptor, allow_all_descriptors
 from ryze.server.dispatcher import Dispatcher
 from ryze.server.http_connection import HttpServer
 from ryze.settings import Settings
+from ryze.signals import stop_on_signal
 from ryze.store import Database, TokenCipher, load_key, open_database
 from ryze.telemetry.logging import configure_logging
 from ryze.telemetry.scheduler_lag import SchedulerLag
@@ -58,8 +60,6 @@ _GC_THRESHOLDS = (10_000, 20, 50)
 
 # Who to tell where nobody has asked to be told.
 _NOBODY = Notifier()
-
-_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 _log = structlog.get_logger("ryze")
 
@@ -136,19 +136,21 @@ async def serve(
     ):
         token = await ensure_account(database, settings.account_token)
         hub = Hub(settings.base_url, settings.max_frame_bytes)
-        registry = await Registry.load(database, TokenCipher(*key.keys), hub)
+        publisher = Publisher(hub)
+        registry = await Registry.load(database, TokenCipher(*key.keys))
+        registry.add_follower(hub.follow)
         lag = SchedulerLag()
-        websockets, door = _assemble(settings, database, hub, registry, lag)
+        websockets, door = _assemble(settings, database, hub, publisher, registry, lag)
         async with _background(hub, registry, lag), trio.open_nursery() as connections:
             async with trio.open_nursery() as listening:
                 acceptor = Acceptor(door.serve, door.make_room)
                 await listening.start(acceptor.accept, listeners, connections)
                 announce(first_steps(settings, token))
                 _log.info("started", url=settings.base_url, version=__version__)
-                notifier.tell(READY)
+                notifier.notify(READY)
                 task_status.started(Running(settings, hub))
                 await stop.wait()
-                notifier.tell(STOPPING)
+                notifier.notify(STOPPING)
                 await _drain(settings, websockets, door)
                 listening.cancel_scope.cancel()
             connections.cancel_scope.cancel()
@@ -156,27 +158,27 @@ async def serve(
 
 
 async def _run_until_signal(settings: Settings, notifier: Notifier) -> None:
-    stop = trio.Event()
-    with trio.open_signal_receiver(*_SIGNALS) as signals:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(_watch_signals, signals, stop)
-            await serve(settings, stop, notifier=notifier)
-            nursery.cancel_scope.cancel()
+    async with stop_on_signal(on_first=_log_stopping, on_repeat=_exit_at_once) as stop:
+        await serve(settings, stop, notifier=notifier)
 
 
-async def _watch_signals(signals: AsyncIterator[int], stop: trio.Event) -> None:
-    async for number in signals:
-        if stop.is_set():
-            # Somebody insists: no farewell, no waiting for threads.
-            _log.warning("stopped at once", signal=signal.Signals(number).name)
-            os._exit(1)
-        _log.info("stopping", signal=signal.Signals(number).name)
-        stop.set()
+def _log_stopping(number: signal.Signals) -> None:
+    _log.info("stopping", signal=number.name)
+
+
+def _exit_at_once(number: signal.Signals) -> None:
+    # No close frames, no waiting for threads.
+    _log.warning("stopped at once", signal=number.name)
+    os._exit(1)
 
 
 def _assemble(
-    settings: Settings, database: Database, hub: Hub, registry: Registry, lag: SchedulerLag
+    settings: Settings,
+    database: Database,
+    hub: Hub,
+    publisher: Publisher,
+    registry: Registry,
+    lag: SchedulerLag,
 ) -> tuple[WebSocketServer, Dispatcher]:
     """Put together what serves connections; nothing is opened here."""
     rate_limits = RateLimits(
@@ -188,13 +190,14 @@ def _assemble(
     )
     desk = UpgradeAdmission(registry, rate_limits, settings.allowed_origins)
     websockets = WebSocketServer(
-        hub, desk.admit, _gateway_limits(settings), compression=settings.compression
+        hub, publisher, desk.admit, _gateway_limits(settings), compression=settings.compression
     )
     streams = Streams()
     services = Services(
         settings,
         database,
         hub,
+        publisher,
         registry,
         rate_limits,
         websockets,
@@ -263,7 +266,7 @@ async def _background(hub: Hub, registry: Registry, lag: SchedulerLag) -> AsyncI
     async with trio.open_nursery() as nursery:
         nursery.start_soon(hub.run)
         nursery.start_soon(registry.watch)
-        nursery.start_soon(lag.watch)
+        nursery.start_soon(lag.run)
         yield
         nursery.cancel_scope.cancel()
 

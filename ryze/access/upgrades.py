@@ -5,11 +5,16 @@ from urllib.parse import parse_qs, unquote
 import h11
 
 from ryze.access.rate_limits import RateLimits, address_key
-from ryze.api.authorization import check_pass, sent_token
-from ryze.api.cors import cors_headers, is_allowed, origin_refused
-from ryze.api.responses import instance_not_found
-from ryze.errors import ApiError
-from ryze.instances.registry import Principal, Registry
+from ryze.access.tokens import Principal, authenticate, require_principal, sent_token
+from ryze.api.cors import cors_headers, is_allowed
+from ryze.errors import (
+    INSTANCE_NOT_FOUND,
+    NOT_ENABLED,
+    NOT_FOUND,
+    ORIGIN_NOT_ALLOWED,
+    ApiError,
+)
+from ryze.instances.registry import Registry
 from ryze.records import Instance
 from ryze.websocket.handshake import WEBSOCKET_PATH, check_upgrade, header
 from ryze.websocket.server import Admission
@@ -39,30 +44,29 @@ class UpgradeAdmission:
         raw_name, slash, role = path.removeprefix(WEBSOCKET_PATH.decode()).partition("/")
         name, publishes = unquote(raw_name), role == "publish"
         principal = self._principal(request, query, name)
-        who = principal.key if principal else address_key(address)
+        who = principal.token_hash if principal else address_key(address)
         window = self._rate_limits.hit("publish" if publishes else "global", who)
         headers = window.headers() if window else {}
         try:
             if not raw_name or (slash and not publishes):
-                raise ApiError(404, "Not found")
+                raise ApiError(NOT_FOUND)
             check_upgrade(request)
             self._check_origin(request)
-            principal = check_pass(principal, window)
+            principal = require_principal(principal, window)
             instance = self._instance(principal, name)
             if not publishes:
                 _check_enabled(instance)
         except ApiError as refusal:
             # Without an upgrade a page can read the answer.
             cors = cors_headers(header(request, b"origin"), self._allowed_origins)
-            raise ApiError(
-                refusal.status, refusal.message, {**headers, **cors, **refusal.headers}
-            ) from refusal
-        return Admission(instance, principal.key, headers, publishes)
+            headers = {**headers, **cors, **refusal.headers}
+            raise ApiError(refusal.kind, headers=headers) from refusal
+        return Admission(instance, principal.token_hash, headers, publishes)
 
     def _principal(self, request: h11.Request, query: str, name: str) -> Principal | None:
         headers = {key: header(request, key.encode()) for key in ("token", "authorization")}
         query_token = parse_qs(query).get("token", [""])[0]
-        principal = self._registry.authenticate(sent_token(headers, query_token))
+        principal = authenticate(self._registry, sent_token(headers, query_token))
         return principal if principal and principal.may_use(name) else None
 
     def _check_origin(self, request: h11.Request) -> None:
@@ -71,19 +75,15 @@ class UpgradeAdmission:
             return
         # Not urlsplit, which raises for some of what a client can send.
         if origin.partition("://")[2] != header(request, b"host").lower():
-            raise origin_refused()
+            raise ApiError(ORIGIN_NOT_ALLOWED)
 
     def _instance(self, principal: Principal, name: str) -> Instance:
         instance = self._registry.find(principal.account_id, name)
         if instance is None:
-            raise instance_not_found()
+            raise ApiError(INSTANCE_NOT_FOUND)
         return instance
 
 
 def _check_enabled(instance: Instance) -> None:
     if instance.websocket is None or not instance.websocket.enabled:
-        raise ApiError(
-            400,
-            "WebSocket is not enabled for this instance. "
-            f"Configure it first using POST /api/events/websocket/{instance.name}",
-        )
+        raise ApiError(NOT_ENABLED.for_instance(instance.name))

@@ -36,7 +36,7 @@ from ryze.api.routes import (
 )
 from ryze.api.services import Services
 from ryze.api.streamed_body import StreamingConnection, StreamingRequest
-from ryze.errors import ApiError
+from ryze.errors import INVALID_HANDSHAKE, METHOD_NOT_ALLOWED, ApiError
 
 __all__ = ["add_routes", "create_app"]
 
@@ -78,5 +78,5 @@ _NOT_GET = ["HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"]
 async def _not_an_upgrade(name: str) -> Response:
     """A WebSocket path with another method than GET, which alone reaches the gateway."""
     if "Upgrade" in request.headers:
-        raise ApiError(400, "Invalid WebSocket handshake")
-    raise ApiError(405, "Method not allowed", {"Allow": "GET"})
+        raise ApiError(INVALID_HANDSHAKE)
+    raise ApiError(METHOD_NOT_ALLOWED, headers={"Allow": "GET"})

@@ -5,18 +5,17 @@ request, and refuses what may not go on. A route says what it needs with `access
 answers to (404, 405) is counted all the same.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import TypeVar
 
 from quart import Response, current_app, g, request
 
-from ryze.access.rate_limits import Window, address_key
-from ryze.api.responses import instance_not_found
+from ryze.access.rate_limits import address_key
+from ryze.access.tokens import Principal, authenticate, require_principal, sent_token
 from ryze.api.services import services
-from ryze.errors import DRAINING, INVALID_TOKEN, ApiError
-from ryze.instances.registry import Principal
+from ryze.errors import DRAINING, INSTANCE_NOT_FOUND, ApiError
 from ryze.records import Instance
 
 __all__ = [
@@ -25,14 +24,10 @@ __all__ = [
     "account_id",
     "add_rate_limit_headers",
     "admit",
-    "check_pass",
     "instance",
     "own_instance",
     "readmit",
-    "sent_token",
 ]
-
-_BEARER = "bearer "
 
 _F = TypeVar("_F", bound=Callable[..., object])
 
@@ -75,15 +70,6 @@ def access(scope: Scope, limit: str = "global") -> Callable[[_F], _F]:
     return mark
 
 
-def sent_token(headers: Mapping[str, str], query_token: str = "") -> str:
-    """The token of a request: header ``token``, then ``Authorization``, then the query's."""
-    authorization = headers.get("authorization", "").strip()
-    is_bearer = authorization[: len(_BEARER)].lower() == _BEARER
-    bearer = authorization[len(_BEARER) :] if is_bearer else ""
-    candidates = (headers.get("token", ""), bearer, query_token)
-    return next((token.strip() for token in candidates if token.strip()), "")
-
-
 async def admit() -> None:
     """Let the current request pass to its handler.
 
@@ -94,27 +80,14 @@ async def admit() -> None:
     if asked.scope is Scope.OPEN:
         return
     g.principal = _principal(asked.scope)
-    who = g.principal.key if g.principal else address_key(request.remote_addr or "")
+    who = g.principal.token_hash if g.principal else address_key(request.remote_addr or "")
     g.window = services().rate_limits.hit(asked.limit, who)
     if services().websockets.is_draining:
-        raise ApiError(503, DRAINING)
+        raise ApiError(DRAINING)
     if asked.scope is not Scope.PUBLIC:
-        check_pass(g.principal, g.window)
+        require_principal(g.principal, g.window)
     elif g.window:
         g.window.check()
-
-
-def check_pass(principal: Principal | None, window: Window | None) -> Principal:
-    """Who may go on. An address that sends one wrong token after another is told to stop.
-
-    Raises:
-        ApiError: 429 if this was one request too many, else 401 if no valid token came with it.
-    """
-    if window:
-        window.check()
-    if principal is None:
-        raise ApiError(401, INVALID_TOKEN)
-    return principal
 
 
 async def add_rate_limit_headers(response: Response) -> Response:
@@ -144,7 +117,7 @@ def instance(name: str) -> Instance:
     """
     found = services().registry.find(account_id(), name)
     if found is None:
-        raise instance_not_found()
+        raise ApiError(INSTANCE_NOT_FOUND)
     return found
 
 
@@ -154,9 +127,9 @@ def readmit(admitted: Instance) -> None:
     Raises:
         ApiError: 401, or 404 if it is gone, even if another one has its name now.
     """
-    check_pass(_principal(Scope.INSTANCE), None)
+    require_principal(_principal(Scope.INSTANCE), None)
     if instance(admitted.name).id != admitted.id:
-        raise instance_not_found()
+        raise ApiError(INSTANCE_NOT_FOUND)
 
 
 def _asked() -> _Access:
@@ -167,7 +140,7 @@ def _asked() -> _Access:
 
 def _principal(scope: Scope) -> Principal | None:
     headers = {name.lower(): value for name, value in request.headers.items()}
-    principal = services().registry.authenticate(sent_token(headers))
+    principal = authenticate(services().registry, sent_token(headers))
     if principal is None or (scope is Scope.ACCOUNT and principal.instance):
         return None
     name = (request.view_args or {}).get("name")

@@ -1,6 +1,5 @@
 """The answers of every HTTP route: one shape for success, one for errors (contract, section 1)."""
 
-from http import HTTPStatus
 from typing import TypeVar
 
 import msgspec
@@ -9,24 +8,17 @@ from quart import Response, request
 from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException
 
-from ryze.errors import DATABASE_FAILED, INSTANCE_NOT_FOUND, ApiError, StoreError, error_body
+from ryze.errors import (
+    DATABASE_FAILED,
+    INTERNAL_SERVER_ERROR,
+    INVALID_BODY,
+    ApiError,
+    ErrorKind,
+    StoreError,
+    error_body,
+)
 
-__all__ = [
-    "INVALID_BODY",
-    "TOO_LARGE",
-    "instance_not_found",
-    "read_body",
-    "read_json",
-    "register_error_handlers",
-    "status_message",
-    "success",
-]
-
-INVALID_BODY = "Invalid request body"
-TOO_LARGE = "Request body too large"
-
-# What the contract calls otherwise than the RFC.
-_MESSAGES = {413: TOO_LARGE}
+__all__ = ["read_body", "read_json", "register_error_handlers", "success"]
 
 _log = structlog.get_logger("ryze.http")
 
@@ -47,7 +39,7 @@ async def read_body(mimetype: str) -> bytes:
         RequestTimeout: it does not come to its end; answered with 408.
     """
     if request.mimetype != mimetype:
-        raise ApiError(400, INVALID_BODY)
+        raise ApiError(INVALID_BODY)
     return await request.get_data(cache=True, as_text=False, parse_form_data=False)
 
 
@@ -63,17 +55,7 @@ async def read_json(kind: type[_T]) -> _T:
         body.decode()
         return msgspec.json.decode(body, type=kind)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise ApiError(400, INVALID_BODY) from error
-
-
-def instance_not_found() -> ApiError:
-    """The error for an instance that is not there, or not there for this token."""
-    return ApiError(404, INSTANCE_NOT_FOUND)
-
-
-def status_message(status: int) -> str:
-    """The message of an error that has no other than its status."""
-    return _MESSAGES.get(status) or HTTPStatus(status).phrase.capitalize()
+        raise ApiError(INVALID_BODY) from error
 
 
 def register_error_handlers(app: QuartTrio) -> None:
@@ -95,17 +77,17 @@ async def _api_error(error: ApiError) -> Response:
 
 
 async def _http_error(error: HTTPException) -> Response:
-    status = error.code or 500
+    kind = ErrorKind.of_status(error.code or 500)
     headers = {name: value for name, value in error.get_headers() if name == "Allow"}
-    return await _api_error(ApiError(status, status_message(status), headers))
+    return await _api_error(ApiError(kind, headers=headers))
 
 
 async def _store_error(error: StoreError) -> Response:
     _log.error("database failed", path=request.path, error=str(error))
-    return await _api_error(ApiError(500, DATABASE_FAILED))
+    return await _api_error(ApiError(DATABASE_FAILED))
 
 
 async def _crash(error: Exception) -> Response:
     # The one place for an HTTP request: a bug ends this request and no other.
     _log.error("request failed", path=request.path, exc_info=error)
-    return await _api_error(ApiError(500, "Internal server error"))
+    return await _api_error(ApiError(INTERNAL_SERVER_ERROR))

@@ -41,12 +41,18 @@ class Event(msgspec.Struct, frozen=True):
     Args:
         type: one of the six event names.
         data: the JSON object that the producer sent, verbatim, valid UTF-8.
+        id: identifies the event; None where its instance keeps no log.
+        sequence: its position in the log of its instance, from 1; None likewise.
+        accepted_at: when it was accepted, in seconds since 1970; None likewise.
 
     A struct, as one is made for every event: a tenth of what a frozen dataclass costs.
     """
 
     type: EventType
     data: bytes
+    id: str | None = None
+    sequence: int | None = None
+    accepted_at: float | None = None
     # What without_media() came to, once somebody has asked.
     _slim: bytes | None = None
     # Likewise of with_media_omitted().

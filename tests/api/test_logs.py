@@ -55,7 +55,9 @@ async def test_a_session_in_which_all_goes_well_or_is_refused(
     assert TOKEN not in output.getvalue()
 
 
-@pytest.mark.parametrize("broken", ["registry.find", "registry.authenticate", "rate_limits.hit"])
+@pytest.mark.parametrize(
+    "broken", ["registry.find", "registry.account_by_token", "rate_limits.hit"]
+)
 async def test_a_session_in_which_everything_crashes(
     server: Server, output: io.StringIO, monkeypatch: pytest.MonkeyPatch, broken: str
 ) -> None:

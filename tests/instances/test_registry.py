@@ -12,9 +12,10 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 from wsproto.events import TextMessage
 
+from ryze.access.tokens import Principal, authenticate
 from ryze.errors import AlreadyExists, StoreError
 from ryze.hub.hub import Hub
-from ryze.instances.registry import Principal, Registry
+from ryze.instances.registry import Registry
 from ryze.records import DISABLED, InstanceSettings, WebsocketConfig
 from ryze.store import (
     Database,
@@ -39,7 +40,9 @@ async def database(tmp_path: Path) -> AsyncIterator[Database]:
 
 
 async def load(database: Database) -> Registry:
-    return await Registry.load(database, CIPHER, Hub("http://test"))
+    registry = await Registry.load(database, CIPHER)
+    registry.add_follower(Hub("http://test").follow)
+    return registry
 
 
 async def create(registry: Registry, name: str = "demo", token: str = "demo-token") -> Any:
@@ -50,15 +53,15 @@ class TestQuestions:
     async def test_tokens_are_known_by_their_hash(self, database: Database) -> None:
         registry = await load(database)
         demo = await create(registry)
-        assert registry.authenticate("main-token") == Principal(1, None, hash_token("main-token"))
-        assert registry.authenticate("demo-token") == Principal(1, demo, hash_token("demo-token"))
+        assert authenticate(registry, "main-token") == Principal(1, None, hash_token("main-token"))
+        assert authenticate(registry, "demo-token") == Principal(1, demo, hash_token("demo-token"))
         for wrong in ("", "main-toke", hash_token("main-token"), "\ud800"):
-            assert registry.authenticate(wrong) is None
+            assert authenticate(registry, wrong) is None
 
     async def test_how_far_a_token_reaches(self, database: Database) -> None:
         registry = await load(database)
         await create(registry)
-        account, instance = map(registry.authenticate, ("main-token", "demo-token"))
+        account, instance = (authenticate(registry, each) for each in ("main-token", "demo-token"))
         assert account is not None
         assert instance is not None
         assert account.may_use("demo")
@@ -88,8 +91,8 @@ class TestChanges:
         second = await load(database)
         assert second.instances(1) == first.instances(1)
         assert [instance.websocket for instance in second.instances(1)] == [DISABLED, ENABLED]
-        assert second.authenticate("token-0") is None
-        assert second.authenticate("token-2") == first.authenticate("token-2")
+        assert authenticate(second, "token-0") is None
+        assert authenticate(second, "token-2") == authenticate(first, "token-2")
 
     async def test_what_fails_changes_nothing(
         self, database: Database, monkeypatch: pytest.MonkeyPatch
@@ -115,7 +118,7 @@ class TestChanges:
                     await change
         assert registry.instances(1) == [demo]
         assert registry.find(1, "demo") == demo
-        assert registry.authenticate("new-token") is None
+        assert authenticate(registry, "new-token") is None
         assert await registry.configure_websocket(demo, DISABLED)
 
     async def test_an_instance_that_is_gone_cannot_be_changed(self, database: Database) -> None:
@@ -141,8 +144,8 @@ class TestChanges:
                 await registry.change_token(demo, taken)
         renewed = await registry.change_token(demo, "new-token")
         assert renewed is not None
-        assert registry.authenticate("demo-token") is None
-        assert registry.authenticate("new-token") == Principal(1, renewed, hash_token("new-token"))
+        assert authenticate(registry, "demo-token") is None
+        assert authenticate(registry, "new-token") == Principal(1, renewed, hash_token("new-token"))
         assert registry.find(1, "demo") == renewed
         assert registry.instances(1) == [renewed, other]
         assert (await load(database)).instances(1) == [renewed, other]
@@ -157,9 +160,9 @@ class TestChanges:
         third = await registry.change_token(demo, "third-token")
         assert third is not None
         assert third.websocket == DISABLED
-        assert registry.authenticate("second-token") is None
+        assert authenticate(registry, "second-token") is None
         assert await registry.delete_instance(demo)
-        assert registry.authenticate("third-token") is None
+        assert authenticate(registry, "third-token") is None
         assert repr(registry) == "<Registry 1 accounts, 0 instances>"
 
     async def test_tokens_changed_at_the_same_time_end_as_the_database_does(
@@ -171,7 +174,7 @@ class TestChanges:
             for number in range(10):
                 nursery.start_soon(registry.change_token, demo, f"token-{number}")
         tokens = [f"token-{number}" for number in range(10)]
-        valid = [token for token in tokens if registry.authenticate(token)]
+        valid = [token for token in tokens if authenticate(registry, token)]
         assert len(valid) == 1
         [stored] = (await load(database)).instances(1)
         assert [stored.token] == valid
@@ -253,7 +256,7 @@ class TestWatch:
             await database.write(update_account_token, 1, hash_token("new-token"))
         assert (await server.request("GET", LIST)).status == 200
         await pass_time(mock_clock)
-        await until(lambda: server.services.registry.authenticate(ACCOUNT_TOKEN) is None)
+        await until(lambda: authenticate(server.services.registry, ACCOUNT_TOKEN) is None)
         assert (await server.request("GET", LIST)).error == (401, "Invalid token")
         assert (await server.request("GET", LIST, token="new-token")).status == 200
 
@@ -284,10 +287,10 @@ class TestWatch:
         async with another_process(server) as database:
             second = await database.write(insert_account, "second", hash_token("second"))
             await pass_time(mock_clock)
-            await until(lambda: server.services.registry.authenticate("second") is not None)
+            await until(lambda: authenticate(server.services.registry, "second") is not None)
             await database.write(update_account_token, second.id, hash_token("new-token"))
         await pass_time(mock_clock)
-        await until(lambda: server.services.registry.authenticate("new-token") is not None)
+        await until(lambda: authenticate(server.services.registry, "new-token") is not None)
         assert await socket.is_silent()
 
     async def test_a_new_account(self, server: Server, mock_clock: MockClock) -> None:
@@ -295,7 +298,7 @@ class TestWatch:
         async with another_process(server) as database:
             await database.write(insert_account, "new", hash_token("new-token"))
         await pass_time(mock_clock)
-        await until(lambda: server.services.registry.authenticate("new-token") is not None)
+        await until(lambda: authenticate(server.services.registry, "new-token") is not None)
         assert (await server.request("GET", LIST, token="new-token")).status == 200
 
     async def test_a_change_before_the_first_look_is_not_missed(
@@ -305,8 +308,8 @@ class TestWatch:
         await database.write(update_account_token, 1, hash_token("new-token"))
         nursery.start_soon(registry.watch)
         await pass_time(mock_clock)
-        await until(lambda: registry.authenticate("new-token") is not None)
-        assert registry.authenticate("main-token") is None
+        await until(lambda: authenticate(registry, "new-token") is not None)
+        assert authenticate(registry, "main-token") is None
 
     async def test_a_database_that_fails_is_reported_once_and_watched_on(
         self,
@@ -334,7 +337,7 @@ class TestWatch:
         async with another_process(server) as database:
             await database.write(update_account_token, 1, hash_token("new-token"))
         await pass_time(mock_clock)
-        await until(lambda: server.services.registry.authenticate("new-token") is not None)
+        await until(lambda: authenticate(server.services.registry, "new-token") is not None)
 
 
 async def pass_time(clock: MockClock) -> None:

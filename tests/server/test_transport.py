@@ -12,7 +12,8 @@ import trio
 import trustme
 from trio.testing import wait_all_tasks_blocked
 
-from ryze.server.transport import SocketTransport, StreamTransport, Transport
+from ryze.hub.transport import Transport
+from ryze.server.transport import SocketTransport, StreamTransport
 from tests.fakes import FakeTransport, PieceTransport
 
 

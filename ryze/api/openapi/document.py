@@ -20,15 +20,20 @@ from ryze.api.authorization import Scope
 from ryze.api.bodies import Described, Failure, Fault
 from ryze.api.openapi.operations import JSON, ROUTES, TAGS, Answer, Body, Route
 from ryze.api.openapi.websocket_operations import PUBLISHER, SOCKETS, SUBSCRIBER
-from ryze.api.responses import INVALID_BODY, status_message
 from ryze.api.routes.instances import INSTANCE_NAME
 from ryze.errors import (
+    BODY_TOO_LARGE,
     DATABASE_FAILED,
     DRAINING,
+    HEADERS_TOO_LARGE,
     INSTANCE_NOT_FOUND,
+    INTERNAL_SERVER_ERROR,
+    INVALID_BODY,
     INVALID_TOKEN,
     RATE_LIMITED,
+    REQUEST_TIMEOUT,
     TOO_MANY_CONNECTIONS,
+    ErrorKind,
 )
 
 __all__ = ["openapi"]
@@ -174,29 +179,27 @@ def _needs_token(scope: Scope) -> bool:
 def _errors(route: Route, scope: Scope, on_instance: bool) -> dict[int, list[str]]:
     """The messages of all errors by status: what follows from the route's marks, and its own."""
     found: dict[int, list[str]] = {}
-    for status, message in _derived(route, scope, on_instance):
-        found.setdefault(status, []).append(message)
-    for status, messages in route.errors.items():
-        found.setdefault(status, []).extend(messages)
+    for kind in (*_derived(route, scope, on_instance), *route.errors):
+        found.setdefault(kind.status, []).append(kind.message)
     return dict(sorted(found.items()))
 
 
-def _derived(route: Route, scope: Scope, on_instance: bool) -> Iterator[tuple[int, str]]:
+def _derived(route: Route, scope: Scope, on_instance: bool) -> Iterator[ErrorKind]:
     if route.bodies:
-        yield 400, INVALID_BODY
-        yield 408, status_message(408)
-        yield 413, status_message(413)
+        yield INVALID_BODY
+        yield REQUEST_TIMEOUT
+        yield BODY_TOO_LARGE
     if _needs_token(scope):
-        yield 401, INVALID_TOKEN
-        yield 500, DATABASE_FAILED
+        yield INVALID_TOKEN
+        yield DATABASE_FAILED
     if _needs_token(scope) and on_instance:
-        yield 404, INSTANCE_NOT_FOUND
+        yield INSTANCE_NOT_FOUND
     if scope is not Scope.OPEN:
-        yield 429, RATE_LIMITED
-        yield 503, DRAINING
-        yield 503, TOO_MANY_CONNECTIONS
-    yield 431, status_message(431)
-    yield 500, status_message(500)
+        yield RATE_LIMITED
+        yield DRAINING
+        yield TOO_MANY_CONNECTIONS
+    yield HEADERS_TOO_LARGE
+    yield INTERNAL_SERVER_ERROR
 
 
 def _responses(route: Route, errors: Mapping[int, Sequence[str]], scope: Scope) -> _Json:

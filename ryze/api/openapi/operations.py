@@ -32,13 +32,24 @@ from ryze.api.bodies import (
     WebsocketSet,
 )
 from ryze.api.openapi.event_schemas import PUBLICATION, WITH_MEDIA_OBJECT, examples
-from ryze.api.responses import INVALID_BODY, TOO_LARGE
 from ryze.api.routes.docs import PARTS
 from ryze.api.routes.instance_settings import GivenSettings
 from ryze.api.routes.instances import NewInstance, NewToken, WebsocketBlock
 from ryze.api.routes.websocket_config import SetWebsocket
 from ryze.api.streamed_body import NDJSON
-from ryze.errors import INSTANCE_NOT_FOUND
+from ryze.errors import (
+    BODY_TOO_LARGE,
+    CONFIG_READ_FAILED,
+    INSTANCE_EXISTS,
+    INSTANCE_NOT_FOUND,
+    INVALID_BODY,
+    NO_SETTING_GIVEN,
+    NOT_CONFIGURED,
+    NOT_FOUND,
+    QUOTA_EXCEEDED,
+    TOKEN_IN_USE,
+    ErrorKind,
+)
 from ryze.ingest.form import FORM
 
 __all__ = ["JSON", "ROUTES", "TAGS", "Answer", "Body", "Route"]
@@ -92,7 +103,7 @@ class Route:
     Args:
         tag: the group that it is shown in.
         answers: by status.
-        errors: the messages of its own errors by status, besides those that are derived.
+        errors: its own errors, besides those that are derived.
         bodies: by content type; none: it takes no body.
         needs_body: one of them must be there.
         query: parameters, as OpenAPI has them.
@@ -102,7 +113,7 @@ class Route:
 
     tag: str
     answers: Mapping[int, Answer]
-    errors: Mapping[int, Sequence[str]] = field(default_factory=dict)
+    errors: Sequence[ErrorKind] = ()
     bodies: Mapping[str, Body] = field(default_factory=dict)
     needs_body: bool = True
     query: Sequence[Mapping[str, Any]] = ()
@@ -144,10 +155,7 @@ ROUTES: dict[str, Route] = {
                 ),
             )
         },
-        errors={
-            403: ["Account instance quota exceeded"],
-            409: ["Instance already exists", "Token already in use"],
-        },
+        errors=[QUOTA_EXCEEDED, INSTANCE_EXISTS, TOKEN_IN_USE],
         bodies={
             JSON: Body(
                 (NewInstance, WebsocketBlock),
@@ -192,7 +200,7 @@ ROUTES: dict[str, Route] = {
                 ),
             )
         },
-        errors={404: [INSTANCE_NOT_FOUND]},
+        errors=[INSTANCE_NOT_FOUND],
         query=[
             {
                 "name": "instanceName",
@@ -221,7 +229,7 @@ ROUTES: dict[str, Route] = {
                 ),
             )
         },
-        errors={409: ["Token already in use"]},
+        errors=[TOKEN_IN_USE],
         bodies={JSON: Body(NewToken, {"one made by the server": {}, "this": {"token": _TOKEN}})},
         needs_body=False,
         description="The old token stops working, and connections that it opened end with 4501.",
@@ -234,7 +242,7 @@ ROUTES: dict[str, Route] = {
                 SettingsChanged(True, "Settings updated successfully", _SETTINGS),
             )
         },
-        errors={400: ["At least one setting must be provided"]},
+        errors=[NO_SETTING_GIVEN],
         bodies={JSON: Body(GivenSettings, {"one of them": {"ignoreGroupMessages": True}})},
         description="At least one must be given. `ignoreGroupMessages` and `ignoreStatus` drop "
         "such events from the next one on.",
@@ -280,10 +288,7 @@ ROUTES: dict[str, Route] = {
                 WebsocketRead(True, "WebSocket configuration retrieved", _WEBSOCKET),
             )
         },
-        errors={
-            404: ["WebSocket not configured for this instance"],
-            500: ["Failed to get websocket configuration"],
-        },
+        errors=[NOT_CONFIGURED, CONFIG_READ_FAILED],
     ),
     "publish.publish": Route(
         "Publish",
@@ -316,14 +321,13 @@ ROUTES: dict[str, Route] = {
                 encoding={"event": {"contentType": JSON}},
             ),
         },
-        errors={
-            400: [
-                f"{INVALID_BODY}: line 3: JSON is malformed: invalid character (byte 0); "
-                "2 published",
-                f"{INVALID_BODY}: the part 'media' is missing",
-            ],
-            413: [f"{TOO_LARGE}: line 3; 2 published"],
-        },
+        errors=[
+            INVALID_BODY.with_detail(
+                "line 3: JSON is malformed: invalid character (byte 0); 2 published"
+            ),
+            INVALID_BODY.with_detail("the part 'media' is missing"),
+            BODY_TOO_LARGE.with_detail("line 3; 2 published"),
+        ],
         description="An array is taken whole or not at all. Of a stream each line is published as "
         "it comes; what came before a bad line stands. In a form the file becomes the `base64` of "
         "the event's media object. Nobody connected: the events are discarded, and `clients` is 0.",
@@ -335,7 +339,7 @@ ROUTES: dict[str, Route] = {
     "metrics.metrics": Route(
         "Server",
         {200: Answer("All figures.", _TEXT, "text/plain")},
-        errors={404: ["Not found"]},
+        errors=[NOT_FOUND],
         description="In Prometheus' form; 404 where `RYZE_METRICS` is off.",
     ),
     "docs.openapi_document": Route("Server", {200: Answer("This document.", _OPENAPI)}),
@@ -344,7 +348,7 @@ ROUTES: dict[str, Route] = {
     "docs.part": Route(
         "Server",
         {200: Answer("A file.", _TEXT, "*/*")},
-        errors={404: ["Not found"]},
+        errors=[NOT_FOUND],
         path={"file": {"enum": sorted(PARTS)}},
     ),
 }

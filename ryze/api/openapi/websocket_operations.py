@@ -6,21 +6,14 @@ upgrade, `asyncapi` what follows it.
 
 from ryze.api.openapi.close_codes import as_table
 from ryze.api.openapi.operations import Answer, Route
+from ryze.errors import INVALID_HANDSHAKE, NOT_ENABLED, ORIGIN_NOT_ALLOWED, UPGRADE_REQUIRED
 
 __all__ = ["PUBLISHER", "SOCKETS", "SUBSCRIBER"]
 
 SUBSCRIBER = "/ws/{instance}"
 PUBLISHER = "/ws/{instance}/publish"
 
-_ERRORS = {
-    400: ["Invalid WebSocket handshake"],
-    403: ["Origin not allowed"],
-    426: ["Upgrade required"],
-}
-_NOT_ENABLED = (
-    "WebSocket is not enabled for this instance. "
-    "Configure it first using POST /api/events/websocket/demo"
-)
+_ERRORS = (INVALID_HANDSHAKE, ORIGIN_NOT_ALLOWED, UPGRADE_REQUIRED)
 _UPGRADED = {101: Answer("The connection is a WebSocket now.", None)}
 _NOT_FROM_HERE = (
     "This page cannot open a WebSocket: here the answer is a 426. Messages and close codes stand "
@@ -32,7 +25,7 @@ SOCKETS = {
     SUBSCRIBER: Route(
         "WebSocket",
         _UPGRADED,
-        errors={**_ERRORS, 400: [*_ERRORS[400], _NOT_ENABLED]},
+        errors=(*_ERRORS, NOT_ENABLED.for_instance("demo")),
         description="Each event comes as one JSON document in one text frame: "
         '`{"event": ..., "data": ..., "instanceData": {...}}`. What the client sends is read '
         "and ignored. The server pings; a client that is silent for too long, or has too much "

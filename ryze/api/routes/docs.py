@@ -15,7 +15,7 @@ import trio
 from quart import Blueprint, Response
 
 from ryze.api.authorization import Scope, access
-from ryze.errors import ApiError
+from ryze.errors import NOT_FOUND, ApiError
 
 __all__ = ["PARTS", "blueprint"]
 
@@ -75,7 +75,7 @@ async def page() -> Response:
 async def part(file: str) -> Response:
     """A script, style or picture of that page."""
     if file not in PARTS:
-        raise ApiError(404, "Not found")
+        raise ApiError(NOT_FOUND)
     return await _file(*PARTS[file])
 
 

@@ -7,9 +7,9 @@ from quart import Blueprint, Response
 
 from ryze.api import authorization as auth
 from ryze.api.authorization import Scope, access
-from ryze.api.responses import instance_not_found, read_json, success
+from ryze.api.responses import read_json, success
 from ryze.api.services import services
-from ryze.errors import ApiError
+from ryze.errors import INSTANCE_NOT_FOUND, NO_SETTING_GIVEN, ApiError
 from ryze.records import InstanceSettings
 
 __all__ = ["GivenSettings", "as_json", "blueprint"]
@@ -54,10 +54,10 @@ async def change_settings(name: str) -> Response:
     instance = auth.instance(name)
     changes = (await read_json(GivenSettings)).given()
     if not changes:
-        raise ApiError(400, "At least one setting must be provided")
+        raise ApiError(NO_SETTING_GIVEN)
     settings = await services().registry.change_settings(instance, changes)
     if settings is None:
-        raise instance_not_found()
+        raise ApiError(INSTANCE_NOT_FOUND)
     return success("Settings updated successfully", settings=as_json(settings))
 
 

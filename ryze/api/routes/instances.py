@@ -10,12 +10,20 @@ from quart import Blueprint, Response, request
 
 from ryze.api import authorization as auth
 from ryze.api.authorization import Scope, access
-from ryze.api.responses import INVALID_BODY, instance_not_found, read_json, success
+from ryze.api.responses import read_json, success
 from ryze.api.routes.instance_settings import GivenSettings
 from ryze.api.routes.instance_settings import as_json as settings_json
 from ryze.api.routes.websocket_config import SetWebsocket, as_json
 from ryze.api.services import services
-from ryze.errors import AlreadyExists, ApiError
+from ryze.errors import (
+    INSTANCE_EXISTS,
+    INSTANCE_NOT_FOUND,
+    INVALID_BODY,
+    QUOTA_EXCEEDED,
+    TOKEN_IN_USE,
+    AlreadyExists,
+    ApiError,
+)
 from ryze.events.event import EventType
 from ryze.records import DISABLED, Instance, InstanceSettings, WebsocketConfig
 from ryze.store import QuotaExceeded, new_token
@@ -91,9 +99,9 @@ async def new_instance() -> Response:
             auth.account_id(), body.name, token, body.settings(), websocket
         )
     except AlreadyExists as error:
-        raise ApiError(409, _TAKEN[error.what]) from error
+        raise ApiError(_TAKEN[error.what]) from error
     except QuotaExceeded as error:
-        raise ApiError(403, "Account instance quota exceeded") from error
+        raise ApiError(QUOTA_EXCEEDED) from error
     return success(
         "Instance created successfully",
         201,
@@ -102,14 +110,14 @@ async def new_instance() -> Response:
     )
 
 
-_TAKEN = {"name": "Instance already exists", "token": "Token already in use"}
+_TAKEN = {"name": INSTANCE_EXISTS, "token": TOKEN_IN_USE}
 
 
 def _token(given: str | None) -> str:
     """The token that a body asks for, or one made up."""
     token = (given or "").strip()
     if not _sendable.fullmatch(token):
-        raise ApiError(400, INVALID_BODY)
+        raise ApiError(INVALID_BODY)
     return token or new_token()
 
 
@@ -179,7 +187,7 @@ def _instance_json(instance: Instance) -> dict[str, object]:
 async def delete_instance(name: str) -> Response:
     """Delete an instance and everything of it; its connections end."""
     if not await services().registry.delete_instance(auth.instance(name)):
-        raise instance_not_found()
+        raise ApiError(INSTANCE_NOT_FOUND)
     return success("Instance deleted", instance={"status": "deleted"})
 
 
@@ -194,7 +202,7 @@ async def change_token(name: str) -> Response:
     try:
         renewed = await services().registry.change_token(instance, _token(body.token))
     except AlreadyExists as error:
-        raise ApiError(409, _TAKEN[error.what]) from error
+        raise ApiError(_TAKEN[error.what]) from error
     if renewed is None:
-        raise instance_not_found()
+        raise ApiError(INSTANCE_NOT_FOUND)
     return success("Token updated successfully", 200, **_with_token(renewed))

@@ -8,9 +8,15 @@ from quart import Blueprint, Response
 
 from ryze.api import authorization as auth
 from ryze.api.authorization import Scope, access
-from ryze.api.responses import instance_not_found, read_json, success
+from ryze.api.responses import read_json, success
 from ryze.api.services import services
-from ryze.errors import ApiError, StoreError
+from ryze.errors import (
+    CONFIG_READ_FAILED,
+    INSTANCE_NOT_FOUND,
+    NOT_CONFIGURED,
+    ApiError,
+    StoreError,
+)
 from ryze.events.event import EventType
 from ryze.records import DISABLED, WebsocketConfig
 
@@ -55,7 +61,7 @@ async def set_websocket(name: str) -> Response:
     instance = auth.instance(name)
     config = (await read_json(SetWebsocket)).config()
     if not await services().registry.configure_websocket(instance, config):
-        raise instance_not_found()
+        raise ApiError(INSTANCE_NOT_FOUND)
     return success("WebSocket configured successfully", websocket=as_json(config))
 
 
@@ -67,7 +73,7 @@ async def get_websocket(name: str) -> Response:
     try:
         config = await services().registry.websocket_config(instance)
     except StoreError as error:
-        raise ApiError(500, "Failed to get websocket configuration") from error
+        raise ApiError(CONFIG_READ_FAILED) from error
     if config is None:
-        raise ApiError(404, "WebSocket not configured for this instance")
+        raise ApiError(NOT_CONFIGURED)
     return success("WebSocket configuration retrieved", websocket=as_json(config))

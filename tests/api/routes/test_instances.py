@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 
+from ryze.changes import AccountTokenRevoked
 from ryze.errors import StoreError
-from ryze.instances.registry import Principal
+from ryze.records import Account
 from ryze.store import hash_token, insert_account
-from tests.clients import UPGRADE, Answer, WebSocketClient, chunked
+from tests.clients import UPGRADE, Response, WebSocketClient, chunked
 from tests.conftest import ACCOUNT_TOKEN, JSON, Server
-from tests.fakes import at_the_next_pause
+from tests.fakes import call_at_next_checkpoint
 
 NEW = "/api/instance/new"
 LIST = "/api/instance/list"
@@ -19,7 +20,7 @@ LIST = "/api/instance/list"
 DISABLED = {"enabled": False, "events": [], "mediaBase64": False}
 
 
-async def new(server: Server, *, by: str = ACCOUNT_TOKEN, **body: Any) -> Answer:
+async def new(server: Server, *, by: str = ACCOUNT_TOKEN, **body: Any) -> Response:
     return await server.request("POST", NEW, json=body, token=by)
 
 
@@ -355,7 +356,7 @@ class TestDelete:
 class TestToken:
     PATH = "/api/instance/token/demo"
 
-    async def change(self, server: Server, **body: Any) -> Answer:
+    async def change(self, server: Server, **body: Any) -> Response:
         return await server.request("POST", self.PATH, json=body)
 
     async def test_the_answer_to_the_byte(self, server: Server, demo: str) -> None:
@@ -411,15 +412,17 @@ class TestToken:
         self, server: Server, demo: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """The token is good when it is looked at, and void at the first moment after that."""
-        authenticate = server.services.registry.authenticate
+        account_by_token = server.services.registry.account_by_token
 
-        def looked_at(token: str) -> Principal | None:
-            at_the_next_pause(lambda: server.services.hub.revoke(hash_token(token)))
-            return authenticate(token)
+        def look_up(token_hash: str) -> Account | None:
+            call_at_next_checkpoint(
+                lambda: server.services.hub.follow(AccountTokenRevoked(token_hash))
+            )
+            return account_by_token(token_hash)
 
         kept_alive = await server.open()
         await kept_alive.request("GET", "/health")
-        monkeypatch.setattr(server.services.registry, "authenticate", looked_at)
+        monkeypatch.setattr(server.services.registry, "account_by_token", look_up)
         assert await (await server.connect()).closed() == (4501, "token revoked")
         fields = {"token": demo, **UPGRADE}
         second = WebSocketClient(kept_alive, await kept_alive.request("GET", "/ws/demo", fields))
@@ -429,13 +432,13 @@ class TestToken:
         self, server: Server, demo: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         socket = await server.connect()
-        publish_all = server.services.hub.publish_all
+        publish = server.services.publisher.publish
 
         async def later(*args: Any) -> int:
             assert (await self.change(server)).status == 200
-            return await publish_all(*args)
+            return await publish(*args)
 
-        monkeypatch.setattr(server.services.hub, "publish_all", later)
+        monkeypatch.setattr(server.services.publisher, "publish", later)
         event = {"event": "call.update", "data": {"n": 1}}
         answer = await server.request("POST", "/api/events/publish/demo", json=event, token=demo)
         assert answer.json["clients"] == 1
