@@ -7,7 +7,7 @@ sockets     the same for the two WebSocket addresses
 disconnects what the close codes mean for who reads the documents
 events      what producers send and clients get, as JSON Schemas
 asyncapi    the two WebSocket channels as an AsyncAPI document
-__main__    writes all of them into a folder: ``python -m ryze.api.openapi schema``
+__main__    writes all of them into a folder: ``python -m ryze.api.write_documents schema``
 
 Nothing here takes part in a request but those for the documents themselves, and nothing is
 imported before the first of them: quart-schema would make every start slower. Its decorators are

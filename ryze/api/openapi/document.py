@@ -17,9 +17,9 @@ from werkzeug.routing import Rule
 from ryze import __version__
 from ryze.api.application import add_routes
 from ryze.api.authorization import Scope
-from ryze.api.bodies import Described, Failure, Fault
 from ryze.api.openapi.operations import JSON, ROUTES, TAGS, Answer, Body, Route
 from ryze.api.openapi.websocket_operations import PUBLISHER, SOCKETS, SUBSCRIBER
+from ryze.api.response_bodies import Described, Failure, Fault
 from ryze.api.responses import INVALID_BODY, status_message
 from ryze.api.routes.instances import INSTANCE_NAME
 from ryze.errors import (

@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ryze.api.bodies import (
+from ryze.api.openapi.event_schemas import PUBLICATION, WITH_MEDIA_OBJECT, examples
+from ryze.api.response_bodies import (
     Check,
     Connection,
     Created,
@@ -31,7 +32,6 @@ from ryze.api.bodies import (
     WebsocketRead,
     WebsocketSet,
 )
-from ryze.api.openapi.event_schemas import PUBLICATION, WITH_MEDIA_OBJECT, examples
 from ryze.api.responses import INVALID_BODY, TOO_LARGE
 from ryze.api.routes.docs import PARTS
 from ryze.api.routes.instance_settings import GivenSettings

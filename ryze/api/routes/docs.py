@@ -21,7 +21,7 @@ __all__ = ["PARTS", "blueprint"]
 
 blueprint = Blueprint("docs", __name__)
 
-_OURS = files("ryze.api") / "page"
+_OURS = files("ryze.api") / "docs_page"
 _SWAGGER_UI = files("flask_swagger_ui") / "dist"
 
 #: What the page loads, and what it is.

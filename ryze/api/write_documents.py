@@ -1,4 +1,4 @@
-"""Write all documents into a folder: ``python -m ryze.api.openapi schema``."""
+"""Write all documents into a folder: ``python -m ryze.api.write_documents schema``."""
 
 import json
 import sys

@@ -10,9 +10,9 @@ import openapi_spec_validator
 import pytest
 from jsonschema.validators import validator_for
 
-from ryze.api.openapi.__main__ import files
+from ryze.api.write_documents import files
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "schema"
 MADE = files()
 ASYNCAPI = ROOT / "tests/e2e/node_modules/@asyncapi/specs/schemas/3.0.0.json"
