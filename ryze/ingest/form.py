@@ -15,7 +15,8 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.sansio.multipart import Data, Field, File, MultipartDecoder, NeedData
 
 from ryze.errors import InvalidEvent
-from ryze.events.event import Event, decode_event
+from ryze.events.decoding import decode_event
+from ryze.events.event import Event
 
 __all__ = ["FORM", "decode_form"]
 

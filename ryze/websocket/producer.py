@@ -14,7 +14,8 @@ import trio
 
 from ryze import disconnects
 from ryze.errors import InvalidEvent
-from ryze.events.event import Event, decode_event
+from ryze.events.decoding import decode_event
+from ryze.events.event import Event
 from ryze.hub.hub import Hub
 from ryze.hub.transport import Transport
 from ryze.records import Instance

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 
 from ryze.events.chat_filter import ignored_chats, is_of_chat
-from ryze.events.event import EVENT_TYPES, Event, decode_event
+from ryze.events.decoding import decode_event
+from ryze.events.event import EVENT_TYPES, Event
 from ryze.records import InstanceSettings
 from tests.strategies import chat_objects, json_texts
 

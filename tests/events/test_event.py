@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ryze.errors import InvalidEvent
-from ryze.events.event import EVENT_TYPES, Event, decode_event, decode_events, instance_data
+from ryze.events.decoding import decode_event, decode_events
+from ryze.events.event import EVENT_TYPES, Event, instance_data
 from tests.strategies import event_types, json_objects, json_texts
 
 FIXTURES = sorted((Path(__file__).parent.parent / "fixtures/events").glob("*.json"))

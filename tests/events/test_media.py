@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 
-from ryze.events.event import decode_event
+from ryze.events.decoding import decode_event
 from ryze.events.media import with_base64, with_base64_omitted, without_base64
 from tests.strategies import json_objects, json_texts, media_objects
 

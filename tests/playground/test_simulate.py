@@ -17,7 +17,7 @@ from trio.testing import MockClock
 import ryze.playground.simulate
 from ryze.cli import cli
 from ryze.client import ConnectionEnded, Ended
-from ryze.events.event import decode_event
+from ryze.events.decoding import decode_event
 from ryze.playground.simulate import Meter, publish_events, send_at_rate, simulate, summary
 from ryze.playground.traffic import TimedEvent, Traffic
 from tests.conftest import ACCOUNT_TOKEN, Server

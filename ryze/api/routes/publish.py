@@ -23,7 +23,8 @@ from ryze.api.responses import INVALID_BODY, TOO_LARGE, read_body, success
 from ryze.api.services import services
 from ryze.api.streamed_body import NDJSON, StreamedBody
 from ryze.errors import ApiError, InvalidEvent
-from ryze.events.event import Event, decode_event, decode_events
+from ryze.events.decoding import decode_event, decode_events
+from ryze.events.event import Event
 from ryze.ingest.form import FORM, decode_form
 from ryze.ingest.ndjson import Line, LineReader, LineTooLong
 from ryze.records import Instance

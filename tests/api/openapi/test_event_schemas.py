@@ -9,7 +9,8 @@ import jsonschema
 import pytest
 
 from ryze.api.openapi.event_schemas import DATA, ENVELOPE, documents, examples
-from ryze.events.event import EVENT_TYPES, decode_event, instance_data
+from ryze.events.decoding import decode_event
+from ryze.events.event import EVENT_TYPES, instance_data
 from ryze.playground.traffic import Traffic
 
 FIXTURES = sorted((Path(__file__).parents[2] / "fixtures/events").glob("*.json"))
