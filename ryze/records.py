@@ -1,22 +1,33 @@
-"""What the store keeps and the rest works with: frozen values, no rows, no SQL."""
+"""Values that the store keeps and the rest of the server works with: frozen, no rows, no SQL.
+
+`WebsocketConfig` and `InstanceSettings` are also the JSON objects of the API's responses (in camel
+case), and the requests' bodies are derived from their fields. A new setting is a field here and a
+column in the store, nothing else.
+"""
 
 from dataclasses import dataclass, field
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from ryze.events.event import EVENT_TYPES
 
 __all__ = ["DISABLED", "Account", "Instance", "InstanceSettings", "WebsocketConfig"]
 
+# To type checkers a plain string, as the database and the hub use it.
+_EventName = Annotated[str, Meta(extra_json_schema={"enum": list(EVENT_TYPES)})]
 
-@dataclass(frozen=True, slots=True)
-class WebsocketConfig:
-    """Whether and how an instance's events reach its WebSocket clients.
 
-    Attributes:
-        enabled: clients may connect and receive events.
-        events: the event names wanted, in the order they were sent; empty means all.
-        media_base64: events carry their ``media.base64``.
-    """
+class WebsocketConfig(msgspec.Struct, frozen=True, rename="camel"):
+    """The WebSocket configuration of an instance."""
 
+    # Subscribers may connect and receive events.
     enabled: bool
-    events: tuple[str, ...] = ()
+    events: Annotated[
+        tuple[_EventName, ...], Meta(description="In the order sent; empty = all.")
+    ] = ()
+    # Events carry their ``media.base64``.
     media_base64: bool = False
 
 
@@ -24,8 +35,7 @@ class WebsocketConfig:
 DISABLED = WebsocketConfig(enabled=False)
 
 
-@dataclass(frozen=True, slots=True)
-class InstanceSettings:
+class InstanceSettings(msgspec.Struct, frozen=True, rename="camel"):
     """The seven settings of an instance, with the contract's defaults."""
 
     auto_reject_calls: bool = False
@@ -56,7 +66,7 @@ class Instance:
     """An instance of an account, with its token in the clear.
 
     Attributes:
-        token: goes into frames and answers, never into a log: the repr leaves it out.
+        token: goes into frames and responses, never into a log: the repr leaves it out.
         websocket: None when it was never configured.
     """
 

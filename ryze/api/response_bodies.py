@@ -1,209 +1,188 @@
-"""The bodies that routes answer with (contract, sections 1 to 6).
+"""Response bodies of all routes, as types (contract, sections 1 to 6).
 
-Handlers write them with `ryze.api.responses.success`; these types only describe the result. No
-field may be missing, and none be there that is not described.
+Handlers return these structs, and the OpenAPI document is made from them. Fields are encoded in the
+order in which they stand here, those of the base first. A default is the only value of its field.
 """
 
 from typing import Annotated, Literal
 
 import msgspec
+from msgspec import Meta, field
 
-from ryze.events.event import EventType
+from ryze.records import InstanceSettings, WebsocketConfig
 
 __all__ = [
-    "Check",
+    "Body",
     "Connection",
-    "Created",
-    "Creation",
-    "Deleted",
-    "Deletion",
-    "Described",
-    "Failure",
-    "Fault",
+    "DeletedInstance",
+    "ErrorDetail",
+    "ErrorResponse",
+    "EventsPublished",
     "Health",
-    "InstanceList",
-    "ListedInstance",
-    "Publication",
-    "SettingValues",
-    "SettingsChanged",
-    "SettingsRead",
+    "HealthChecks",
+    "InstanceCreated",
+    "InstanceDeleted",
+    "InstanceSummary",
+    "InstanceToken",
+    "InstanceWithToken",
+    "InstancesFound",
+    "SettingsRetrieved",
+    "SettingsUpdated",
     "Success",
-    "TokenChanged",
-    "TokenOnly",
-    "Websocket",
-    "WebsocketRead",
-    "WebsocketSet",
+    "TokenUpdated",
+    "WebsocketConfigured",
+    "WebsocketRetrieved",
 ]
 
-_Always = Annotated[bool, msgspec.Meta(extra_json_schema={"const": True})]
-_Never = Annotated[bool, msgspec.Meta(extra_json_schema={"const": False})]
+# Reported by the WhatsApp side; as long as it reports nothing, this is all that is known.
+_Status = Literal["disconnected"]
 
 
-class Described(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
-    """Base of them all; an instance is an example."""
+class Body(msgspec.Struct, rename="camel"):
+    """Base of all response bodies; an instance also serves as the example in the document."""
 
 
-class Success(Described):
-    """Base of the answers of success: ``success``, ``message``, and the resource."""
+class Success(Body, kw_only=True):
+    """Base of all responses of success: ``success``, ``message``, and the resource."""
 
-    success: _Always
+    success: Annotated[bool, Meta(extra_json_schema={"const": True})] = True
     message: str
 
 
-class Fault(Described):
-    """What went wrong, in one sentence for people."""
+class ErrorDetail(Body, kw_only=True):
+    """The reason of an error, in one sentence for people."""
 
     message: str
 
 
-class Failure(Described):
-    """The answer of every request that fails, on every route."""
+class ErrorResponse(Body, kw_only=True):
+    """The response of every request that fails, on every route."""
 
-    success: _Never
-    error: Fault
-
-
-class Websocket(Described):
-    """The WebSocket configuration of an instance."""
-
-    enabled: bool
-    events: Annotated[list[EventType], msgspec.Meta(description="In the order sent; empty = all.")]
-    media_base64: bool
+    success: Annotated[bool, Meta(extra_json_schema={"const": False})] = False
+    error: ErrorDetail
 
 
-class WebsocketSet(Success):
-    """What was saved."""
+class WebsocketConfigured(Success, kw_only=True):
+    """The configuration that was saved."""
 
-    message: Literal["WebSocket configured successfully"]
-    websocket: Websocket
-
-
-class WebsocketRead(Success):
-    """What is saved."""
-
-    message: Literal["WebSocket configuration retrieved"]
-    websocket: Websocket
+    message: Literal["WebSocket configured successfully"] = "WebSocket configured successfully"
+    websocket: WebsocketConfig
 
 
-class Created(Described):
+class WebsocketRetrieved(Success, kw_only=True):
+    """The saved configuration."""
+
+    message: Literal["WebSocket configuration retrieved"] = "WebSocket configuration retrieved"
+    websocket: WebsocketConfig
+
+
+class InstanceWithToken(Body, kw_only=True):
     """An instance with its token."""
 
     name: str
-    status: Literal["disconnected"]
+    status: _Status = "disconnected"
     token: str
 
 
-class TokenOnly(Described):
-    """The same token once more, where some clients look for it."""
+class InstanceToken(Body, kw_only=True):
+    """The same token again, where some clients look for it."""
 
     token: str
 
 
-class Creation(Success):
-    """The new instance, and its TokenInstance."""
+class InstanceCreated(Success, kw_only=True):
+    """The new instance and its TokenInstance."""
 
-    message: Literal["Instance created successfully"]
-    instance: Created
-    data: TokenOnly
-    websocket: Websocket
-
-
-class TokenChanged(Success):
-    """The instance, and its TokenInstance from now on."""
-
-    message: Literal["Token updated successfully"]
-    instance: Created
-    data: TokenOnly
+    message: Literal["Instance created successfully"] = "Instance created successfully"
+    instance: InstanceWithToken
+    data: InstanceToken
+    websocket: WebsocketConfig
 
 
-class Connection(Described):
-    """What is known of the WhatsApp side."""
+class TokenUpdated(Success, kw_only=True):
+    """The instance and its new TokenInstance."""
 
-    state: Literal["disconnected"]
-    number_jid: str | None
-    presence_status: str | None
-    display_status: str | None
-
-
-class SettingValues(Described):
-    """The seven settings of an instance."""
-
-    auto_reject_calls: bool
-    call_reject_message: str
-    ignore_group_messages: bool
-    keep_online_status: bool
-    auto_read_messages: bool
-    disable_history_sync: bool
-    ignore_status: bool
+    message: Literal["Token updated successfully"] = "Token updated successfully"
+    instance: InstanceWithToken
+    data: InstanceToken
 
 
-class SettingsChanged(Success):
-    """All settings as they are now."""
+class Connection(Body, kw_only=True):
+    """The state of the WhatsApp side."""
 
-    message: Literal["Settings updated successfully"]
-    settings: SettingValues
+    state: _Status = "disconnected"
+    number_jid: str | None = None
+    presence_status: str | None = None
+    display_status: str | None = None
 
 
-class SettingsRead(Success):
+class SettingsUpdated(Success, kw_only=True):
+    """All settings after the update."""
+
+    message: Literal["Settings updated successfully"] = "Settings updated successfully"
+    settings: InstanceSettings
+
+
+class SettingsRetrieved(Success, kw_only=True):
     """All settings."""
 
-    message: Literal["Settings retrieved successfully"]
-    settings: SettingValues
+    message: Literal["Settings retrieved successfully"] = "Settings retrieved successfully"
+    settings: InstanceSettings
 
 
-class ListedInstance(Described):
+class InstanceSummary(Body, kw_only=True):
     """One instance, without its token."""
 
     name: str
-    status: Literal["disconnected"]
-    connection: Connection
-    websocket: Websocket
-    webhook: None
-    settings: SettingValues
+    status: _Status = "disconnected"
+    connection: Connection = field(default_factory=Connection)
+    websocket: WebsocketConfig
+    webhook: None = None
+    settings: InstanceSettings
 
 
-class InstanceList(Success):
+class InstancesFound(Success, kw_only=True):
     """Instances, oldest first."""
 
-    message: Annotated[str, msgspec.Meta(pattern="^(1 Instance|[0-9]+ Instances) found$")]
-    instances: list[ListedInstance]
+    message: Annotated[str, Meta(pattern="^(1 Instance|[0-9]+ Instances) found$")]
+    instances: list[InstanceSummary]
 
 
-class Deleted(Described):
-    """What became of it."""
+class DeletedInstance(Body, kw_only=True):
+    """The fate of the instance."""
 
-    status: Literal["deleted"]
-
-
-class Deletion(Success):
-    """The instance is gone."""
-
-    message: Literal["Instance deleted"]
-    instance: Deleted
+    status: Literal["deleted"] = "deleted"
 
 
-class Publication(Success):
-    """The events were handed out."""
+class InstanceDeleted(Success, kw_only=True):
+    """The instance was deleted."""
 
-    message: Literal["Event published"]
-    published: Annotated[int, msgspec.Meta(ge=0, description="Events taken.")]
+    message: Literal["Instance deleted"] = "Instance deleted"
+    instance: DeletedInstance = field(default_factory=DeletedInstance)
+
+
+class EventsPublished(Success, kw_only=True):
+    """The events were published."""
+
+    message: Literal["Event published"] = "Event published"
+    published: Annotated[int, Meta(ge=0, description="Events accepted.")]
     clients: Annotated[
-        int, msgspec.Meta(ge=0, description="Connections that the last event was handed to.")
+        int, Meta(ge=0, description="Subscribers that the last event was handed to.")
     ]
 
 
-class Check(Described):
-    """What was looked at."""
+class HealthChecks(Body, kw_only=True):
+    """The parts of the server that are checked."""
 
     database: Literal["ok", "failed"]
     gateway: Literal["ok", "draining"]
 
 
-class Health(Described):
-    """How the server is."""
+class Health(Body, kw_only=True):
+    """The health of the server."""
 
     status: Literal["ok", "degraded"]
-    service: Literal["ryze"]
-    uptime: Annotated[float, msgspec.Meta(ge=0, description="Seconds.")]
-    timestamp: Annotated[str, msgspec.Meta(extra_json_schema={"format": "date-time"})]
-    checks: Check
+    service: Literal["ryze"] = "ryze"
+    uptime: Annotated[float, Meta(ge=0, description="Seconds.")]
+    timestamp: Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
+    checks: HealthChecks

@@ -1,4 +1,4 @@
-"""What the handlers of a server work with; one object, handed to the HTTP application."""
+"""The long-lived objects that request handlers use, attached to the HTTP application."""
 
 from dataclasses import dataclass
 from typing import cast
@@ -19,10 +19,10 @@ __all__ = ["Services", "services"]
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """See the classes of its members.
+    """The objects of one server; each is documented in its class.
 
     Args:
-        started_at: on Trio's clock.
+        started_at: on Trio's clock, in seconds.
     """
 
     settings: Settings
@@ -37,5 +37,5 @@ class Services:
 
 
 def services() -> Services:
-    """Those of the application that handles the current request."""
+    """Return the services of the application that handles the current request."""
     return cast(Services, current_app.extensions["ryze"])

@@ -3,10 +3,10 @@
 import contextlib
 import sqlite3
 from collections.abc import AsyncIterator, MutableMapping
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
@@ -205,7 +205,7 @@ class TestChanges:
     ) -> None:
         registry = await load(database)
         demo = await create(registry)
-        names = [field.name for field in fields(InstanceSettings)]
+        names = [field.name for field in msgspec.structs.fields(InstanceSettings)]
         names.remove("call_reject_message")
         async with trio.open_nursery() as nursery:
             for name in names:

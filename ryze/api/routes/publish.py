@@ -19,7 +19,8 @@ from quart import Blueprint, Response, request
 
 from ryze.api import authorization as auth
 from ryze.api.authorization import Scope, access
-from ryze.api.responses import INVALID_BODY, TOO_LARGE, read_body, success
+from ryze.api.response_bodies import EventsPublished
+from ryze.api.responses import INVALID_BODY, TOO_LARGE, json_response, read_body
 from ryze.api.services import services
 from ryze.api.streamed_body import NDJSON, StreamedBody
 from ryze.errors import ApiError, InvalidEvent
@@ -46,7 +47,7 @@ _MAX_REASON_CHARACTERS = 200
 @access(Scope.INSTANCE, limit="publish")
 async def publish(name: str) -> Response:
     """Publish events; answered after the flush that handed out the last one."""
-    instance = auth.instance(name)
+    instance = auth.find_instance(name)
     if request.mimetype == NDJSON:
         return await _publish_stream(instance)
     events = [await _read_form()] if request.mimetype == FORM else await _read_events()
@@ -55,7 +56,7 @@ async def publish(name: str) -> Response:
 
 
 def _published(count: int, clients: int) -> Response:
-    return success("Event published", 202, published=count, clients=clients)
+    return json_response(EventsPublished(published=count, clients=clients), 202)
 
 
 async def _read_events() -> list[Event]:
@@ -112,7 +113,7 @@ async def _take_stream(instance: Instance, progress: _Progress) -> None:
         events, fault = await _decode_lines(lines.receive_data(data) if data else lines.end())
         if data or events:
             # Also of a piece without a line: else a void token's stream could last for ever.
-            auth.readmit(instance)
+            auth.recheck_access(instance)
         if events:
             progress.clients = await services().hub.publish_all(instance.id, events)
             progress.published += len(events)

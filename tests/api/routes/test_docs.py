@@ -10,10 +10,10 @@ import limits
 import pytest
 import trio
 
-from ryze.api.routes.docs import PARTS
+from ryze.api.docs_page import FILES
 from tests.conftest import Server, StartServer
 
-PATHS = ["/openapi.json", "/asyncapi.json", "/docs", *(f"/docs/{part}" for part in PARTS)]
+PATHS = ["/openapi.json", "/asyncapi.json", "/docs", *(f"/docs/{file}" for file in FILES)]
 
 
 class _Addresses(HTMLParser):
@@ -77,7 +77,7 @@ async def test_the_page_loads_parts_that_are_there_and_nothing_else(server: Serv
         assert re.fullmatch(r"[a-z][a-z./-]*", address)
         assert (await server.request("GET", f"/{address}")).status == 200
     loaded = {address.removeprefix("docs/") for address in page.found if "docs/" in address}
-    assert loaded == PARTS.keys()
+    assert loaded == FILES.keys()
 
 
 @pytest.mark.parametrize("path", ["/docs", "/docs/start.js"])
@@ -98,8 +98,7 @@ async def test_no_other_file_is_given_out(server: Server, part: str) -> None:
     assert (await server.request("GET", f"/docs/{part}")).error == (404, "Not found")
 
 
-def test_a_start_does_not_pay_for_them() -> None:
-    """What makes the documents is imported when somebody asks for them."""
+def test_start_does_not_import_quart_schema() -> None:
     script = "import sys, ryze.app; print('quart_schema' in sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
