@@ -34,6 +34,7 @@ from ryze.first_start import ensure_account, first_steps
 from ryze.hub.hub import Hub
 from ryze.hub.outbox import OutboxLimits
 from ryze.instances.registry import Registry
+from ryze.publishing.publisher import Publisher
 from ryze.server.acceptor import Acceptor, allow_all_descriptors
 from ryze.server.dispatcher import Dispatcher
 from ryze.server.http_connection import HttpServer
@@ -136,9 +137,11 @@ async def serve(
     ):
         token = await ensure_account(database, settings.account_token)
         hub = Hub(settings.base_url, settings.max_frame_bytes)
-        registry = await Registry.load(database, TokenCipher(*key.keys), hub)
+        publisher = Publisher(hub)
+        registry = await Registry.load(database, TokenCipher(*key.keys))
+        registry.add_follower(hub.follow)
         lag = SchedulerLag()
-        websockets, door = _assemble(settings, database, hub, registry, lag)
+        websockets, door = _assemble(settings, database, hub, publisher, registry, lag)
         async with _background(hub, registry, lag), trio.open_nursery() as connections:
             async with trio.open_nursery() as listening:
                 acceptor = Acceptor(door.serve, door.make_room)
@@ -176,7 +179,12 @@ async def _watch_signals(signals: AsyncIterator[int], stop: trio.Event) -> None:
 
 
 def _assemble(
-    settings: Settings, database: Database, hub: Hub, registry: Registry, lag: SchedulerLag
+    settings: Settings,
+    database: Database,
+    hub: Hub,
+    publisher: Publisher,
+    registry: Registry,
+    lag: SchedulerLag,
 ) -> tuple[WebSocketServer, Dispatcher]:
     """Put together what serves connections; nothing is opened here."""
     rate_limits = RateLimits(
@@ -188,13 +196,14 @@ def _assemble(
     )
     desk = UpgradeAdmission(registry, rate_limits, settings.allowed_origins)
     websockets = WebSocketServer(
-        hub, desk.admit, _gateway_limits(settings), compression=settings.compression
+        hub, publisher, desk.admit, _gateway_limits(settings), compression=settings.compression
     )
     streams = Streams()
     services = Services(
         settings,
         database,
         hub,
+        publisher,
         registry,
         rate_limits,
         websockets,

@@ -23,10 +23,12 @@ from ryze.hub.outbox import Outbox, OutboxLimits
 from ryze.server.dispatcher import Dispatcher
 from ryze.settings import Settings
 from ryze.store import open_database, select_accounts
+from ryze.websocket.encodings import PLAIN
 from tests.cancelling import CancelAt, cancelled_everywhere
 from tests.clients import UPGRADE, RawClient, request_bytes
 from tests.conftest import ACCOUNT_TOKEN, JSON, Server, StartServer
 from tests.fakes import FakeTransport, make_instance, server_frames
+from tests.hub.operations import publish
 from tests.websocket.harness import NOBODY
 
 TOKEN = {"token": ACCOUNT_TOKEN}
@@ -78,7 +80,7 @@ def _run_flush(canceller: CancelAt) -> None:
                 with trio.move_on_after(10):
                     await canceller.run(hub.run)
                 nursery.cancel_scope.cancel()
-        assert replace(hub.statistics(), waiting=0) == NOBODY
+        assert replace(hub.statistics(), unflushed=0) == NOBODY
         arrived = [_numbers(transport) for transport in transports]
         # Who comes first gets most; nobody has a gap, or half a frame.
         assert arrived == sorted(arrived, reverse=True)
@@ -88,13 +90,15 @@ def _run_flush(canceller: CancelAt) -> None:
 
 
 def _outbox(transport: FakeTransport) -> Outbox:
-    return Outbox(transport, OutboxLimits(), start_writer=lambda: None, on_close=lambda: None)
+    return Outbox(
+        transport, OutboxLimits(), PLAIN, start_writer=lambda: None, on_close=lambda: None
+    )
 
 
 async def _publish(hub: Hub) -> None:
     for start in range(0, 12, 3):
         events = [Event("call.update", b'{"n":%d}' % n) for n in range(start, start + 3)]
-        await hub.publish_all(make_instance().id, events)
+        await publish(hub, make_instance().id, events)
 
 
 def _numbers(transport: FakeTransport) -> list[int]:

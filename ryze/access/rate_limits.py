@@ -56,7 +56,7 @@ class Window:
         if self.is_exceeded:
             # Rounded up: who comes back after it is in the next window.
             retry_after = {"Retry-After": str(int(self.resets_in) + 1)}
-            raise ApiError(429, RATE_LIMITED, {**self.headers(), **retry_after})
+            raise ApiError(RATE_LIMITED, headers={**self.headers(), **retry_after})
 
 
 def address_key(address: str) -> str:

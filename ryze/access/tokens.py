@@ -70,5 +70,5 @@ def require_principal(principal: Principal | None, window: Window | None) -> Pri
     if window:
         window.check()
     if principal is None:
-        raise ApiError(401, INVALID_TOKEN)
+        raise ApiError(INVALID_TOKEN)
     return principal

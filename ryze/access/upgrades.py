@@ -6,9 +6,14 @@ import h11
 
 from ryze.access.rate_limits import RateLimits, address_key
 from ryze.access.tokens import Principal, authenticate, require_principal, sent_token
-from ryze.api.cors import cors_headers, is_allowed, origin_refused
-from ryze.api.responses import instance_not_found
-from ryze.errors import ApiError
+from ryze.api.cors import cors_headers, is_allowed
+from ryze.errors import (
+    INSTANCE_NOT_FOUND,
+    NOT_ENABLED,
+    NOT_FOUND,
+    ORIGIN_NOT_ALLOWED,
+    ApiError,
+)
 from ryze.instances.registry import Registry
 from ryze.records import Instance
 from ryze.websocket.handshake import WEBSOCKET_PATH, check_upgrade, header
@@ -44,7 +49,7 @@ class UpgradeAdmission:
         headers = window.headers() if window else {}
         try:
             if not raw_name or (slash and not publishes):
-                raise ApiError(404, "Not found")
+                raise ApiError(NOT_FOUND)
             check_upgrade(request)
             self._check_origin(request)
             principal = require_principal(principal, window)
@@ -54,9 +59,8 @@ class UpgradeAdmission:
         except ApiError as refusal:
             # Without an upgrade a page can read the answer.
             cors = cors_headers(header(request, b"origin"), self._allowed_origins)
-            raise ApiError(
-                refusal.status, refusal.message, {**headers, **cors, **refusal.headers}
-            ) from refusal
+            headers = {**headers, **cors, **refusal.headers}
+            raise ApiError(refusal.kind, headers=headers) from refusal
         return Admission(instance, principal.token_hash, headers, publishes)
 
     def _principal(self, request: h11.Request, query: str, name: str) -> Principal | None:
@@ -71,19 +75,15 @@ class UpgradeAdmission:
             return
         # Not urlsplit, which raises for some of what a client can send.
         if origin.partition("://")[2] != header(request, b"host").lower():
-            raise origin_refused()
+            raise ApiError(ORIGIN_NOT_ALLOWED)
 
     def _instance(self, principal: Principal, name: str) -> Instance:
         instance = self._registry.find(principal.account_id, name)
         if instance is None:
-            raise instance_not_found()
+            raise ApiError(INSTANCE_NOT_FOUND)
         return instance
 
 
 def _check_enabled(instance: Instance) -> None:
     if instance.websocket is None or not instance.websocket.enabled:
-        raise ApiError(
-            400,
-            "WebSocket is not enabled for this instance. "
-            f"Configure it first using POST /api/events/websocket/{instance.name}",
-        )
+        raise ApiError(NOT_ENABLED.for_instance(instance.name))

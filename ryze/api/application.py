@@ -16,7 +16,7 @@ from ryze.api.routes import (
 )
 from ryze.api.services import Services
 from ryze.api.streamed_body import StreamingConnection, StreamingRequest
-from ryze.errors import ApiError
+from ryze.errors import INVALID_HANDSHAKE, METHOD_NOT_ALLOWED, ApiError
 
 __all__ = ["BLUEPRINTS", "create_app"]
 
@@ -63,5 +63,5 @@ _NOT_GET = ["HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"]
 async def _refuse_method(name: str) -> Response:
     """Refuse a WebSocket path with a method other than GET, the only one of an upgrade."""
     if "Upgrade" in request.headers:
-        raise ApiError(400, "Invalid WebSocket handshake")
-    raise ApiError(405, "Method not allowed", {"Allow": "GET"})
+        raise ApiError(INVALID_HANDSHAKE)
+    raise ApiError(METHOD_NOT_ALLOWED, headers={"Allow": "GET"})

@@ -14,9 +14,8 @@ from quart import Response, current_app, g, request
 
 from ryze.access.rate_limits import address_key
 from ryze.access.tokens import Principal, authenticate, require_principal, sent_token
-from ryze.api.responses import instance_not_found
 from ryze.api.services import services
-from ryze.errors import DRAINING, ApiError
+from ryze.errors import DRAINING, INSTANCE_NOT_FOUND, ApiError
 from ryze.records import Instance
 
 __all__ = [
@@ -84,7 +83,7 @@ async def authorize_request() -> None:
     counted = g.principal.token_hash if g.principal else address_key(request.remote_addr or "")
     g.window = services().rate_limits.hit(requirement.limit, counted)
     if services().websockets.is_draining:
-        raise ApiError(503, DRAINING)
+        raise ApiError(DRAINING)
     if requirement.scope is not Scope.PUBLIC:
         require_principal(g.principal, g.window)
     elif g.window:
@@ -118,7 +117,7 @@ def find_instance(name: str) -> Instance:
     """
     found = services().registry.find(account_id(), name)
     if found is None:
-        raise instance_not_found()
+        raise ApiError(INSTANCE_NOT_FOUND)
     return found
 
 
@@ -131,7 +130,7 @@ def recheck_access(instance: Instance) -> None:
     """
     require_principal(_principal(Scope.INSTANCE), None)
     if find_instance(instance.name).id != instance.id:
-        raise instance_not_found()
+        raise ApiError(INSTANCE_NOT_FOUND)
 
 
 def _requirement() -> _Requirement:

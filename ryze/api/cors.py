@@ -15,9 +15,9 @@ from quart import Response, request
 from werkzeug.exceptions import MethodNotAllowed
 
 from ryze.api.services import services
-from ryze.errors import ApiError
+from ryze.errors import ORIGIN_NOT_ALLOWED, ApiError
 
-__all__ = ["add_cors_headers", "answer_preflight", "cors_headers", "is_allowed", "origin_refused"]
+__all__ = ["add_cors_headers", "answer_preflight", "cors_headers", "is_allowed"]
 
 _REQUEST_HEADERS = "Content-Type, Authorization, token"
 _EXPOSED_HEADERS = "X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, Retry-After"
@@ -30,11 +30,6 @@ _MAX_AGE_SECONDS = 600
 def is_allowed(origin: str, allowed: Collection[str]) -> bool:
     """May a page of this origin call? Compared without case, as settings are in lower case."""
     return "*" in allowed or origin.lower() in allowed
-
-
-def origin_refused() -> ApiError:
-    """The error for a page that may not call."""
-    return ApiError(403, "Origin not allowed")
 
 
 def cors_headers(origin: str, allowed: Collection[str]) -> dict[str, str]:
@@ -72,7 +67,7 @@ async def answer_preflight() -> Response | None:
     if request.method != "OPTIONS" or origin is None or method is None:
         return None
     if not is_allowed(origin, services().settings.allowed_origins):
-        raise origin_refused()
+        raise ApiError(ORIGIN_NOT_ALLOWED)
     # An empty body, as Quart cannot send none on Trio; but no word of it in the headers:
     # Content-Length is forbidden here (RFC 9110, section 8.6).
     answer = Response(b"", 204)

@@ -1,6 +1,5 @@
 """Read JSON requests, write JSON responses and errors: one shape of each (contract, section 1)."""
 
-from http import HTTPStatus
 from typing import TypeVar
 
 import msgspec
@@ -10,24 +9,17 @@ from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException
 
 from ryze.api.response_bodies import Body
-from ryze.errors import DATABASE_FAILED, INSTANCE_NOT_FOUND, ApiError, StoreError, error_body
+from ryze.errors import (
+    DATABASE_FAILED,
+    INTERNAL_SERVER_ERROR,
+    INVALID_BODY,
+    ApiError,
+    ErrorKind,
+    StoreError,
+    error_body,
+)
 
-__all__ = [
-    "INVALID_BODY",
-    "TOO_LARGE",
-    "instance_not_found",
-    "json_response",
-    "read_body",
-    "read_json",
-    "register_error_handlers",
-    "status_message",
-]
-
-INVALID_BODY = "Invalid request body"
-TOO_LARGE = "Request body too large"
-
-# Messages of the contract that differ from the phrases of the RFC.
-_MESSAGES = {413: TOO_LARGE}
+__all__ = ["json_response", "read_body", "read_json", "register_error_handlers"]
 
 _log = structlog.get_logger("ryze.http")
 
@@ -48,7 +40,7 @@ async def read_body(mimetype: str) -> bytes:
         RequestTimeout: it is not complete in time; becomes a 408.
     """
     if request.mimetype != mimetype:
-        raise ApiError(400, INVALID_BODY)
+        raise ApiError(INVALID_BODY)
     return await request.get_data(cache=True, as_text=False, parse_form_data=False)
 
 
@@ -64,17 +56,7 @@ async def read_json(kind: type[_T]) -> _T:
         body.decode()
         return msgspec.json.decode(body, type=kind)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise ApiError(400, INVALID_BODY) from error
-
-
-def instance_not_found() -> ApiError:
-    """Make the error for an instance that does not exist, or not for this token."""
-    return ApiError(404, INSTANCE_NOT_FOUND)
-
-
-def status_message(status: int) -> str:
-    """Return the message of an error of which only the status is known."""
-    return _MESSAGES.get(status) or HTTPStatus(status).phrase.capitalize()
+        raise ApiError(INVALID_BODY) from error
 
 
 def register_error_handlers(app: QuartTrio) -> None:
@@ -96,17 +78,17 @@ async def _api_error(error: ApiError) -> Response:
 
 
 async def _http_error(error: HTTPException) -> Response:
-    status = error.code or 500
+    kind = ErrorKind.of_status(error.code or 500)
     headers = {name: value for name, value in error.get_headers() if name == "Allow"}
-    return await _api_error(ApiError(status, status_message(status), headers))
+    return await _api_error(ApiError(kind, headers=headers))
 
 
 async def _store_error(error: StoreError) -> Response:
     _log.error("database failed", path=request.path, error=str(error))
-    return await _api_error(ApiError(500, DATABASE_FAILED))
+    return await _api_error(ApiError(DATABASE_FAILED))
 
 
 async def _crash(error: Exception) -> Response:
     # The only place that catches every exception of an HTTP request: a bug ends one request.
     _log.error("request failed", path=request.path, exc_info=error)
-    return await _api_error(ApiError(500, "Internal server error"))
+    return await _api_error(ApiError(INTERNAL_SERVER_ERROR))

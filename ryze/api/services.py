@@ -9,6 +9,7 @@ from ryze.access.rate_limits import RateLimits
 from ryze.api.streamed_body import Streams
 from ryze.hub.hub import Hub
 from ryze.instances.registry import Registry
+from ryze.publishing.publisher import Publisher
 from ryze.settings import Settings
 from ryze.store import Database
 from ryze.telemetry.scheduler_lag import SchedulerLag
@@ -28,6 +29,7 @@ class Services:
     settings: Settings
     database: Database
     hub: Hub
+    publisher: Publisher
     registry: Registry
     rate_limits: RateLimits
     websockets: WebSocketServer

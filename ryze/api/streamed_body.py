@@ -24,7 +24,7 @@ from quart import Request
 from quart_trio.asgi import TrioASGIHTTPConnection
 from quart_trio.wrappers.request import TrioBody, TrioRequest
 
-from ryze.errors import DRAINING, TIMED_OUT, ApiError
+from ryze.errors import DRAINING, REQUEST_TIMEOUT, ApiError
 
 __all__ = ["NDJSON", "StreamedBody", "StreamingConnection", "StreamingRequest", "Streams"]
 
@@ -161,8 +161,8 @@ class Streams:
         finally:
             self._waiting.discard(scope)
         if self._is_over:
-            raise ApiError(503, DRAINING)
-        raise ApiError(408, TIMED_OUT)
+            raise ApiError(DRAINING)
+        raise ApiError(REQUEST_TIMEOUT)
 
     def end(self) -> None:
         """Let every stream be answered when it has read what has come."""

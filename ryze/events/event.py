@@ -36,12 +36,18 @@ class Event(msgspec.Struct, frozen=True):
     Args:
         type: one of the six event types.
         data: the JSON object that the producer sent, verbatim, valid UTF-8.
+        id: identifies the event; None where its instance keeps no log.
+        sequence: its position in the log of its instance, from 1; None likewise.
+        accepted_at: when it was accepted, in seconds since 1970; None likewise.
 
     A struct, because one is made per event: it costs a tenth of a frozen dataclass.
     """
 
     type: EventType
     data: bytes
+    id: str | None = None
+    sequence: int | None = None
+    accepted_at: float | None = None
     # The result of without_media(), once it has been called.
     _slim: bytes | None = None
     # Likewise of with_media_omitted().

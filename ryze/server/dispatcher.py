@@ -25,7 +25,7 @@ import structlog
 import trio
 from structlog.contextvars import bound_contextvars
 
-from ryze.errors import TIMED_OUT, TOO_MANY_CONNECTIONS, ApiError
+from ryze.errors import REQUEST_TIMEOUT, TOO_MANY_CONNECTIONS, ApiError
 from ryze.hub.transport import Transport
 from ryze.server.http_connection import HttpConnection, HttpServer, Stream, Upgrade
 from ryze.server.transport import SocketTransport, StreamTransport
@@ -190,7 +190,7 @@ class Dispatcher:
 
     async def _answer(self, connection: HttpConnection, peer: str) -> Upgrade | None:
         if self._is_full() and not self._end_idlest():
-            refusal = ApiError(503, TOO_MANY_CONNECTIONS)
+            refusal = ApiError(TOO_MANY_CONNECTIONS)
             await self._refuse(connection.stream, refusal, peer)
             return None
         self._answering.add(connection)
@@ -230,7 +230,7 @@ class Dispatcher:
         except trio.BrokenResourceError:
             return None
         except trio.TooSlowError:
-            refusal = ApiError(408, TIMED_OUT)
+            refusal = ApiError(REQUEST_TIMEOUT)
         except ApiError as error:
             refusal = error
         await self._refuse(stream, refusal, peer)

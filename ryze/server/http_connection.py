@@ -33,9 +33,8 @@ from hypercorn.typing import ConnectionState
 from hypercorn.utils import parse_socket_addr
 from quart_trio import QuartTrio
 
-from ryze.api.responses import status_message
 from ryze.api.streamed_body import Streams
-from ryze.errors import error_body
+from ryze.errors import ErrorKind, error_body
 from ryze.server.trusted_proxies import TrustedProxies
 from ryze.settings import Settings
 from ryze.websocket.handshake import header, in_origin_form, is_websocket_target
@@ -347,7 +346,7 @@ class _Protocol(H11Protocol):
     async def _send_error_response(self, status_code: int) -> None:
         """Answer what is not a request."""
         _log.debug("refused", client=self._peer[0], status=int(status_code))
-        body = error_body(status_message(status_code))
+        body = error_body(ErrorKind.of_status(status_code).message)
         headers = [
             (b"content-type", b"application/json"),
             (b"content-length", str(len(body)).encode()),

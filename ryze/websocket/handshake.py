@@ -13,7 +13,13 @@ from http import HTTPStatus
 
 import h11
 
-from ryze.errors import ApiError, error_body
+from ryze.errors import (
+    HEADERS_TOO_LARGE,
+    INVALID_HANDSHAKE,
+    UPGRADE_REQUIRED,
+    ApiError,
+    error_body,
+)
 from ryze.websocket.extensions import Offer, agree, parse_offers
 
 __all__ = [
@@ -64,7 +70,7 @@ class RequestParser:
         if not isinstance(event, h11.Request):
             return None
         if self._received - len(self.trailing) > self._max_bytes:
-            raise _not_http(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+            raise ApiError(HEADERS_TOO_LARGE)
         return event
 
     @property
@@ -110,12 +116,11 @@ def check_upgrade(request: h11.Request) -> None:
     """
     upgrade = header(request, b"upgrade")
     if not upgrade:
-        raise ApiError(426, "Upgrade required", {"Upgrade": "websocket"})
+        raise ApiError(UPGRADE_REQUIRED, headers={"Upgrade": "websocket"})
     version = header(request, b"sec-websocket-version")
     if version and version != "13":
-        raise ApiError(
-            426, "Upgrade required", {"Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
-        )
+        headers = {"Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
+        raise ApiError(UPGRADE_REQUIRED, headers=headers)
     well_formed = (
         request.http_version == b"1.1"
         and "websocket" in _tokens(upgrade)
@@ -125,7 +130,7 @@ def check_upgrade(request: h11.Request) -> None:
         and not _has_body(request)
     )
     if not well_formed:
-        raise ApiError(400, "Invalid WebSocket handshake")
+        raise ApiError(INVALID_HANDSHAKE)
     _offers(request)
 
 
@@ -172,9 +177,7 @@ def _head(status: int, headers: Mapping[str, str]) -> bytes:
 
 
 def _not_http(status: int) -> ApiError:
-    if status == HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE:
-        return ApiError(status, "Request header fields too large")
-    return ApiError(400, "Invalid WebSocket handshake")
+    return ApiError(HEADERS_TOO_LARGE if status == HEADERS_TOO_LARGE.status else INVALID_HANDSHAKE)
 
 
 def _tokens(value: str) -> list[str]:
@@ -205,4 +208,4 @@ def _offers(request: h11.Request) -> list[Offer]:
     try:
         return parse_offers(header(request, b"sec-websocket-extensions"))
     except ValueError as error:
-        raise ApiError(400, "Invalid WebSocket handshake") from error
+        raise ApiError(INVALID_HANDSHAKE) from error

@@ -1,8 +1,8 @@
 """A producer's WebSocket: every text frame is an event (contract, section 6).
 
-The same life as any connection's, with another reader: what comes in is published, in order.
-While the hub has no room for more of this instance, nothing is read, so the producer's own
-socket fills and it waits; memory stays flat whatever it sends.
+The life of any connection, with another reader: events that come in are published, in order.
+While the publisher applies back-pressure nothing is read, so the producer's own socket fills and
+it waits; memory stays flat whatever it sends.
 """
 
 import random
@@ -10,14 +10,13 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
-import trio
-
 from ryze import disconnects
 from ryze.errors import InvalidEvent
 from ryze.events.decoding import decode_event
 from ryze.events.event import Event
 from ryze.hub.hub import Hub
 from ryze.hub.transport import Transport
+from ryze.publishing.publisher import Publisher
 from ryze.records import Instance
 from ryze.websocket.client_frames import BINARY
 from ryze.websocket.connection import Connection, ConnectionLimits
@@ -25,7 +24,7 @@ from ryze.websocket.message_reader import MessageReader
 
 __all__ = ["Producer"]
 
-# A producer sends much: few system calls, and whole chunks for the frame reader.
+# A producer sends much: few system calls, and large chunks for the message reader.
 _RECEIVE_BYTES = 65536
 
 
@@ -33,12 +32,13 @@ class Producer(Connection):
     """One producer of one instance, after its handshake was accepted.
 
     Args:
-        transport: takes and gives the bytes; the caller closes it.
-        limits: see there; `message_bytes` is what one frame may have.
+        transport: takes and gives the bytes; `close` closes it.
+        limits: see there; `message_bytes` is the limit of one event.
+        publisher: takes the events.
         draw: a random number from 0 to 1, for the moment of the first ping.
     """
 
-    __slots__ = ("_events", "_frames", "_hub", "_instance")
+    __slots__ = ("_events", "_instance", "_messages", "_publisher")
 
     role = "publisher"
 
@@ -46,34 +46,32 @@ class Producer(Connection):
         self,
         transport: Transport,
         limits: ConnectionLimits,
+        publisher: Publisher,
         *,
         draw: Callable[[], float] = random.random,
     ) -> None:
         super().__init__(transport, limits, MessageReader(limits.message_bytes), draw=draw)
         transport.receive_bytes = _RECEIVE_BYTES
-        # Data frames so far: the number that names a bad one.
-        self._frames = 0
+        self._publisher = publisher
+        # Messages so far: the number that names an invalid one.
+        self._messages = 0
         # Events that have come in and are not yet published: at most those of one chunk.
         self._events: deque[Event] = deque()
 
-    def _attached(
-        self, hub: Hub, instance: Instance, key: str | None
+    def _attach(
+        self, hub: Hub, instance: Instance, token_hash: str | None
     ) -> AbstractContextManager[None]:
-        self._hub, self._instance = hub, instance
-        return hub.publishing(instance, self.outbox, key)
+        self._instance = instance
+        return hub.producing(instance, self.outbox, token_hash)
 
-    async def _digest(self) -> None:
-        """Publish what has come in; a cancelled publisher has published a first part of it."""
-        while self._events:
-            if not self._hub.publish_now(self._instance.id, self._events):
-                await self._hub.publish_when_ready(self._instance.id, self._events[0])
-                self._events.popleft()
-            elif self._events:
-                await trio.lowlevel.checkpoint()
+    async def _process_pending(self) -> None:
+        """Publish the events that came in; cancelled, it has published a first part of them."""
+        if self._events:
+            await self._publisher.publish_stream(self._instance, self._events)
 
     def _take_message(self, opcode: int, payload: bytes) -> None:
-        """What came before a bad frame stands, what comes behind it is thrown away."""
-        self._frames += 1
+        """Decode an event; events before an invalid one stand, bytes behind it are discarded."""
+        self._messages += 1
         if self.outbox.disconnect is not None:
             return
         try:
@@ -81,4 +79,4 @@ class Producer(Connection):
                 raise InvalidEvent("expected a text frame")
             self._events.append(decode_event(payload))
         except InvalidEvent as error:
-            self.outbox.close(disconnects.bad_frame(self._frames, str(error)))
+            self.outbox.close(disconnects.bad_frame(self._messages, str(error)))

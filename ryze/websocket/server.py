@@ -17,10 +17,11 @@ import structlog
 import trio
 
 from ryze.disconnects import CUT_OFF, INTERNAL_ERROR, RESTARTING, Disconnect
-from ryze.errors import DRAINING, TOO_MANY_CONNECTIONS, ApiError
+from ryze.errors import DRAINING, INTERNAL_SERVER_ERROR, TOO_MANY_CONNECTIONS, ApiError
 from ryze.hub.hub import Hub
 from ryze.hub.outbox import Outbox
 from ryze.hub.transport import Transport
+from ryze.publishing.publisher import Publisher
 from ryze.records import Instance
 from ryze.telemetry.counters import WebSocketCounters
 from ryze.websocket.connection import Connection, ConnectionLimits
@@ -96,6 +97,7 @@ class WebSocketServer:
 
     Args:
         hub: where their events come from.
+        publisher: takes the events of producers.
         admit: who may connect.
         limits: see there.
         compression: agree on permessage-deflate with clients that offer it.
@@ -105,6 +107,7 @@ class WebSocketServer:
     def __init__(
         self,
         hub: Hub,
+        publisher: Publisher,
         admit: Admit,
         limits: WebSocketLimits,
         *,
@@ -112,6 +115,7 @@ class WebSocketServer:
         draw: Callable[[], float] = random.random,
     ) -> None:
         self._hub = hub
+        self._publisher = publisher
         self._admit = admit
         self._limits = limits
         self._compression = compression
@@ -178,7 +182,7 @@ class WebSocketServer:
         except Exception:
             # The one place for what is not a WebSocket yet.
             log.exception("request failed")
-            refusal = ApiError(500, "Internal server error")
+            refusal = ApiError(INTERNAL_SERVER_ERROR)
         await self._refuse(transport, refusal, log)
         return None
 
@@ -197,7 +201,7 @@ class WebSocketServer:
         except* Exception:
             # The one place for a WebSocket: a bug ends this connection and no other.
             log.exception("connection failed")
-            connection.outbox.close_abruptly()
+            connection.outbox.close_after_bug()
             failure = INTERNAL_ERROR
         finally:
             connection.close()
@@ -244,7 +248,7 @@ class WebSocketServer:
             if isinstance(connection, Producer):
                 self._send_away(connection, deadline)
         with trio.move_on_after(max(0.0, deadline - trio.current_time()) / 4):
-            await self._hub.quiet()
+            await self._hub.wait_producers_gone()
         # A publisher that has not hung up yet takes nobody's turn.
         clients = [each for each in self._connections if each.outbox.disconnect is None]
         half = max(0.0, deadline - trio.current_time()) / 2
@@ -278,14 +282,14 @@ class WebSocketServer:
     def _admitted(self, request: h11.Request, address: str) -> Admission:
         admission = self._admit(request, address)
         if self._draining:
-            raise ApiError(503, DRAINING, admission.headers)
+            raise ApiError(DRAINING, headers=admission.headers)
         limits = self._limits
         of_instance = self._hub.connection_count(admission.instance.id)
         if (
             0 < limits.connections <= len(self._connections)
             or 0 < limits.connections_per_instance <= of_instance
         ):
-            raise ApiError(503, TOO_MANY_CONNECTIONS, admission.headers)
+            raise ApiError(TOO_MANY_CONNECTIONS, headers=admission.headers)
         return admission
 
     def _extension(self, request: h11.Request, admission: Admission) -> str | None:
@@ -296,7 +300,7 @@ class WebSocketServer:
         self, transport: Transport, admission: Admission, extension: str | None
     ) -> Connection:
         if admission.publishes:
-            return Producer(transport, self._limits.publisher, draw=self._draw)
+            return Producer(transport, self._limits.publisher, self._publisher, draw=self._draw)
         return Subscriber(
             transport, self._limits.subscriber, compression=extension is not None, draw=self._draw
         )

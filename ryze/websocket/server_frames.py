@@ -2,11 +2,10 @@
 
 import struct
 import zlib
-from collections.abc import Sequence
 
 from ryze.disconnects import Disconnect
 
-__all__ = ["Frames", "close_frame", "deflated_text_frame", "ping_frame", "pong_frame", "text_frame"]
+__all__ = ["close_frame", "deflated_text_frame", "ping_frame", "pong_frame", "text_frame"]
 
 _FIN_TEXT = 0x81
 _FIN_CLOSE = 0x88
@@ -16,26 +15,15 @@ _FIN_PONG = 0x8A
 _RSV1 = 0x40
 
 
-class Frames:
-    """Some frames in order, and the same in one piece: what a single ``send`` carries."""
-
-    __slots__ = ("joined", "parts")
-
-    def __init__(self, parts: Sequence[bytes]) -> None:
-        self.parts = parts
-        # With one part this is that part: joining copies nothing then.
-        self.joined = b"".join(parts)
-
-
 def text_frame(payload: bytes) -> bytes:
-    """One whole text message."""
+    """Encode one whole text message."""
     return _header(_FIN_TEXT, len(payload)) + payload
 
 
 def deflated_text_frame(payload: bytes) -> bytes:
-    """One whole text message, compressed without context takeover (RFC 7692, section 7.2.1).
+    """Encode one whole text message, compressed (RFC 7692, section 7.2.1).
 
-    Nothing is remembered between messages, so this frame too can be shared by all clients.
+    Without context takeover, so that this frame too can be shared by all subscribers.
     """
     compressor = zlib.compressobj(wbits=-zlib.MAX_WBITS)
     deflated = compressor.compress(payload) + compressor.flush(zlib.Z_SYNC_FLUSH)
@@ -44,17 +32,17 @@ def deflated_text_frame(payload: bytes) -> bytes:
 
 
 def ping_frame() -> bytes:
-    """A ping without payload: what counts is that the client says something."""
+    """Encode a ping without payload: any byte from the client counts as a sign of life."""
     return _header(_FIN_PING, 0)
 
 
 def pong_frame(payload: bytes) -> bytes:
-    """The answer to a ping: its payload, at most 125 bytes (section 5.5.3)."""
+    """Encode the pong to a ping: the same payload, at most 125 bytes (section 5.5.3)."""
     return _header(_FIN_PONG, len(payload)) + payload
 
 
 def close_frame(disconnect: Disconnect) -> bytes:
-    """The last frame of a connection; `disconnect` must have a code."""
+    """Encode the close frame; `disconnect` must have a code."""
     payload = struct.pack("!H", disconnect.code) + disconnect.reason.encode()
     return _header(_FIN_CLOSE, len(payload)) + payload
 

@@ -1,7 +1,7 @@
-"""A client's WebSocket: it gets the events of its instance, and has little to say itself.
+"""A subscriber's WebSocket: it receives the events of its instance.
 
-Pings are answered, messages are checked, measured and ignored, and the first invalid byte ends
-the connection (`scanner`).
+Pings are answered; messages are validated, counted against the size limit and discarded, and the
+first invalid byte ends the connection (`frame_validator`).
 """
 
 import random
@@ -12,16 +12,17 @@ from ryze.hub.hub import Hub
 from ryze.hub.transport import Transport
 from ryze.records import Instance
 from ryze.websocket.connection import Connection, ConnectionLimits
+from ryze.websocket.encodings import DEFLATED, PLAIN
 from ryze.websocket.frame_validator import FrameValidator
 
 __all__ = ["Subscriber"]
 
 
 class Subscriber(Connection):
-    """One client of one instance, after its handshake was accepted.
+    """One subscriber of one instance, after its handshake was accepted.
 
     Args:
-        transport: takes and gives the bytes; the caller closes it.
+        transport: takes and gives the bytes; `close` closes it.
         limits: see there.
         compression: permessage-deflate was negotiated.
         draw: a random number from 0 to 1, for the moment of the first ping.
@@ -39,16 +40,17 @@ class Subscriber(Connection):
         compression: bool,
         draw: Callable[[], float] = random.random,
     ) -> None:
-        scanner = FrameValidator(limits.message_bytes, compression=compression)
-        super().__init__(transport, limits, scanner, compressed=compression, draw=draw)
+        reader = FrameValidator(limits.message_bytes, compression=compression)
+        view = DEFLATED if compression else PLAIN
+        super().__init__(transport, limits, reader, view=view, draw=draw)
 
-    def _attached(
-        self, hub: Hub, instance: Instance, key: str | None
+    def _attach(
+        self, hub: Hub, instance: Instance, token_hash: str | None
     ) -> AbstractContextManager[None]:
-        return hub.subscribed(instance, self.outbox, key)
+        return hub.subscribed(instance, self.outbox, token_hash)
 
-    async def _digest(self) -> None:
-        """Nothing: a subscriber's messages are of no interest."""
+    async def _process_pending(self) -> None:
+        """Do nothing: the messages of a subscriber have no meaning."""
 
     def _take_message(self, opcode: int, payload: bytes) -> None:
-        """Nothing: the scanner keeps none."""
+        """Do nothing: the frame validator yields no messages."""

@@ -13,6 +13,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from ryze.api.streamed_body import StreamedBody, Streams
 from ryze.errors import ApiError
 from ryze.events.event import Event
+from ryze.records import Instance
 from tests.clients import Answer, RawClient, chunked, request_bytes
 from tests.conftest import ACCOUNT_TOKEN, Server, StartServer, until
 
@@ -338,13 +339,13 @@ class Hold:
         self.released = trio.Event()
         # What was held up: the body of the request, and how many events.
         self.held: list[tuple[Any, int]] = []
-        self._publish_all = server.services.hub.publish_all
-        monkeypatch.setattr(server.services.hub, "publish_all", self._publish_later)
+        self._publish = server.services.publisher.publish
+        monkeypatch.setattr(server.services.publisher, "publish", self._publish_later)
 
-    async def _publish_later(self, instance_id: int, events: Sequence[Event]) -> int:
+    async def _publish_later(self, instance: Instance, events: Sequence[Event]) -> int:
         self.held.append((quart.request.body, len(events)))
         await self.released.wait()
-        return await self._publish_all(instance_id, events)
+        return await self._publish(instance, events)
 
 
 @pytest.fixture

@@ -18,9 +18,11 @@ from ryze.api.streamed_body import Streams
 from ryze.disconnects import Disconnect
 from ryze.hub.hub import Hub
 from ryze.hub.outbox import Outbox, OutboxLimits
+from ryze.publishing.publisher import Publisher
 from ryze.server.dispatcher import Dispatcher
 from ryze.server.http_connection import HttpServer
 from ryze.settings import Settings
+from ryze.websocket.encodings import PLAIN
 from ryze.websocket.handshake import check_upgrade, header
 from ryze.websocket.server import Admission, WebSocketLimits, WebSocketServer
 from tests.clients import UPGRADE, Answer, RawClient, request_bytes
@@ -194,12 +196,12 @@ class Door:
 
     async def published(self) -> int:
         """How many events have been published."""
-        await self.hub.flushed()
+        await self.hub.wait_flushed()
         return sum(frame.opcode == TEXT for frame in server_frames(self._listener.taken)[0])
 
     def listen(self) -> Outbox:
         return Outbox(
-            self._listener, OutboxLimits(), start_writer=lambda: None, on_close=lambda: None
+            self._listener, OutboxLimits(), PLAIN, start_writer=lambda: None, on_close=lambda: None
         )
 
     def close(self) -> None:
@@ -221,7 +223,7 @@ async def open_door(*, compression: bool = False) -> AsyncIterator[Door]:
 
     hub = Hub("http://ryze.test")
     gateway = WebSocketServer(
-        hub, admit, WebSocketLimits(), compression=compression, draw=lambda: 0.5
+        hub, Publisher(hub), admit, WebSocketLimits(), compression=compression, draw=lambda: 0.5
     )
     http = HttpServer(QuartTrio(__name__), Streams(), Settings())
     front_door = Dispatcher(http, gateway, Settings(), None)

@@ -11,6 +11,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from wsproto.events import CloseConnection, Pong, TextMessage
 
 from ryze.hub.hub import Hub
+from ryze.publishing.publisher import Publisher
 from ryze.websocket.connection import ConnectionLimits
 from ryze.websocket.producer import Producer
 from tests.conftest import Server
@@ -18,6 +19,7 @@ from tests.e2e.harness import Server as Process
 from tests.e2e.harness import StartServer as StartProcess
 from tests.fakes import FakeTransport, client_frame, make_instance, server_frames
 from tests.hostile.crowd import Crowd, resident_bytes
+from tests.hub.operations import publish
 from tests.websocket.harness import EVENT, HEAD, Peer, open_connection
 
 CONTINUATION, TEXT, BINARY, PING = 0, 1, 2, 9
@@ -54,9 +56,9 @@ class TestWhoDoesNotRead:
             for _ in range(1000)
         ]
         for _ in range(256):
-            assert await hub.publish_all(1, [EVENT]) == 1001
+            assert await publish(hub, 1, [EVENT]) == 1001
         assert hub.statistics().pending == 256_000
-        assert await hub.publish_all(1, [EVENT]) == 1
+        assert await publish(hub, 1, [EVENT]) == 1
         assert hub.statistics().pending == 0
         # After the close grace nothing of them is left.
         await trio.sleep(2.1)
@@ -70,7 +72,7 @@ class TestWhoDoesNotRead:
         limits = ConnectionLimits(ping_interval_seconds=3600, pong_timeout_seconds=7200)
         _, healthy = await open_connection(nursery, hub, limits)
         _, slow = await open_connection(nursery, hub, limits, transport=FakeTransport(len(HEAD)))
-        await hub.publish_all(1, [EVENT])
+        await publish(hub, 1, [EVENT])
         (frame,), _ = server_frames(healthy.wire)
         size = len(frame.raw)
         for published in count(1):
@@ -79,7 +81,7 @@ class TestWhoDoesNotRead:
             await wait_all_tasks_blocked()
             # On paper: a byte has been taken for each event so far.
             pending = published - published // size
-            clients = await hub.publish_all(1, [EVENT])
+            clients = await publish(hub, 1, [EVENT])
             assert clients == (2 if pending < 256 else 1)
             if clients == 1:
                 break
@@ -102,7 +104,7 @@ class TestWhoDoesNotRead:
                     b"".join(client_frame(PING, b"%d" % n) for n in range(number, number + 100))
                 )
                 await wait_all_tasks_blocked()
-        assert await hub.publish_all(1, [EVENT]) == 2
+        assert await publish(hub, 1, [EVENT]) == 2
         assert connection.outbox.pending == 1
         peer.transport.read()
         await wait_all_tasks_blocked()
@@ -173,7 +175,7 @@ class TestWhoSendsWithoutEnd:
         _, peer = await open_connection(nursery, hub, limits)
         _, healthy = await open_connection(nursery, hub)
         await flood_with_fragments(peer, size)
-        assert await hub.publish_all(1, [EVENT]) == (1 if size else 2)
+        assert await publish(hub, 1, [EVENT]) == (1 if size else 2)
         assert [type(event) for event in await healthy.settled()] == [TextMessage]
         nursery.cancel_scope.cancel()
 
@@ -183,7 +185,7 @@ class TestWhoSendsWithoutEnd:
     ) -> None:
         peer = Peer(FakeTransport())
         publisher = Producer(
-            peer.transport, ConnectionLimits(message_bytes=5_000), draw=lambda: 0.5
+            peer.transport, ConnectionLimits(message_bytes=5_000), Publisher(hub), draw=lambda: 0.5
         )
         nursery.start_soon(publisher.run, hub, make_instance(), HEAD, b"")
         await wait_all_tasks_blocked()
@@ -200,12 +202,12 @@ async def test_peers_that_are_gone_without_a_word_end_with_the_heartbeat(
     # What is sent to them is taken by the network, for ever.
     for _ in range(59):
         await trio.sleep(1)
-        assert await hub.publish_all(1, [EVENT]) == 201
+        assert await publish(hub, 1, [EVENT]) == 201
     await trio.sleep(1.5)
-    assert await hub.publish_all(1, [EVENT]) == 1
+    assert await publish(hub, 1, [EVENT]) == 1
     for peer in gone:
         assert server_frames(peer.wire)[0][-1].close_code == 4009
     await trio.sleep(2)
     assert all(peer.ended.is_set() for peer in gone)
-    assert hub.statistics().clients == 1
+    assert hub.statistics().subscribers == 1
     nursery.cancel_scope.cancel()

@@ -8,6 +8,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from ryze.api.authorization import Scope, access
 from tests.clients import UPGRADE, RawClient, WebSocketClient, request_bytes
 from tests.conftest import ACCOUNT_TOKEN, JSON, Server, StartServer, until
+from tests.hub.operations import publish
 from tests.websocket.harness import EVENT
 
 TOKEN = {"token": ACCOUNT_TOKEN}
@@ -19,7 +20,7 @@ TOO_MANY = (503, "Too many connections")
 
 async def is_well(server: Server, client: WebSocketClient) -> None:
     assert await client.is_silent()
-    assert await server.services.hub.publish_all(1, [EVENT]) == 1
+    assert await publish(server.services.hub, 1, [EVENT]) == 1
     assert await client.data() == {"id": 1}
 
 

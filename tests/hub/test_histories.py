@@ -16,13 +16,16 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from ryze.changes import AccountTokenRevoked
 from ryze.disconnects import INSTANCE_DELETED, Disconnect
 from ryze.events.event import Event
 from ryze.hub.hub import Hub, HubStatistics
 from ryze.hub.outbox import Outbox, OutboxLimits
 from ryze.records import WebsocketConfig
+from ryze.websocket.encodings import PLAIN
 from ryze.websocket.server_frames import text_frame
 from tests.fakes import EVERYTHING, FakeTransport, make_instance, server_frames
+from tests.hub.operations import configure, publish
 from tests.strategies import disconnects, event_types
 from tests.websocket.harness import NOBODY
 
@@ -81,6 +84,7 @@ class Client:
         self.outbox = Outbox(
             self.transport,
             limits,
+            PLAIN,
             start_writer=lambda: world.nursery.start_soon(self.outbox.write),
             on_close=lambda: None,
         )
@@ -118,7 +122,7 @@ class World:
         self._hand_out()
         last_counts = wanted[-1:] == made[-1:]
         count = len(self._connected(instance)) if last_counts else 0
-        assert await self.hub.publish_all(instance, made) == count
+        assert await publish(self.hub, instance, made) == count
 
     def publish_unseen(self, instance: int, events: list[tuple[Any, int]]) -> None:
         for event in [self._event(type, size) for type, size in events]:
@@ -175,7 +179,7 @@ class World:
 
     def configure(self, instance: int, enabled: bool, events: list[str]) -> None:
         self.configs[instance] = WebsocketConfig(enabled, tuple(events), media_base64=True)
-        self.hub.configure(instance, self.configs[instance])
+        configure(self.hub, instance, self.configs[instance])
 
     def disconnect(self, instance: int) -> None:
         self.hub.disconnect(instance, INSTANCE_DELETED)
@@ -184,7 +188,7 @@ class World:
         self._forget(instance)
 
     def revoke(self, key: str) -> None:
-        self.hub.revoke(key)
+        self.hub.follow(AccountTokenRevoked(key))
         for client in self.clients:
             if client.model.connected and client.key == key:
                 client.model.connected = client.model.open = False
@@ -233,7 +237,7 @@ class World:
         for instance in INSTANCES:
             count = len(self._connected(instance))
             assert self.hub.connection_count(instance) == count
-            assert self.hub.has_clients(instance) == (count > 0)
+            assert self.hub.has_subscribers(instance) == (count > 0)
         for client in connected:
             if client.model.open:
                 assert client.arrived == client.model.arrived
@@ -245,11 +249,11 @@ class World:
         outboxes = [client.outbox for client in connected]
         assert self.hub.statistics() == HubStatistics(
             instances=len({client.model.instance for client in connected}),
-            clients=len(connected),
+            subscribers=len(connected),
             lagging=sum(outbox.pending > 0 for outbox in outboxes),
             pending=sum(outbox.pending for outbox in outboxes),
             pending_bytes=sum(outbox.pending_bytes for outbox in outboxes),
-            waiting=0,
+            unflushed=0,
         )
 
 
@@ -268,8 +272,8 @@ a_few = st.lists(st.tuples(event_types, sizes), min_size=1, max_size=6)
 many = st.lists(st.tuples(event_types, sizes), min_size=1, max_size=80)
 
 subscribe = st.tuples(st.just(World.subscribe), instances, limits, room, keys)
-publish = st.sampled_from([World.publish, World.publish_unseen, World.publish_now])
-publications = st.tuples(publish, instances, st.one_of(one, a_few, many))
+publishing = st.sampled_from([World.publish, World.publish_unseen, World.publish_now])
+publications = st.tuples(publishing, instances, st.one_of(one, a_few, many))
 others = st.one_of(
     subscribe,
     st.tuples(st.just(World.stall), indexes),

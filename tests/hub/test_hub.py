@@ -14,13 +14,16 @@ from structlog.testing import capture_logs
 from trio.testing import wait_all_tasks_blocked
 
 import ryze.events.event
+from ryze.changes import AccountTokenRevoked, InstanceTokenChanged
 from ryze.disconnects import GONE, INSTANCE_DELETED, SLOW_CONSUMER, TOKEN_REVOKED
 from ryze.events.event import EVENT_TYPES, Event
 from ryze.events.media import with_base64_omitted
 from ryze.hub.hub import Batch, Hub, HubStatistics
 from ryze.hub.outbox import Outbox, OutboxLimits
 from ryze.records import InstanceSettings, WebsocketConfig
+from ryze.websocket.encodings import DEFLATED, PLAIN
 from tests.fakes import EVERYTHING, FakeTransport, make_instance, server_frames
+from tests.hub.operations import change_settings, configure, publish
 
 NOBODY = HubStatistics(0, 0, 0, 0, 0, 0)
 MEDIA = b'{"message":{"media":{"mimeType":"image/png","base64":"QUJD"}}}'
@@ -42,9 +45,9 @@ class Client:
         self.outbox = Outbox(
             self.transport,
             limits or OutboxLimits(),
+            DEFLATED if compressed else PLAIN,
             start_writer=lambda: nursery.start_soon(self.outbox.write),
             on_close=lambda: None,
-            compressed=compressed,
         )
 
     @property
@@ -55,6 +58,11 @@ class Client:
     @property
     def data(self) -> list[Any]:
         return [msgspec.json.decode(document)["data"] for document in self.documents]
+
+
+def flushes(hub: Hub) -> int:
+    """Batches that were flushed."""
+    return list(hub.counters.flush_events.cumulative())[-1][1]
 
 
 def number(n: int, *, type: Any = "call.update", padding: int = 0) -> Event:
@@ -83,7 +91,7 @@ async def flushing(hub: Hub, nursery: trio.Nursery) -> trio.Nursery:
 async def test_a_frame_has_the_three_keys_in_their_order(hub: Hub, flushing: trio.Nursery) -> None:
     client = Client(flushing)
     with hub.subscribed(make_instance(7), client.outbox):
-        assert await hub.publish_all(7, [Event("label.update", b'{"id" : "\xc3\xa9"}')]) == 1
+        assert await publish(hub, 7, [Event("label.update", b'{"id" : "\xc3\xa9"}')]) == 1
     assert client.documents == [
         b'{"event":"label.update","data":{"id" : "\xc3\xa9"},"instanceData":'
         b'{"baseUrl":"http://ryze.test","instance":"shop","token":"token-7"}}'
@@ -96,16 +104,16 @@ async def test_nobody_connected_means_nothing_is_encoded(hub: Hub) -> None:
             raise AssertionError("encoded for nobody")
 
     event = Untouchable("call.update", b"{}")
-    assert not hub.has_clients(1)
+    assert not hub.has_subscribers(1)
     assert hub.publish(1, event) is None
-    assert await hub.publish_all(1, [event] * 1000) == 0
+    assert await publish(hub, 1, [event] * 1000) == 0
     assert hub.statistics() == NOBODY
 
 
 async def test_filtered_events_are_not_encoded_either(hub: Hub, nursery: trio.Nursery) -> None:
     config = WebsocketConfig(True, ("call.update",))
     with hub.subscribed(make_instance(1, config), Client(nursery).outbox):
-        assert hub.has_clients(1)
+        assert hub.has_subscribers(1)
         assert hub.publish(1, number(0, type="group.flow")) is None
         assert hub.publish(1, number(0)) is not None
 
@@ -116,7 +124,7 @@ async def test_an_empty_filter_means_all_events(
 ) -> None:
     client = Client(flushing)
     with hub.subscribed(make_instance(1), client.outbox):
-        await hub.publish_all(1, [number(1, type=type)])
+        await publish(hub, 1, [number(1, type=type)])
     assert numbers(client) == [1]
 
 
@@ -133,15 +141,15 @@ async def test_the_configuration_at_the_moment_of_publish_counts(
     client = Client(flushing)
     with hub.subscribed(make_instance(1), client.outbox):
         hub.publish(1, Event("message.exchange", MEDIA))
-        hub.configure(1, WebsocketConfig(True, ("call.update", "message.exchange")))
+        configure(hub, 1, WebsocketConfig(True, ("call.update", "message.exchange")))
         hub.publish(1, Event("message.exchange", MEDIA))
         hub.publish(1, number(3))
         hub.publish(1, number(4, type="group.flow"))
-        hub.configure(1, WebsocketConfig(False))
+        configure(hub, 1, WebsocketConfig(False))
         hub.publish(1, number(5))
-        await hub.flushed()
-        hub.configure(1, EVERYTHING)
-        await hub.publish_all(1, [number(6)])
+        await hub.wait_flushed()
+        configure(hub, 1, EVERYTHING)
+        await publish(hub, 1, [number(6)])
     with_media, without_media, *others = client.documents
     assert MEDIA in with_media
     assert WITHOUT_MEDIA in without_media
@@ -163,11 +171,11 @@ async def test_ignored_chats_are_those_at_the_moment_of_publish(
     ignoring = InstanceSettings(ignore_group_messages=True)
     with hub.subscribed(replace(make_instance(1), settings=ignoring), client.outbox):
         assert hub.publish(1, GROUP) is None
-        assert await hub.publish_all(1, [PRIVATE, GROUP]) == 0
-        hub.change_settings(1, InstanceSettings())
-        assert await hub.publish_all(1, [GROUP]) == 1
-        hub.change_settings(1, ignoring)
-        assert await hub.publish_all(1, [GROUP, PRIVATE]) == 1
+        assert await publish(hub, 1, [PRIVATE, GROUP]) == 0
+        change_settings(hub, 1, InstanceSettings())
+        assert await publish(hub, 1, [GROUP]) == 1
+        change_settings(hub, 1, ignoring)
+        assert await publish(hub, 1, [GROUP, PRIVATE]) == 1
         assert hub.publish_now(1, deque([GROUP, PRIVATE, GROUP]))
     assert numbers(client) == [2, 1, 2, 2]
 
@@ -210,7 +218,7 @@ async def test_large_media_is_left_out_in_a_thread(
     monkeypatch.setattr(ryze.events.event, "with_base64_omitted", omit)
     heavy = MEDIA.replace(b"QUJD", b"QUJD" * 10_000)
     with hub.subscribed(make_instance(1), client.outbox):
-        await hub.publish_all(1, [number(0), Event("message.exchange", heavy), number(2)])
+        await publish(hub, 1, [number(0), Event("message.exchange", heavy), number(2)])
     assert [data.get("n") for data in client.data] == [0, None, 2]
     assert client.data[1]["message"]["media"]["base64Omitted"] == "too_large"
     assert threading.main_thread() not in threads
@@ -218,8 +226,8 @@ async def test_large_media_is_left_out_in_a_thread(
 
 
 async def test_a_configuration_for_nobody_is_forgotten(hub: Hub) -> None:
-    hub.configure(1, EVERYTHING)
-    hub.change_settings(1, InstanceSettings())
+    configure(hub, 1, EVERYTHING)
+    change_settings(hub, 1, InstanceSettings())
     hub.disconnect(1, INSTANCE_DELETED)
     assert hub.statistics() == NOBODY
 
@@ -232,7 +240,7 @@ async def test_instances_do_not_hear_each_other(hub: Hub, flushing: trio.Nursery
     ):
         hub.publish(1, number(1))
         hub.publish(2, number(2))
-        await hub.flushed()
+        await hub.wait_flushed()
     assert (numbers(one), numbers(other)) == ([1], [2])
 
 
@@ -250,15 +258,16 @@ async def test_all_clients_share_one_encoding(hub: Hub, nursery: trio.Nursery) -
             outbox = Noting(
                 FakeTransport(),
                 OutboxLimits(),
+                DEFLATED if compressed else PLAIN,
                 start_writer=lambda: None,
                 on_close=lambda: None,
-                compressed=compressed,
             )
             stack.enter_context(hub.subscribed(make_instance(), outbox))
         hub.publish(1, number(1))
         nursery.start_soon(hub.run)
-        await hub.flushed()
-    plain, deflated, again, deflated_again = seen
+        await hub.wait_flushed()
+    # The flush goes from view to view.
+    plain, again, deflated, deflated_again = seen
     assert plain is again
     assert deflated is deflated_again
     assert plain.joined is plain.parts[0]
@@ -271,7 +280,7 @@ async def test_compressed_clients_get_the_same_documents(hub: Hub, flushing: tri
         hub.subscribed(make_instance(), plain.outbox),
         hub.subscribed(make_instance(), compressed.outbox),
     ):
-        await hub.publish_all(1, [number(1), number(2)])
+        await publish(hub, 1, [number(1), number(2)])
     inflated = [
         zlib.decompressobj(wbits=-15).decompress(document + b"\x00\x00\xff\xff")
         for document in compressed.documents
@@ -298,7 +307,7 @@ async def test_what_is_published_in_one_tick_goes_out_in_one_piece(
     with hub.subscribed(make_instance(), client.outbox):
         for n in range(10):
             hub.publish(1, number(n))
-        await hub.flushed()
+        await hub.wait_flushed()
     assert len(calls) == 1
     assert numbers(client) == list(range(10))
 
@@ -312,7 +321,7 @@ async def test_order_is_kept_across_batches_and_slices(hub: Hub, flushing: trio.
         async with trio.open_nursery() as publishers:
             for first in (0, 1000, 2000):
                 events = [number(n) for n in range(first, first + 200)]
-                publishers.start_soon(hub.publish_all, 1, events)
+                publishers.start_soon(publish, hub, 1, events)
     everybody = numbers(clients[0])
     assert sorted(everybody) == [*range(200), *range(1000, 1200), *range(2000, 2200)]
     for publisher in range(3):
@@ -349,13 +358,13 @@ async def test_64_events_wait_and_the_next_publisher_waits_for_room(
             hub.publish(1, number(n))
         await hub.wait_for_room(1)
         hub.publish(1, number(63))
-        assert hub.statistics().waiting == 64
+        assert hub.statistics().unflushed == 64
         with trio.move_on_after(0) as scope:
             await hub.wait_for_room(1)
         assert scope.cancelled_caught
         nursery.start_soon(hub.run)
         await hub.wait_for_room(1)
-        assert hub.statistics().waiting == 0
+        assert hub.statistics().unflushed == 0
 
 
 async def test_a_mebibyte_waits_and_the_next_publisher_waits_for_room(
@@ -382,12 +391,12 @@ async def test_a_mebibyte_waits_and_the_next_publisher_waits_for_room(
 
 async def test_many_publishers_never_get_past_64(hub: Hub, nursery: trio.Nursery) -> None:
     most = 0
-    publish = hub.publish
+    publish_one = hub.publish
 
     def noting(instance_id: int, event: Event) -> Batch | None:
         nonlocal most
-        batch = publish(instance_id, event)
-        most = max(most, hub.statistics().waiting)
+        batch = publish_one(instance_id, event)
+        most = max(most, hub.statistics().unflushed)
         return batch
 
     hub.publish = noting  # type: ignore[method-assign]
@@ -395,7 +404,7 @@ async def test_many_publishers_never_get_past_64(hub: Hub, nursery: trio.Nursery
     with hub.subscribed(make_instance(), client.outbox):
         async with trio.open_nursery() as publishers:
             for _ in range(20):
-                publishers.start_soon(hub.publish_all, 1, [number(n) for n in range(50)])
+                publishers.start_soon(publish, hub, 1, [number(n) for n in range(50)])
             await wait_all_tasks_blocked()
             nursery.start_soon(hub.run)
     assert most == 64
@@ -422,7 +431,7 @@ async def test_a_publisher_is_not_stuck_when_the_last_client_leaves(
         nursery.start_soon(hub.wait_for_room, 1)
         await wait_all_tasks_blocked()
     nursery.start_soon(hub.run)
-    await hub.flushed()
+    await hub.wait_flushed()
     await hub.wait_for_room(1)
     assert hub.statistics() == NOBODY
 
@@ -435,13 +444,13 @@ async def test_publish_all_counts_whom_the_last_event_was_handed_to(
         hub.subscribed(make_instance(), slow.outbox),
         hub.subscribed(make_instance(), Client(flushing).outbox),
     ):
-        assert await hub.publish_all(1, [number(1), number(2)]) == 2
-        assert await hub.publish_all(1, [number(3)]) == 1
+        assert await publish(hub, 1, [number(1), number(2)]) == 2
+        assert await publish(hub, 1, [number(3)]) == 1
         assert slow.outbox.disconnect is SLOW_CONSUMER
-        assert await hub.publish_all(1, []) == 0
-        hub.configure(1, WebsocketConfig(True, ("call.update",)))
-        assert await hub.publish_all(1, [number(4), number(5, type="group.flow")]) == 0
-        assert await hub.publish_all(1, [number(6, type="group.flow"), number(7)]) == 1
+        assert await publish(hub, 1, []) == 0
+        configure(hub, 1, WebsocketConfig(True, ("call.update",)))
+        assert await publish(hub, 1, [number(4), number(5, type="group.flow")]) == 0
+        assert await publish(hub, 1, [number(6, type="group.flow"), number(7)]) == 1
 
 
 async def test_a_cancelled_publish_all_has_published_a_first_part(
@@ -450,9 +459,9 @@ async def test_a_cancelled_publish_all_has_published_a_first_part(
     client = Client(nursery)
     with hub.subscribed(make_instance(), client.outbox):
         with trio.move_on_after(0):
-            await hub.publish_all(1, [number(n) for n in range(100)])
+            await publish(hub, 1, [number(n) for n in range(100)])
         nursery.start_soon(hub.run)
-        await hub.flushed()
+        await hub.wait_flushed()
     assert numbers(client) == list(range(64))
 
 
@@ -475,9 +484,9 @@ async def test_flushed_ends_although_publishers_never_pause(
                 nursery.start_soon(publish_for_ever)
             await trio.lowlevel.checkpoint()
             for _ in range(20):
-                before = hub._flushes
-                await hub.flushed()
-                assert hub._flushes <= before + 2
+                before = flushes(hub)
+                await hub.wait_flushed()
+                assert flushes(hub) <= before + 2
             nursery.cancel_scope.cancel()
     assert numbers(client)[0] == 1
 
@@ -494,9 +503,9 @@ async def test_flushed_waits_for_what_is_published_during_a_flush(
             await trio.lowlevel.checkpoint()
         assert not clients[-1].transport.taken
         hub.publish(1, number(2))
-        await hub.flushed()
+        await hub.wait_flushed()
         assert numbers(clients[-1]) == [1, 2]
-    await hub.flushed()
+    await hub.wait_flushed()
 
 
 # --- Who leaves ---
@@ -506,12 +515,12 @@ async def test_after_a_drop_the_hub_is_as_before(hub: Hub, flushing: trio.Nurser
     """At once, and not only when the connection has noticed."""
     slow = Client(flushing, room=0, limits=OutboxLimits(1))
     with hub.subscribed(make_instance(), slow.outbox):
-        assert await hub.publish_all(1, [number(1), number(2)]) == 0
+        assert await publish(hub, 1, [number(1), number(2)]) == 0
         assert hub.statistics() == NOBODY
-        assert not hub.has_clients(1)
+        assert not hub.has_subscribers(1)
         newcomer = Client(flushing)
         with hub.subscribed(make_instance(), newcomer.outbox):
-            await hub.publish_all(1, [number(3)])
+            await publish(hub, 1, [number(3)])
             assert numbers(newcomer) == [3]
     assert hub.statistics() == NOBODY
 
@@ -522,12 +531,12 @@ async def test_statistics_count_what_is_pending(hub: Hub, flushing: trio.Nursery
         hub.subscribed(make_instance(), slow.outbox),
         hub.subscribed(make_instance(), quick.outbox),
     ):
-        await hub.publish_all(1, [number(1), number(2)])
+        await publish(hub, 1, [number(1), number(2)])
         size = len(quick.transport.taken)
         assert hub.statistics() == HubStatistics(1, 2, 1, 2, size, 0)
         assert repr(hub) == f"<Hub {hub.statistics()}>"
         hub.publish(1, number(3))
-        assert hub.statistics().waiting == 1
+        assert hub.statistics().unflushed == 1
 
 
 async def test_a_crash_in_one_outbox_ends_that_client_only(
@@ -542,8 +551,8 @@ async def test_a_crash_in_one_outbox_ends_that_client_only(
     with ExitStack() as stack, capture_logs() as logs:
         for client in (first, broken, last):
             stack.enter_context(hub.subscribed(make_instance(), client.outbox))
-        assert await hub.publish_all(1, [number(1)]) == 2
-        assert await hub.publish_all(1, [number(2)]) == 2
+        assert await publish(hub, 1, [number(1)]) == 2
+        assert await publish(hub, 1, [number(2)]) == 2
         assert hub.connection_count(1) == 2
     assert numbers(first) == numbers(last) == [1, 2]
     assert broken.outbox.disconnect is GONE
@@ -554,7 +563,7 @@ async def test_a_lost_client_is_not_counted(hub: Hub, flushing: trio.Nursery) ->
     lost = Client(flushing)
     lost.transport.fail()
     with hub.subscribed(make_instance(), lost.outbox):
-        assert await hub.publish_all(1, [number(1)]) == 0
+        assert await publish(hub, 1, [number(1)]) == 0
         assert hub.statistics() == NOBODY
 
 
@@ -566,7 +575,7 @@ async def test_disconnect_ends_every_connection_of_one_instance(
         hub.subscribed(make_instance(1), one.outbox),
         hub.subscribed(make_instance(1), two.outbox),
         hub.subscribed(make_instance(2), other.outbox),
-        hub.publishing(make_instance(1), publisher.outbox),
+        hub.producing(make_instance(1), publisher.outbox),
     ):
         hub.disconnect(1, INSTANCE_DELETED)
         for client in (one, two, publisher):
@@ -590,16 +599,16 @@ async def test_revoke_ends_what_one_token_opened_and_nothing_else(
         hub.subscribed(make_instance(1), other.outbox, "other"),
         hub.subscribed(make_instance(1), unnamed.outbox),
         hub.subscribed(make_instance(2), two.outbox, "old"),
-        hub.publishing(make_instance(2), publisher.outbox, "old"),
-        hub.publishing(make_instance(2), another.outbox, "other"),
+        hub.producing(make_instance(2), publisher.outbox, "old"),
+        hub.producing(make_instance(2), another.outbox, "other"),
     ):
-        hub.revoke("old")
+        hub.follow(AccountTokenRevoked("old"))
         assert [client.outbox.disconnect for client in revoked] == [TOKEN_REVOKED] * 3
         assert hub.outboxes() == [other.outbox, unnamed.outbox]
-        assert not hub.has_clients(2)
-        hub.revoke("old")
+        assert not hub.has_subscribers(2)
+        hub.follow(AccountTokenRevoked("old"))
         assert another.outbox.disconnect is None
-        assert await hub.publish_all(1, [number(1)]) == 2
+        assert await publish(hub, 1, [number(1)]) == 2
         assert [frame.close_code for frame in server_frames(one.transport.taken)[0]] == [4501]
     assert hub.statistics() == NOBODY
 
@@ -613,7 +622,7 @@ async def test_a_revoked_client_gets_nothing_of_what_waited_for_the_flush(
         hub.subscribed(make_instance(), other.outbox, "other"),
     ):
         hub.publish(1, number(1))
-        hub.revoke("old")
+        hub.follow(AccountTokenRevoked("old"))
         nursery.start_soon(hub.run)
         await wait_all_tasks_blocked()
     assert (numbers(revoked), numbers(other)) == ([], [1])
@@ -624,13 +633,13 @@ async def test_frames_carry_the_new_token_from_the_next_event_on(
 ) -> None:
     client, newcomer = Client(flushing), Client(flushing)
     instance = replace(make_instance(), token="new")
-    hub.renew_token(instance)
+    hub.follow(InstanceTokenChanged(instance, "void"))
     with hub.subscribed(make_instance(), client.outbox):
         hub.publish(1, number(1))
-        hub.renew_token(instance)
+        hub.follow(InstanceTokenChanged(instance, "void"))
         hub.publish(1, number(2))
         with hub.subscribed(instance, newcomer.outbox):
-            await hub.publish_all(1, [number(3)])
+            await publish(hub, 1, [number(3)])
     tokens = [msgspec.json.decode(each)["instanceData"]["token"] for each in client.documents]
     assert tokens == ["token-1", "new", "new"]
     assert newcomer.documents[-1] == client.documents[-1]
@@ -640,8 +649,8 @@ async def test_two_publishers_of_one_instance_leave_one_after_the_other(
     hub: Hub, nursery: trio.Nursery
 ) -> None:
     one, two = Client(nursery), Client(nursery)
-    with hub.publishing(make_instance(), one.outbox):
-        with hub.publishing(make_instance(), two.outbox):
+    with hub.producing(make_instance(), one.outbox):
+        with hub.producing(make_instance(), two.outbox):
             pass
         hub.disconnect(1, INSTANCE_DELETED)
     assert one.outbox.disconnect is INSTANCE_DELETED
@@ -657,6 +666,6 @@ async def test_who_comes_back_during_a_flush_is_not_lost(hub: Hub, flushing: tri
     with hub.subscribed(make_instance(), back.outbox):
         hub.publish(1, number(2))
         await batch.flushed.wait()
-        await hub.flushed()
+        await hub.wait_flushed()
     assert numbers(gone) == []
     assert numbers(back) == [2]

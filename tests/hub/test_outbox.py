@@ -20,8 +20,10 @@ from ryze.disconnects import (
     SLOW_CONSUMER,
     Disconnect,
 )
+from ryze.hub.batch import Messages
 from ryze.hub.outbox import Outbox, OutboxLimits
-from ryze.websocket.server_frames import Frames, close_frame, ping_frame, pong_frame, text_frame
+from ryze.websocket.encodings import PLAIN
+from ryze.websocket.server_frames import close_frame, ping_frame, pong_frame, text_frame
 from tests.fakes import FakeTransport, PieceTransport, server_frames
 from tests.strategies import disconnects, frame_sizes
 
@@ -41,6 +43,7 @@ class Client:
         self.outbox = Outbox(
             transport,
             limits,
+            PLAIN,
             start_writer=lambda: nursery.start_soon(self.outbox.write),
             on_close=lambda: self.closed.append(self.outbox.disconnect),
         )
@@ -49,7 +52,7 @@ class Client:
         """Offer frames with payloads of these sizes, each with another content."""
         frames = [text_frame(self._payload(size, i)) for i, size in enumerate(sizes)]
         self.offered += frames
-        return self.outbox.offer(Frames(frames))
+        return self.outbox.offer(Messages(frames))
 
     def _payload(self, size: int, index: int) -> bytes:
         number = b"%d;" % (len(self.offered) + index)
@@ -201,8 +204,8 @@ async def test_after_a_loss_nothing_is_pending_and_nothing_is_sent() -> None:
     "use",
     [
         Client.publish,
-        lambda client: client.outbox.ping(),
-        lambda client: client.outbox.pong(b"x"),
+        lambda client: client.outbox.send_heartbeat(ping_frame()),
+        lambda client: client.outbox.send_reply(pong_frame(b"x")),
         lambda client: client.outbox.send_handshake(b"HTTP"),
         lambda client: client.outbox.close(NO_HEARTBEAT),
     ],
@@ -222,9 +225,9 @@ async def test_a_handshake_goes_out_before_everything_else() -> None:
     for transport in (FakeTransport(0), FakeTransport(3), FakeTransport(), PieceTransport(3)):
         async with a_client(transport) as client:
             client.outbox.send_handshake(b"HTTP/1.1 101\r\n\r\n")
-            client.outbox.ping()
+            client.outbox.send_heartbeat(ping_frame())
             client.publish(3)
-            client.outbox.pong(b"x")
+            client.outbox.send_reply(pong_frame(b"x"))
             await client.read(1000)
             assert transport.taken.startswith(b"HTTP/1.1 101\r\n\r\n")
             rest = [frame.opcode for frame in server_frames(transport.taken[16:])[0]]
@@ -236,8 +239,8 @@ async def test_only_the_newest_pong_waits() -> None:
     async with a_client(FakeTransport(1)) as client:
         client.publish(10)
         for number in range(100):
-            client.outbox.pong(b"%d" % number)
-            client.outbox.ping()
+            client.outbox.send_reply(pong_frame(b"%d" % number))
+            client.outbox.send_heartbeat(ping_frame())
         client.publish(10)
         await client.read(1000)
         assert client.wire == [
@@ -252,7 +255,7 @@ async def test_a_pong_does_not_wait_behind_the_whole_backlog() -> None:
     async with a_client(FakeTransport(0)) as client:
         client.publish(*[10_000] * 20)
         await wait_all_tasks_blocked()
-        client.outbox.pong(b"here")
+        client.outbox.send_reply(pong_frame(b"here"))
         await client.read(80_000)
         assert pong_frame(b"here") in [f.raw for f in server_frames(client.transport.taken)[0]]
 
@@ -273,11 +276,11 @@ async def test_a_drain_sends_everything_and_other_ends_do_not() -> None:
 async def test_pings_and_pongs_that_wait_are_not_part_of_a_farewell() -> None:
     async with a_client(FakeTransport(5)) as client:
         client.publish(10)
-        client.outbox.ping()
-        client.outbox.pong(b"x")
+        client.outbox.send_heartbeat(ping_frame())
+        client.outbox.send_reply(pong_frame(b"x"))
         client.outbox.close(NO_HEARTBEAT)
-        client.outbox.ping()
-        client.outbox.pong(b"y")
+        client.outbox.send_heartbeat(ping_frame())
+        client.outbox.send_reply(pong_frame(b"y"))
         await client.read(1000)
         assert client.wire == [client.offered[0], close_frame(NO_HEARTBEAT)]
 
@@ -286,7 +289,7 @@ async def test_the_first_reason_to_close_counts() -> None:
     async with a_client(FakeTransport()) as client:
         client.outbox.close(NO_HEARTBEAT)
         client.outbox.close(RESTARTING)
-        client.outbox.close_abruptly()
+        client.outbox.close_after_bug()
         await wait_all_tasks_blocked()
         assert client.closed == [NO_HEARTBEAT]
         assert client.wire == [close_frame(NO_HEARTBEAT)]
@@ -295,11 +298,11 @@ async def test_the_first_reason_to_close_counts() -> None:
 
 async def test_an_abrupt_end_says_so_where_that_cannot_break_a_frame() -> None:
     async with a_client(FakeTransport()) as client:
-        client.outbox.close_abruptly()
+        client.outbox.close_after_bug()
         assert client.wire == [close_frame(INTERNAL_ERROR)]
     async with a_client(FakeTransport(3)) as client:
         client.publish(10)
-        client.outbox.close_abruptly()
+        client.outbox.close_after_bug()
         assert not client.outbox.is_empty
         client.transport.read(1000)
         assert len(client.transport.taken) == 3
@@ -315,7 +318,7 @@ async def test_an_abrupt_end_never_raises() -> None:
     async with a_client(Broken()) as client:
         with pytest.raises(ValueError, match="a bug"):
             client.publish(10)
-        client.outbox.close_abruptly()
+        client.outbox.close_after_bug()
         assert client.closed == [GONE]
 
 
@@ -328,8 +331,8 @@ async def test_after_a_cancelled_writer_nothing_goes_into_the_frame_that_is_half
         nursery.cancel_scope.cancel()
     transport.read(1000)
     client.publish(10)
-    client.outbox.ping()
-    client.outbox.close_abruptly()
+    client.outbox.send_heartbeat(ping_frame())
+    client.outbox.close_after_bug()
     assert len(transport.taken) == 5
     assert not client.outbox.is_empty
 
@@ -476,10 +479,10 @@ def test_whatever_happens_the_count_is_true_and_frames_are_whole(
                 elif step == "read unseen":
                     transport.read(argument)
                 elif step == "ping":
-                    client.outbox.ping()
+                    client.outbox.send_heartbeat(ping_frame())
                 elif step == "pong":
                     pongs += [argument] if client.outbox.disconnect is None else []
-                    client.outbox.pong(argument)
+                    client.outbox.send_reply(pong_frame(argument))
                 else:
                     client.outbox.close(argument)
             if client.outbox.disconnect is GONE:

@@ -40,7 +40,9 @@ async def database(tmp_path: Path) -> AsyncIterator[Database]:
 
 
 async def load(database: Database) -> Registry:
-    return await Registry.load(database, CIPHER, Hub("http://test"))
+    registry = await Registry.load(database, CIPHER)
+    registry.add_follower(Hub("http://test").follow)
+    return registry
 
 
 async def create(registry: Registry, name: str = "demo", token: str = "demo-token") -> Any:

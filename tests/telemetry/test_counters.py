@@ -8,20 +8,22 @@ from structlog.testing import capture_logs
 from trio.testing import MockClock, wait_all_tasks_blocked
 from wsproto.events import CloseConnection
 
-from ryze.errors import ApiError
+from ryze.errors import INVALID_TOKEN, NOT_ENABLED, ApiError
 from ryze.events.event import Event
 from ryze.hub.hub import Hub
 from ryze.hub.outbox import Outbox, OutboxLimits
 from ryze.records import DISABLED, WebsocketConfig
+from ryze.websocket.encodings import PLAIN
 from ryze.websocket.server import WebSocketServer
 from tests.fakes import FakeTransport, make_instance
+from tests.hub.operations import configure, publish
 from tests.websocket.harness import EVENT, Peer, open_server, serve_upgrade, upgrade
 
 
 def make_outbox(transport: FakeTransport, limits: OutboxLimits | None = None) -> Outbox:
     """Without a writer: what is pending stays so."""
     return Outbox(
-        transport, limits or OutboxLimits(), start_writer=lambda: None, on_close=lambda: None
+        transport, limits or OutboxLimits(), PLAIN, start_writer=lambda: None, on_close=lambda: None
     )
 
 
@@ -47,7 +49,7 @@ class TestHub:
         hub.publish(1, EVENT)
         with hub.subscribed(make_instance(config=None), make_outbox(FakeTransport())):
             hub.publish(1, EVENT)
-            hub.configure(1, WebsocketConfig(True, ("label.update",)))
+            configure(hub, 1, WebsocketConfig(True, ("label.update",)))
             for _ in range(3):
                 hub.publish(1, EVENT)
         assert counted(hub) == {"published": 5, "nobody": 1, "disabled": 1, "filtered": 3}
@@ -62,7 +64,7 @@ class TestHub:
             hub.subscribed(instance, make_outbox(FakeTransport())),
             hub.subscribed(instance, make_outbox(FakeTransport())),
         ):
-            assert await hub.publish_all(1, [EVENT] * 3) == 2
+            assert await publish(hub, 1, [EVENT] * 3) == 2
         assert counted(hub) == {"published": 3, "delivered": 6}
         # The clock was looked at by the first event, at the beginning and at the end.
         assert hub.counters.flush_lag.total == hub.counters.flush_seconds.total == 1
@@ -77,7 +79,7 @@ class TestHub:
         with hub.subscribed(make_instance(config=config), make_outbox(FakeTransport())):
             assert hub.publish_now(1, deque([EVENT, other, EVENT, other, other]))
             assert hub.publish_now(1, deque([other]))
-            hub.configure(1, DISABLED)
+            configure(hub, 1, DISABLED)
             assert hub.publish_now(1, deque([EVENT]))
         assert counted(hub) == {
             "published": 9,
@@ -140,7 +142,7 @@ class TestGateway:
         await connect(nursery, gateway, slow)
         slow.stop_reading()
         for _ in range(300):
-            await hub.publish_all(1, [EVENT])
+            await publish(hub, 1, [EVENT])
         await trio.sleep(5)
         assert gateway.connections == 0
         assert +gateway.counters.disconnected == {"slow consumer": 1}
@@ -168,7 +170,7 @@ class TestGateway:
     ) -> None:
         gateway = open_server(hub)
         for name in ("a", "b"):
-            refusal = ApiError(400, f"It is off. Switch on {name} first")
+            refusal = ApiError(NOT_ENABLED.for_instance(name))
             await gateway.refuse(FakeTransport(), refusal, "192.0.2.1")
-        await gateway.refuse(FakeTransport(), ApiError(401, "Invalid token"), "192.0.2.1")
-        assert gateway.counters.refused == {(400, "It is off"): 2, (401, "Invalid token"): 1}
+        await gateway.refuse(FakeTransport(), ApiError(INVALID_TOKEN), "192.0.2.1")
+        assert gateway.counters.refused == {(400, "not_enabled"): 2, (401, "invalid_token"): 1}

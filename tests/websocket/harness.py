@@ -13,6 +13,7 @@ from wsproto.extensions import Extension
 
 from ryze.events.event import Event
 from ryze.hub.hub import Hub, HubStatistics
+from ryze.publishing.publisher import Publisher
 from ryze.records import Instance
 from ryze.websocket.connection import ConnectionLimits
 from ryze.websocket.server import Admission, WebSocketLimits, WebSocketServer
@@ -149,7 +150,12 @@ def open_server(
         return Admission(make_instance(), TOKEN_KEY, {"X-Seen": address}, publishes)
 
     return WebSocketServer(
-        hub, admit, limits or WebSocketLimits(), compression=compression, draw=lambda: 0.5
+        hub,
+        Publisher(hub),
+        admit,
+        limits or WebSocketLimits(),
+        compression=compression,
+        draw=lambda: 0.5,
     )
 
 

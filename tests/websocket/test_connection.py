@@ -25,13 +25,14 @@ from ryze.disconnects import (
     RESTARTING,
     SLOW_CONSUMER,
 )
+from ryze.hub.batch import Messages
 from ryze.hub.hub import Hub, HubStatistics
 from ryze.hub.outbox import OutboxLimits
 from ryze.websocket.connection import ConnectionLimits
-from ryze.websocket.server_frames import Frames
 from ryze.websocket.subscriber import Subscriber
 from tests.cancelling import CancelAt, cancelled_everywhere
 from tests.fakes import FakeTransport, PieceTransport, client_frame, make_instance, server_frames
+from tests.hub.operations import publish
 from tests.websocket.harness import (
     EVENT,
     HEAD,
@@ -102,7 +103,7 @@ async def test_ten_idle_minutes_are_survived_by_a_client_that_pongs(
     nursery.start_soon(peer.answer_pings)
     await trio.sleep(600)
     assert connection.outbox.disconnect is None
-    assert await hub.publish_all(1, [EVENT]) == 1
+    assert await publish(hub, 1, [EVENT]) == 1
 
 
 async def test_events_to_the_client_are_no_sign_of_life(
@@ -110,7 +111,7 @@ async def test_events_to_the_client_are_no_sign_of_life(
 ) -> None:
     connection, _ = await open_connection(nursery, hub)
     for _ in range(61):
-        await hub.publish_all(1, [EVENT])
+        await publish(hub, 1, [EVENT])
         await trio.sleep(1)
     assert connection.outbox.disconnect is NO_HEARTBEAT
 
@@ -326,8 +327,8 @@ async def test_a_slow_consumer_that_wakes_up_gets_the_rest_of_its_frame_and_4008
 ) -> None:
     limits = ConnectionLimits(OutboxLimits(messages=1))
     connection, peer = await open_connection(nursery, hub, limits, transport=make(len(HEAD) + 5))
-    assert await hub.publish_all(1, [EVENT]) == 1
-    assert await hub.publish_all(1, [EVENT]) == 0
+    assert await publish(hub, 1, [EVENT]) == 1
+    assert await publish(hub, 1, [EVENT]) == 0
     assert hub.statistics() == NOBODY
     await trio.sleep(1.9)
     peer.transport.read()
@@ -345,7 +346,7 @@ async def test_a_slow_consumer_that_sleeps_on_is_aborted_in_the_middle(
     limits = ConnectionLimits(OutboxLimits(messages=1))
     _, peer = await open_connection(nursery, hub, limits, transport=FakeTransport(len(HEAD) + 5))
     start = trio.current_time()
-    await hub.publish_all(1, [EVENT, EVENT])
+    await publish(hub, 1, [EVENT, EVENT])
     await peer.ended.wait()
     assert trio.current_time() == start + 2
     assert peer.transport.aborted
@@ -356,7 +357,7 @@ async def test_a_drain_gives_more_time(
     hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     connection, peer = await open_connection(nursery, hub, transport=FakeTransport(len(HEAD)))
-    await hub.publish_all(1, [EVENT])
+    await publish(hub, 1, [EVENT])
     connection.disconnect(RESTARTING, grace_seconds=9)
     connection.disconnect(RESTARTING, grace_seconds=99)
     await trio.sleep(8.9)
@@ -384,7 +385,7 @@ async def test_a_peer_that_is_gone_needs_no_farewell(
     hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock, end: Callable[[FakeTransport], None]
 ) -> None:
     connection, peer = await open_connection(nursery, hub, transport=FakeTransport(len(HEAD)))
-    await hub.publish_all(1, [EVENT])
+    await publish(hub, 1, [EVENT])
     start = trio.current_time()
     end(peer.transport)
     await wait_all_tasks_blocked()
@@ -422,7 +423,7 @@ async def test_a_101_that_has_to_wait_goes_first(
     hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     _, peer = await open_connection(nursery, hub, transport=FakeTransport(3))
-    await hub.publish_all(1, [EVENT])
+    await publish(hub, 1, [EVENT])
     peer.send(Ping(b"1"))
     await wait_all_tasks_blocked()
     peer.transport.read()
@@ -482,7 +483,7 @@ async def test_a_bug_in_the_reader_ends_that_connection_only(
     assert failed["event"] == "connection failed"
     assert failed["log_level"] == "error"
     assert failed["connection"] == ended["connection"] == "ws-1"
-    assert await hub.publish_all(1, [EVENT]) == 1
+    assert await publish(hub, 1, [EVENT]) == 1
     assert len(await witness.texts()) == 1
 
 
@@ -497,7 +498,7 @@ async def test_a_bug_in_the_writer_ends_that_connection_only(
     witness = await _connect(nursery, hub)
     peer = await _connect(nursery, hub, Broken(4))
     with capture_logs() as logs:
-        await hub.publish_all(1, [EVENT])
+        await publish(hub, 1, [EVENT])
         peer.transport.read(1000)
         await wait_all_tasks_blocked()
     assert [log["event"] for log in logs] == ["connection failed", "disconnected"]
@@ -519,10 +520,10 @@ async def test_a_bug_that_shows_again_at_the_farewell_harms_nobody(
 
     peer.transport.send_nowait = crash  # type: ignore[method-assign]
     with capture_logs():
-        assert await hub.publish_all(1, [EVENT]) == 1
+        assert await publish(hub, 1, [EVENT]) == 1
         await wait_all_tasks_blocked()
         assert peer.ended.is_set()
-        assert await hub.publish_all(1, [EVENT]) == 1
+        assert await publish(hub, 1, [EVENT]) == 1
     assert len(await witness.texts()) == 2
 
 
@@ -535,7 +536,7 @@ async def test_a_cancelled_connection_can_still_be_offered_to_and_told_to_go(
     connection._nursery.cancel_scope.cancel()
     await wait_all_tasks_blocked()
     peer.transport._error = None
-    connection.outbox.offer(Frames([b"x"]))
+    connection.outbox.offer(Messages([b"x"]))
     connection.disconnect(RESTARTING, grace_seconds=1)
     assert hub.statistics() == NOBODY
 
@@ -547,7 +548,7 @@ Scenario = Callable[[Peer, Hub], Awaitable[object]]
 
 
 async def a_quick_client(peer: Peer, hub: Hub) -> None:
-    await hub.publish_all(1, [EVENT, EVENT])
+    await publish(hub, 1, [EVENT, EVENT])
     peer.send(Ping(b"1"))
     await trio.sleep(31)
     peer.send(CloseConnection(1000))
@@ -555,19 +556,19 @@ async def a_quick_client(peer: Peer, hub: Hub) -> None:
 
 async def a_slow_client(peer: Peer, hub: Hub) -> None:
     peer.transport.stop_reading()
-    await hub.publish_all(1, [EVENT] * 3)
+    await publish(hub, 1, [EVENT] * 3)
     for _ in range(8):
         peer.transport.read(40)
         peer.send(Ping(b"1"))
         await trio.lowlevel.checkpoint()
-    await hub.publish_all(1, [EVENT] * 5)
+    await publish(hub, 1, [EVENT] * 5)
     await trio.sleep(3)
 
 
 async def a_client_that_does_not_read_its_farewell(peer: Peer, hub: Hub) -> None:
     peer.transport.stop_reading()
     peer.transport.read(5)
-    await hub.publish_all(1, [EVENT])
+    await publish(hub, 1, [EVENT])
     for outbox in hub.outboxes()[1:]:
         outbox.close(INSTANCE_DELETED)
     await trio.sleep(1)
@@ -576,7 +577,7 @@ async def a_client_that_does_not_read_its_farewell(peer: Peer, hub: Hub) -> None
 
 async def a_client_that_is_dropped(peer: Peer, hub: Hub) -> None:
     peer.transport.stop_reading()
-    await hub.publish_all(1, [EVENT] * 300)
+    await publish(hub, 1, [EVENT] * 300)
     await trio.sleep(1)
     peer.transport.read()
     await trio.sleep(2)
@@ -633,7 +634,7 @@ def _run(scenario: Scenario, make: Callable[[float], FakeTransport], canceller: 
             await trio.sleep(5)
             assert trio.lowlevel.current_statistics().tasks_living == living
             # The witness is still served.
-            assert await hub.publish_all(1, [EVENT]) == 1
+            assert await publish(hub, 1, [EVENT]) == 1
             assert hub.statistics() == HubStatistics(1, 1, 0, 0, 0, 0)
             assert gateway.connections == 1
             nursery.cancel_scope.cancel()

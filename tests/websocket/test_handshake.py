@@ -11,7 +11,7 @@ from wsproto import ConnectionType, WSConnection
 from wsproto.events import AcceptConnection, RejectConnection, RejectData, Request
 from wsproto.extensions import PerMessageDeflate
 
-from ryze.errors import ApiError
+from ryze.errors import UPGRADE_REQUIRED, ApiError, ErrorKind
 from ryze.websocket.handshake import (
     RequestParser,
     accept_response,
@@ -259,7 +259,8 @@ def test_a_client_of_wsproto_accepts_the_101(compressed: bool) -> None:
 def test_a_refusal_is_json_and_ends_the_connection() -> None:
     client = WSConnection(ConnectionType.CLIENT)
     client.send(Request("ryze.test", "/ws/shop"))
-    client.receive_data(refusal_response(ApiError(429, "Slow\u00e9", {"Retry-After": "7"})))
+    kind = ErrorKind(429, "Slow\u00e9", "slow")
+    client.receive_data(refusal_response(ApiError(kind, headers={"Retry-After": "7"})))
     rejection, *body = client.events()
     assert isinstance(rejection, RejectConnection)
     text = b"".join(part.data for part in body if isinstance(part, RejectData))
@@ -272,6 +273,6 @@ def test_a_refusal_is_json_and_ends_the_connection() -> None:
 
 
 def test_an_upgrade_that_is_required_is_named() -> None:
-    response = refusal_response(ApiError(426, "Upgrade required", {"Upgrade": "websocket"}))
+    response = refusal_response(ApiError(UPGRADE_REQUIRED, headers={"Upgrade": "websocket"}))
     assert b"\r\nConnection: Upgrade, close\r\n" in response
     assert b"\r\nUpgrade: websocket\r\n" in response

@@ -12,15 +12,19 @@ from structlog.testing import capture_logs
 from trio.testing import MockClock, wait_all_tasks_blocked
 from wsproto.events import CloseConnection, Ping, Pong
 
+from ryze.changes import AccountTokenRevoked
 from ryze.disconnects import INSTANCE_DELETED, RESTARTING
 from ryze.events.event import Event
 from ryze.hub.hub import Hub
 from ryze.hub.outbox import Outbox, OutboxLimits
+from ryze.publishing.publisher import Publisher
 from ryze.records import WebsocketConfig
+from ryze.websocket.encodings import PLAIN
 from ryze.websocket.producer import Producer
 from ryze.websocket.server import WebSocketLimits
 from tests.cancelling import CancelAt, cancelled_everywhere
 from tests.fakes import FakeTransport, client_frame, make_instance, server_frames
+from tests.hub.operations import configure, publish
 from tests.websocket.harness import HEAD, NOBODY, Peer, open_server, serve_upgrade, upgrade
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING = 0, 1, 2, 8, 9
@@ -36,7 +40,9 @@ async def open_publisher(
     nursery: trio.Nursery, hub: Hub, trailing: bytes = b""
 ) -> tuple[Producer, Peer]:
     peer = Peer(FakeTransport())
-    publisher = Producer(peer.transport, WebSocketLimits().publisher, draw=lambda: 0.5)
+    publisher = Producer(
+        peer.transport, WebSocketLimits().publisher, Publisher(hub), draw=lambda: 0.5
+    )
 
     async def live() -> None:
         try:
@@ -83,7 +89,7 @@ async def test_more_than_a_batch_waits_for_room(
     hub.publish(make_instance().id, Event("call.update", b'{"n":-1}'))
     peer.transport.feed(b"".join(event(n) for n in range(5000)))
     await wait_all_tasks_blocked()
-    assert hub.statistics().waiting == 64
+    assert hub.statistics().unflushed == 64
     assert len(peer.transport._inbound) > 100_000
     nursery.start_soon(hub.run)
     assert await numbers(listener) == list(range(-1, 5000))
@@ -114,7 +120,7 @@ async def test_a_heavy_event_loses_its_media_without_holding_up_the_others(
 ) -> None:
     """In a thread, on the real clock; the order stays."""
     listener = await open_listener(nursery, hub)
-    hub.configure(make_instance().id, WebsocketConfig(True, media_base64=False))
+    configure(hub, make_instance().id, WebsocketConfig(True, media_base64=False))
     _, peer = await open_publisher(nursery, hub)
     heavy = b'{"event":"call.update","data":{"n":1,"media":{"base64":"%b"}}}' % (b"A" * 65536)
     peer.transport.feed(event(0) + client_frame(TEXT, heavy) + event(2))
@@ -232,7 +238,7 @@ async def test_what_a_revoked_publisher_has_handed_over_is_published(
         hub.publish(1, Event("call.update", b'{"n":%d}' % n))
     peer.transport.feed(event(64) + event(65))
     await wait_all_tasks_blocked()
-    hub.revoke(PUBLISHER_KEY)
+    hub.follow(AccountTokenRevoked(PUBLISHER_KEY))
     peer.transport.feed(event(66))
     assert await peer.close_code() == 4501
     nursery.start_soon(hub.run)
@@ -337,7 +343,7 @@ def _run_publisher(
                 # What was published is a first part, without a gap, and goes on being handed out.
                 published = await numbers(listener)
                 assert published == list(range(len(published)))
-                assert await hub.publish_all(1, [Event("call.update", b'{"n":-1}')]) == listeners
+                assert await publish(hub, 1, [Event("call.update", b'{"n":-1}')]) == listeners
                 assert await numbers(listener) == [-1]
             nursery.cancel_scope.cancel()
         assert hub.statistics() == NOBODY
@@ -347,7 +353,9 @@ def _run_publisher(
 
 
 def _an_outbox() -> Outbox:
-    return Outbox(FakeTransport(), OutboxLimits(), start_writer=lambda: None, on_close=lambda: None)
+    return Outbox(
+        FakeTransport(), OutboxLimits(), PLAIN, start_writer=lambda: None, on_close=lambda: None
+    )
 
 
 async def _act_in(

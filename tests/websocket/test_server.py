@@ -13,9 +13,12 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from wsproto.events import CloseConnection, Ping, TextMessage
 from wsproto.extensions import PerMessageDeflate
 
-from ryze.errors import ApiError
+from ryze.changes import AccountTokenRevoked
+from ryze.errors import INVALID_TOKEN, ApiError
 from ryze.hub.hub import Hub
 from ryze.hub.outbox import Outbox, OutboxLimits
+from ryze.publishing.publisher import Publisher
+from ryze.websocket.encodings import PLAIN
 from ryze.websocket.handshake import refusal_response
 from ryze.websocket.server import Admission, WebSocketLimits, WebSocketServer
 from tests.fakes import (
@@ -26,6 +29,7 @@ from tests.fakes import (
     make_instance,
     server_frames,
 )
+from tests.hub.operations import publish
 from tests.websocket.harness import (
     EVENT,
     NOBODY,
@@ -65,7 +69,7 @@ async def test_who_is_admitted_gets_101_with_the_headers_and_then_events(
     assert b"\r\nX-Seen: 192.0.2.1" in peer.head
     assert gateway.connections == 1
     assert repr(gateway) == "<WebSocketServer 1 connections>"
-    assert await hub.publish_all(1, [EVENT]) == 1
+    assert await publish(hub, 1, [EVENT]) == 1
     assert len(await peer.texts()) == 1
 
 
@@ -76,7 +80,7 @@ async def test_memory_of_a_connection_is_given_back_at_once(
     """No cycle is left that would wait for the garbage collector, which runs rarely here."""
     gateway = open_server(hub)
     peer = await connect(nursery, gateway)
-    await hub.publish_all(1, [EVENT])
+    await publish(hub, 1, [EVENT])
     if says_goodbye:
         peer.send(CloseConnection(1000))
     else:
@@ -134,7 +138,7 @@ async def test_compression_is_agreed_on_only_where_it_is_on(
     peer = Peer(FakeTransport(), [extension] if on else [])
     await connect(nursery, open_server(hub, compression=on), request=request, peer=peer)
     assert (b"permessage-deflate" in peer.head) == on
-    await hub.publish_all(1, [EVENT, EVENT])
+    await publish(hub, 1, [EVENT, EVENT])
     first, second = await peer.texts()
     assert first == second
     assert (b"instanceData" in peer.transport.taken) != on
@@ -157,8 +161,8 @@ async def test_a_refusal_is_answered_in_full_and_waits_for_the_peers_end(
     autojump_clock: MockClock,
     make: Callable[[float], FakeTransport],
 ) -> None:
-    error = ApiError(401, "Invalid token", {"X": "y"})
-    gateway = WebSocketServer(hub, refusing(error), WebSocketLimits())
+    error = ApiError(INVALID_TOKEN, headers={"X": "y"})
+    gateway = WebSocketServer(hub, Publisher(hub), refusing(error), WebSocketLimits())
     peer = await connect(nursery, gateway, make(50))
     assert len(peer.transport.taken) == 50
     peer.transport.read()
@@ -176,7 +180,9 @@ async def test_a_refusal_is_answered_in_full_and_waits_for_the_peers_end(
 async def test_nobody_waits_longer_than_the_grace_for_a_refused_peer(
     hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    gateway = WebSocketServer(hub, refusing(ApiError(401, "Invalid token")), WebSocketLimits())
+    gateway = WebSocketServer(
+        hub, Publisher(hub), refusing(ApiError(INVALID_TOKEN)), WebSocketLimits()
+    )
     for transport in (FakeTransport(5), FakeTransport(), PieceTransport(5)):
         start = trio.current_time()
         peer = await connect(nursery, gateway, transport)
@@ -188,7 +194,9 @@ async def test_nobody_waits_longer_than_the_grace_for_a_refused_peer(
 async def test_a_refused_peer_that_is_gone_is_nobodys_problem(
     hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    gateway = WebSocketServer(hub, refusing(ApiError(401, "Invalid token")), WebSocketLimits())
+    gateway = WebSocketServer(
+        hub, Publisher(hub), refusing(ApiError(INVALID_TOKEN)), WebSocketLimits()
+    )
     transport = FakeTransport()
     transport.fail()
     peer = await connect(nursery, gateway, transport)
@@ -198,7 +206,7 @@ async def test_a_refused_peer_that_is_gone_is_nobodys_problem(
 async def test_a_bug_in_the_admission_is_a_500_and_is_logged(
     hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    gateway = WebSocketServer(hub, refusing(ZeroDivisionError()), WebSocketLimits())
+    gateway = WebSocketServer(hub, Publisher(hub), refusing(ZeroDivisionError()), WebSocketLimits())
     with capture_logs() as logs:
         peer = await connect(nursery, gateway)
         await peer.ended.wait()
@@ -214,7 +222,9 @@ async def test_a_bug_in_the_admission_is_a_500_and_is_logged(
 async def test_a_cancelled_refusal_closes_the_transport(
     hub: Hub, autojump_clock: MockClock
 ) -> None:
-    gateway = WebSocketServer(hub, refusing(ApiError(401, "Invalid token")), WebSocketLimits())
+    gateway = WebSocketServer(
+        hub, Publisher(hub), refusing(ApiError(INVALID_TOKEN)), WebSocketLimits()
+    )
     transport = FakeTransport(5)
     with trio.move_on_after(1):
         await serve_upgrade(gateway, transport)
@@ -230,7 +240,7 @@ async def test_the_cap_of_connections_counts_those_that_are_closing(
     assert third.head.startswith(b"HTTP/1.1 503 ")
     assert json.loads(third.wire)["error"] == {"message": "Too many connections"}
     assert b"\r\nX-Seen: 192.0.2.1" in third.head
-    hub.outboxes()[0].close_abruptly()
+    hub.outboxes()[0].close_after_bug()
     await first.ended.wait()
     fourth = await connect(nursery, gateway)
     assert fourth.head.startswith(b"HTTP/1.1 101 ")
@@ -252,9 +262,9 @@ async def test_publishers_count_against_the_cap_of_their_instance(
 ) -> None:
     gateway = open_server(hub, WebSocketLimits(connections_per_instance=1))
     publisher = Outbox(
-        FakeTransport(), OutboxLimits(), start_writer=lambda: None, on_close=lambda: None
+        FakeTransport(), OutboxLimits(), PLAIN, start_writer=lambda: None, on_close=lambda: None
     )
-    with hub.publishing(make_instance(), publisher):
+    with hub.producing(make_instance(), publisher):
         assert (await connect(nursery, gateway)).head.startswith(b"HTTP/1.1 503 ")
     assert (await connect(nursery, gateway)).head.startswith(b"HTTP/1.1 101 ")
 
@@ -269,9 +279,9 @@ async def test_who_came_with_a_token_goes_with_it(
     request = upgrade()
     request = h11.Request(method="GET", target=f"/ws/shop{role}", headers=list(request.headers))
     peer = await connect(nursery, open_server(hub), request=request)
-    hub.revoke("another")
+    hub.follow(AccountTokenRevoked("another"))
     assert [each for each in await peer.settled() if isinstance(each, CloseConnection)] == []
-    hub.revoke(TOKEN_KEY)
+    hub.follow(AccountTokenRevoked(TOKEN_KEY))
     assert await peer.close_code() == 4501
 
 
@@ -282,10 +292,10 @@ async def test_a_token_that_is_revoked_right_behind_the_admission_ends_the_conne
     """There is no moment after the checks at which the hub does not know the connection."""
 
     def admit(request: h11.Request, address: str) -> Admission:
-        at_the_next_pause(lambda: hub.revoke(TOKEN_KEY))
+        at_the_next_pause(lambda: hub.follow(AccountTokenRevoked(TOKEN_KEY)))
         return Admission(make_instance(), TOKEN_KEY, {}, publishes)
 
-    peer = await connect(nursery, WebSocketServer(hub, admit, WebSocketLimits()))
+    peer = await connect(nursery, WebSocketServer(hub, Publisher(hub), admit, WebSocketLimits()))
     assert peer.head.startswith(b"HTTP/1.1 101 ")
     assert await peer.close_code() == 4501
 
@@ -406,7 +416,7 @@ async def test_a_drain_waits_for_those_who_read_until_the_deadline(
 ) -> None:
     gateway = open_server(hub)
     slow = await connect(nursery, gateway, FakeTransport(170))
-    await hub.publish_all(1, [EVENT] * 10)
+    await publish(hub, 1, [EVENT] * 10)
     start = trio.current_time()
     nursery.start_soon(gateway.drain, start + 9)
     for _ in range(85):
@@ -428,7 +438,7 @@ async def test_a_drain_does_not_wait_for_publishers_that_never_pause(
 
     async def publish_for_ever() -> None:
         while True:
-            await hub.publish_all(1, [EVENT])
+            await publish(hub, 1, [EVENT])
             await trio.lowlevel.checkpoint()
 
     for _ in range(30):

@@ -1,4 +1,4 @@
-"""Frames: one encoding that every client understands."""
+"""Messages: one encoding that every client understands."""
 
 import pytest
 from hypothesis import given
@@ -8,8 +8,8 @@ from wsproto.events import CloseConnection, Event, Ping, Pong, TextMessage
 from wsproto.extensions import Extension, PerMessageDeflate
 
 from ryze.disconnects import ALL, Disconnect
+from ryze.hub.batch import Messages
 from ryze.websocket.server_frames import (
-    Frames,
     close_frame,
     deflated_text_frame,
     ping_frame,
@@ -63,7 +63,7 @@ def test_a_deflated_frame_is_the_same_message(length: int) -> None:
 
 @given(st.lists(st.text(max_size=300), max_size=5))
 def test_frames_of_one_batch_arrive_in_order(texts: list[str]) -> None:
-    frames = Frames([text_frame(text.encode()) for text in texts])
+    frames = Messages([text_frame(text.encode()) for text in texts])
     assert frames.joined == b"".join(frames.parts)
     assert received(frames.joined) == [TextMessage(text) for text in texts]
     deflated = b"".join(deflated_text_frame(text.encode()) for text in texts)
@@ -71,7 +71,7 @@ def test_frames_of_one_batch_arrive_in_order(texts: list[str]) -> None:
 
 
 def test_one_frame_is_not_copied_to_be_joined() -> None:
-    frames = Frames([text_frame(b"x")])
+    frames = Messages([text_frame(b"x")])
     assert frames.joined is frames.parts[0]
 
 

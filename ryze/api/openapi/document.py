@@ -28,14 +28,19 @@ from ryze.api.openapi.operations import (
 from ryze.api.openapi.websocket_operations import PUBLISHER, SUBSCRIBER, UPGRADES
 from ryze.api.request_bodies import INSTANCE_NAME
 from ryze.api.response_bodies import Body, ErrorDetail, ErrorResponse
-from ryze.api.responses import INVALID_BODY, status_message
 from ryze.errors import (
+    BODY_TOO_LARGE,
     DATABASE_FAILED,
     DRAINING,
+    HEADERS_TOO_LARGE,
     INSTANCE_NOT_FOUND,
+    INTERNAL_SERVER_ERROR,
+    INVALID_BODY,
     INVALID_TOKEN,
     RATE_LIMITED,
+    REQUEST_TIMEOUT,
     TOO_MANY_CONNECTIONS,
+    ErrorKind,
 )
 
 __all__ = ["openapi"]
@@ -185,31 +190,27 @@ def _needs_token(scope: Scope) -> bool:
 def _errors(operation: Operation, scope: Scope, on_instance: bool) -> dict[int, list[str]]:
     """Collect the messages of all errors by status: the derived ones first, then its own."""
     found: dict[int, list[str]] = {}
-    for status, message in _derived_errors(operation, scope, on_instance):
-        found.setdefault(status, []).append(message)
-    for status, messages in operation.errors.items():
-        found.setdefault(status, []).extend(messages)
+    for kind in (*_derived_errors(operation, scope, on_instance), *operation.errors):
+        found.setdefault(kind.status, []).append(kind.message)
     return dict(sorted(found.items()))
 
 
-def _derived_errors(
-    operation: Operation, scope: Scope, on_instance: bool
-) -> Iterator[tuple[int, str]]:
+def _derived_errors(operation: Operation, scope: Scope, on_instance: bool) -> Iterator[ErrorKind]:
     if operation.bodies:
-        yield 400, INVALID_BODY
-        yield 408, status_message(408)
-        yield 413, status_message(413)
+        yield INVALID_BODY
+        yield REQUEST_TIMEOUT
+        yield BODY_TOO_LARGE
     if _needs_token(scope):
-        yield 401, INVALID_TOKEN
-        yield 500, DATABASE_FAILED
+        yield INVALID_TOKEN
+        yield DATABASE_FAILED
     if _needs_token(scope) and on_instance:
-        yield 404, INSTANCE_NOT_FOUND
+        yield INSTANCE_NOT_FOUND
     if scope is not Scope.OPEN:
-        yield 429, RATE_LIMITED
-        yield 503, DRAINING
-        yield 503, TOO_MANY_CONNECTIONS
-    yield 431, status_message(431)
-    yield 500, status_message(500)
+        yield RATE_LIMITED
+        yield DRAINING
+        yield TOO_MANY_CONNECTIONS
+    yield HEADERS_TOO_LARGE
+    yield INTERNAL_SERVER_ERROR
 
 
 def _responses(operation: Operation, errors: Mapping[int, Sequence[str]], scope: Scope) -> _Json:

@@ -36,9 +36,20 @@ from ryze.api.response_bodies import (
     WebsocketConfigured,
     WebsocketRetrieved,
 )
-from ryze.api.responses import INVALID_BODY, TOO_LARGE
 from ryze.api.streamed_body import NDJSON
-from ryze.errors import INSTANCE_NOT_FOUND
+from ryze.errors import (
+    BODY_TOO_LARGE,
+    CONFIG_READ_FAILED,
+    INSTANCE_EXISTS,
+    INSTANCE_NOT_FOUND,
+    INVALID_BODY,
+    NO_SETTING_GIVEN,
+    NOT_CONFIGURED,
+    NOT_FOUND,
+    QUOTA_EXCEEDED,
+    TOKEN_IN_USE,
+    ErrorKind,
+)
 from ryze.ingest.form import FORM
 from ryze.records import InstanceSettings, WebsocketConfig
 
@@ -93,7 +104,7 @@ class Operation:
     Args:
         tag: the group in which it is shown.
         responses: by status.
-        errors: messages by status, besides those that `document` derives.
+        errors: its own errors, besides those that `document` derives.
         bodies: by content type; empty if it takes no body.
         needs_body: one of `bodies` is required.
         query: parameters, as in OpenAPI.
@@ -103,7 +114,7 @@ class Operation:
 
     tag: str
     responses: Mapping[int, ResponseContent]
-    errors: Mapping[int, Sequence[str]] = field(default_factory=dict)
+    errors: Sequence[ErrorKind] = ()
     bodies: Mapping[str, RequestContent] = field(default_factory=dict)
     needs_body: bool = True
     query: Sequence[Mapping[str, Any]] = ()
@@ -153,10 +164,7 @@ OPERATIONS: dict[str, Operation] = {
                 ),
             )
         },
-        errors={
-            403: ["Account instance quota exceeded"],
-            409: ["Instance already exists", "Token already in use"],
-        },
+        errors=[QUOTA_EXCEEDED, INSTANCE_EXISTS, TOKEN_IN_USE],
         bodies={
             JSON: RequestContent(
                 (NewInstance, SettingsUpdate, WebsocketBlock),
@@ -193,7 +201,7 @@ OPERATIONS: dict[str, Operation] = {
                 ),
             )
         },
-        errors={404: [INSTANCE_NOT_FOUND]},
+        errors=[INSTANCE_NOT_FOUND],
         query=[
             {
                 "name": "instanceName",
@@ -220,7 +228,7 @@ OPERATIONS: dict[str, Operation] = {
                 ),
             )
         },
-        errors={409: ["Token already in use"]},
+        errors=[TOKEN_IN_USE],
         bodies={
             JSON: RequestContent(
                 NewToken, {"made by the server": {}, "a token of your own": {"token": _TOKEN}}
@@ -236,7 +244,7 @@ OPERATIONS: dict[str, Operation] = {
                 "All settings after the change.", SettingsUpdated(settings=_SETTINGS)
             )
         },
-        errors={400: ["At least one setting must be provided"]},
+        errors=[NO_SETTING_GIVEN],
         bodies={
             JSON: RequestContent(SettingsUpdate, {"one setting": {"ignoreGroupMessages": True}})
         },
@@ -277,10 +285,7 @@ OPERATIONS: dict[str, Operation] = {
                 "The saved configuration.", WebsocketRetrieved(websocket=_WEBSOCKET)
             )
         },
-        errors={
-            404: ["WebSocket not configured for this instance"],
-            500: ["Failed to get websocket configuration"],
-        },
+        errors=[NOT_CONFIGURED, CONFIG_READ_FAILED],
     ),
     "publish.publish": Operation(
         "Publish",
@@ -313,14 +318,13 @@ OPERATIONS: dict[str, Operation] = {
                 encoding={"event": {"contentType": JSON}},
             ),
         },
-        errors={
-            400: [
-                f"{INVALID_BODY}: line 3: JSON is malformed: invalid character (byte 0); "
-                "2 published",
-                f"{INVALID_BODY}: the part 'media' is missing",
-            ],
-            413: [f"{TOO_LARGE}: line 3; 2 published"],
-        },
+        errors=[
+            INVALID_BODY.with_detail(
+                "line 3: JSON is malformed: invalid character (byte 0); 2 published"
+            ),
+            INVALID_BODY.with_detail("the part 'media' is missing"),
+            BODY_TOO_LARGE.with_detail("line 3; 2 published"),
+        ],
         description="An array is published completely or not at all. Each line of a stream is "
         "published when it is received; an invalid line ends the stream, and the events before it "
         "stay published. In a form, the file becomes the `base64` of the event's media object. "
@@ -336,7 +340,7 @@ OPERATIONS: dict[str, Operation] = {
     "metrics.metrics": Operation(
         "Server",
         {200: ResponseContent("All metrics.", _TEXT, "text/plain")},
-        errors={404: ["Not found"]},
+        errors=[NOT_FOUND],
         description="In Prometheus' text format; 404 if `RYZE_METRICS` is off.",
     ),
     "docs.openapi_document": Operation(
@@ -349,7 +353,7 @@ OPERATIONS: dict[str, Operation] = {
     "docs.part": Operation(
         "Server",
         {200: ResponseContent("A file.", _TEXT, "*/*")},
-        errors={404: ["Not found"]},
+        errors=[NOT_FOUND],
         path={"file": {"enum": sorted(FILES)}},
     ),
 }

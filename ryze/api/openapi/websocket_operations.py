@@ -6,21 +6,14 @@ messages that follow.
 
 from ryze.api.openapi.close_codes import as_table
 from ryze.api.openapi.operations import Operation, ResponseContent
+from ryze.errors import INVALID_HANDSHAKE, NOT_ENABLED, ORIGIN_NOT_ALLOWED, UPGRADE_REQUIRED
 
 __all__ = ["PUBLISHER", "SUBSCRIBER", "UPGRADES"]
 
 SUBSCRIBER = "/ws/{instance}"
 PUBLISHER = "/ws/{instance}/publish"
 
-_ERRORS = {
-    400: ["Invalid WebSocket handshake"],
-    403: ["Origin not allowed"],
-    426: ["Upgrade required"],
-}
-_NOT_ENABLED = (
-    "WebSocket is not enabled for this instance. "
-    "Configure it first using POST /api/events/websocket/demo"
-)
+_ERRORS = (INVALID_HANDSHAKE, ORIGIN_NOT_ALLOWED, UPGRADE_REQUIRED)
 _UPGRADED = {101: ResponseContent("The connection is a WebSocket now.", None)}
 _NOT_FROM_HERE = (
     "This page cannot open a WebSocket: here the response is a 426. Messages and close codes are "
@@ -32,7 +25,7 @@ UPGRADES = {
     SUBSCRIBER: Operation(
         "WebSocket",
         _UPGRADED,
-        errors={**_ERRORS, 400: [*_ERRORS[400], _NOT_ENABLED]},
+        errors=(*_ERRORS, NOT_ENABLED.for_instance("demo")),
         description="Each event is one JSON document in one text frame: "
         '`{"event": ..., "data": ..., "instanceData": {...}}`. Frames from the subscriber are '
         "read and ignored. The server pings; a subscriber that is silent for too long, or has too "

@@ -14,7 +14,7 @@ from quart import Blueprint, Response, current_app
 
 from ryze.api.authorization import Scope, access
 from ryze.api.docs_page import FILES, INDEX
-from ryze.errors import ApiError
+from ryze.errors import NOT_FOUND, ApiError
 
 __all__ = ["blueprint"]
 
@@ -62,7 +62,7 @@ async def page() -> Response:
 async def part(file: str) -> Response:
     """Get a script, style or picture of that page."""
     if file not in FILES:
-        raise ApiError(404, "Not found")
+        raise ApiError(NOT_FOUND)
     return await _serve_file(*FILES[file])
 
 

@@ -6,9 +6,9 @@ from ryze.api import authorization as auth
 from ryze.api.authorization import Scope, access
 from ryze.api.request_bodies import SettingsUpdate, given_settings
 from ryze.api.response_bodies import SettingsRetrieved, SettingsUpdated
-from ryze.api.responses import instance_not_found, json_response, read_json
+from ryze.api.responses import json_response, read_json
 from ryze.api.services import services
-from ryze.errors import ApiError
+from ryze.errors import INSTANCE_NOT_FOUND, NO_SETTING_GIVEN, ApiError
 
 __all__ = ["blueprint"]
 
@@ -22,10 +22,10 @@ async def change_settings(name: str) -> Response:
     instance = auth.find_instance(name)
     changes = given_settings(await read_json(SettingsUpdate))
     if not changes:
-        raise ApiError(400, "At least one setting must be provided")
+        raise ApiError(NO_SETTING_GIVEN)
     settings = await services().registry.change_settings(instance, changes)
     if settings is None:
-        raise instance_not_found()
+        raise ApiError(INSTANCE_NOT_FOUND)
     return json_response(SettingsUpdated(settings=settings))
 
 

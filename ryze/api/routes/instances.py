@@ -24,9 +24,17 @@ from ryze.api.response_bodies import (
     InstanceWithToken,
     TokenUpdated,
 )
-from ryze.api.responses import INVALID_BODY, instance_not_found, json_response, read_json
+from ryze.api.responses import json_response, read_json
 from ryze.api.services import services
-from ryze.errors import AlreadyExists, ApiError
+from ryze.errors import (
+    INSTANCE_EXISTS,
+    INSTANCE_NOT_FOUND,
+    INVALID_BODY,
+    QUOTA_EXCEEDED,
+    TOKEN_IN_USE,
+    AlreadyExists,
+    ApiError,
+)
 from ryze.records import DISABLED, Instance, InstanceSettings, WebsocketConfig
 from ryze.store import QuotaExceeded, new_token
 
@@ -50,9 +58,9 @@ async def new_instance() -> Response:
             auth.account_id(), body.name, token, settings, websocket
         )
     except AlreadyExists as error:
-        raise ApiError(409, _TAKEN[error.what]) from error
+        raise ApiError(_TAKEN[error.what]) from error
     except QuotaExceeded as error:
-        raise ApiError(403, "Account instance quota exceeded") from error
+        raise ApiError(QUOTA_EXCEEDED) from error
     return json_response(
         InstanceCreated(
             instance=InstanceWithToken(name=instance.name, token=instance.token),
@@ -63,14 +71,14 @@ async def new_instance() -> Response:
     )
 
 
-_TAKEN = {"name": "Instance already exists", "token": "Token already in use"}
+_TAKEN = {"name": INSTANCE_EXISTS, "token": TOKEN_IN_USE}
 
 
 def _checked_token(given: str | None) -> str:
     """Return the token of a body without surrounding white space, or a new one if it is empty."""
     token = (given or "").strip()
     if not is_valid_token(token):
-        raise ApiError(400, INVALID_BODY)
+        raise ApiError(INVALID_BODY)
     return token or new_token()
 
 
@@ -122,7 +130,7 @@ def _select_instances() -> list[Instance]:
 async def delete_instance(name: str) -> Response:
     """Delete an instance and its configuration; its connections end."""
     if not await services().registry.delete_instance(auth.find_instance(name)):
-        raise instance_not_found()
+        raise ApiError(INSTANCE_NOT_FOUND)
     return json_response(InstanceDeleted())
 
 
@@ -137,9 +145,9 @@ async def change_token(name: str) -> Response:
     try:
         renewed = await services().registry.change_token(instance, _checked_token(body.token))
     except AlreadyExists as error:
-        raise ApiError(409, _TAKEN[error.what]) from error
+        raise ApiError(_TAKEN[error.what]) from error
     if renewed is None:
-        raise instance_not_found()
+        raise ApiError(INSTANCE_NOT_FOUND)
     return json_response(
         TokenUpdated(
             instance=InstanceWithToken(name=renewed.name, token=renewed.token),

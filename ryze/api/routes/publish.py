@@ -20,10 +20,10 @@ from quart import Blueprint, Response, request
 from ryze.api import authorization as auth
 from ryze.api.authorization import Scope, access
 from ryze.api.response_bodies import EventsPublished
-from ryze.api.responses import INVALID_BODY, TOO_LARGE, json_response, read_body
+from ryze.api.responses import json_response, read_body
 from ryze.api.services import services
 from ryze.api.streamed_body import NDJSON, StreamedBody
-from ryze.errors import ApiError, InvalidEvent
+from ryze.errors import BODY_TOO_LARGE, INVALID_BODY, ApiError, InvalidEvent
 from ryze.events.decoding import decode_event, decode_events
 from ryze.events.event import Event
 from ryze.ingest.form import FORM, decode_form
@@ -51,7 +51,7 @@ async def publish(name: str) -> Response:
     if request.mimetype == NDJSON:
         return await _publish_stream(instance)
     events = [await _read_form()] if request.mimetype == FORM else await _read_events()
-    clients = await services().hub.publish_all(instance.id, events)
+    clients = await services().publisher.publish(instance, events)
     return _published(len(events), clients)
 
 
@@ -64,7 +64,7 @@ async def _read_events() -> list[Event]:
     try:
         return await _decoded(body, decode_events)
     except InvalidEvent as error:
-        raise ApiError(400, INVALID_BODY) from error
+        raise ApiError(INVALID_BODY) from error
 
 
 async def _read_form() -> Event:
@@ -95,7 +95,7 @@ async def _publish_stream(instance: Instance) -> Response:
         await _take_stream(instance, progress)
     except ApiError as error:
         message = f"{error.message}; {progress.published} published"
-        raise ApiError(error.status, message, error.headers) from error
+        raise ApiError(error.kind.with_message(message), headers=error.headers) from error
     return _published(progress.published, progress.clients)
 
 
@@ -115,7 +115,7 @@ async def _take_stream(instance: Instance, progress: _Progress) -> None:
             # Also of a piece without a line: else a void token's stream could last for ever.
             auth.recheck_access(instance)
         if events:
-            progress.clients = await services().hub.publish_all(instance.id, events)
+            progress.clients = await services().publisher.publish(instance, events)
             progress.published += len(events)
         if fault:
             raise fault
@@ -130,7 +130,7 @@ async def _decode_lines(lines: Iterator[Line]) -> tuple[list[Event], ApiError | 
         for line in lines:
             events.append(await _decode_line(line))
     except LineTooLong as error:
-        return events, ApiError(413, f"{TOO_LARGE}: line {error.number}")
+        return events, ApiError(BODY_TOO_LARGE, detail=f"line {error.number}")
     except ApiError as error:
         return events, error
     return events, None
@@ -144,7 +144,7 @@ async def _decode_line(line: Line) -> Event:
 
 
 def _invalid(reason: str) -> ApiError:
-    return ApiError(400, f"{INVALID_BODY}: {reason[:_MAX_REASON_CHARACTERS]}")
+    return ApiError(INVALID_BODY, detail=reason[:_MAX_REASON_CHARACTERS])
 
 
 async def _decoded(body: bytes, decode: Callable[[bytes], _T]) -> _T:

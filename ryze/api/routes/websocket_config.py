@@ -6,9 +6,15 @@ from ryze.api import authorization as auth
 from ryze.api.authorization import Scope, access
 from ryze.api.request_bodies import SetWebsocket
 from ryze.api.response_bodies import WebsocketConfigured, WebsocketRetrieved
-from ryze.api.responses import instance_not_found, json_response, read_json
+from ryze.api.responses import json_response, read_json
 from ryze.api.services import services
-from ryze.errors import ApiError, StoreError
+from ryze.errors import (
+    CONFIG_READ_FAILED,
+    INSTANCE_NOT_FOUND,
+    NOT_CONFIGURED,
+    ApiError,
+    StoreError,
+)
 
 __all__ = ["blueprint"]
 
@@ -22,7 +28,7 @@ async def set_websocket(name: str) -> Response:
     instance = auth.find_instance(name)
     config = (await read_json(SetWebsocket)).config()
     if not await services().registry.configure_websocket(instance, config):
-        raise instance_not_found()
+        raise ApiError(INSTANCE_NOT_FOUND)
     return json_response(WebsocketConfigured(websocket=config))
 
 
@@ -34,7 +40,7 @@ async def get_websocket(name: str) -> Response:
     try:
         config = await services().registry.websocket_config(instance)
     except StoreError as error:
-        raise ApiError(500, "Failed to get websocket configuration") from error
+        raise ApiError(CONFIG_READ_FAILED) from error
     if config is None:
-        raise ApiError(404, "WebSocket not configured for this instance")
+        raise ApiError(NOT_CONFIGURED)
     return json_response(WebsocketRetrieved(websocket=config))

@@ -109,7 +109,7 @@ async def _watch_hub(hub: Hub, board: Board, listeners: Sequence[Listener]) -> N
         for listener in listeners:
             listener.row.pending = listener.outbox.pending if listener.outbox else 0
         ours = sum(each.outbox is not None and not each.outbox.disconnect for each in listeners)
-        guests = hub.statistics().clients - ours
+        guests = hub.statistics().subscribers - ours
         looks = looks + 1 if guests != board.guests else 0
         if looks >= _LOOKS_AT_A_GUEST:
             board.count_guests(guests)

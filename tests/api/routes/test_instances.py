@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from ryze.changes import AccountTokenRevoked
 from ryze.errors import StoreError
 from ryze.records import Account
 from ryze.store import hash_token, insert_account
@@ -414,7 +415,7 @@ class TestToken:
         account_by_token = server.services.registry.account_by_token
 
         def look_up(token_hash: str) -> Account | None:
-            at_the_next_pause(lambda: server.services.hub.revoke(token_hash))
+            at_the_next_pause(lambda: server.services.hub.follow(AccountTokenRevoked(token_hash)))
             return account_by_token(token_hash)
 
         kept_alive = await server.open()
@@ -429,13 +430,13 @@ class TestToken:
         self, server: Server, demo: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         socket = await server.connect()
-        publish_all = server.services.hub.publish_all
+        publish = server.services.publisher.publish
 
         async def later(*args: Any) -> int:
             assert (await self.change(server)).status == 200
-            return await publish_all(*args)
+            return await publish(*args)
 
-        monkeypatch.setattr(server.services.hub, "publish_all", later)
+        monkeypatch.setattr(server.services.publisher, "publish", later)
         event = {"event": "call.update", "data": {"n": 1}}
         answer = await server.request("POST", "/api/events/publish/demo", json=event, token=demo)
         assert answer.json["clients"] == 1
