@@ -324,7 +324,7 @@ class TestEnds:
 
     async def test_after_the_end_only_what_is_there_is_handed_out(self) -> None:
         streams, body = Streams(), StreamedBody()
-        body._take(b"x", is_last=False)
+        body.feed(b"x", is_last=False)
         streams.end()
         assert await streams.receive(body, math.inf) == b"x"
         with pytest.raises(ApiError, match="503 Server is shutting down"):

@@ -22,7 +22,7 @@ def read(chunks: list[bytes]) -> tuple[list[Line], int | None]:
         for chunk in chunks:
             lines += reader.receive_data(chunk)
             # What is remembered is bounded, too.
-            assert len(reader._begun) <= LIMIT + 1
+            assert len(reader._partial) <= LIMIT + 1
         lines += reader.end()
     except LineTooLong as error:
         return lines, error.number

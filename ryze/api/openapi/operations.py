@@ -36,7 +36,6 @@ from ryze.api.response_bodies import (
     WebsocketConfigured,
     WebsocketRetrieved,
 )
-from ryze.api.streamed_body import NDJSON
 from ryze.errors import (
     BODY_TOO_LARGE,
     CONFIG_READ_FAILED,
@@ -51,6 +50,7 @@ from ryze.errors import (
     ErrorKind,
 )
 from ryze.ingest.form import FORM
+from ryze.ingest.ndjson import NDJSON
 from ryze.records import InstanceSettings, WebsocketConfig
 
 __all__ = ["JSON", "OPERATIONS", "TAGS", "Operation", "RequestContent", "ResponseContent"]
