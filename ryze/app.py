@@ -39,6 +39,7 @@ from ryze.server.acceptor import Acceptor, allow_all_descriptors
 from ryze.server.dispatcher import Dispatcher
 from ryze.server.http_connection import HttpServer
 from ryze.settings import Settings
+from ryze.signals import stop_on_signal
 from ryze.store import Database, TokenCipher, load_key, open_database
 from ryze.telemetry.logging import configure_logging
 from ryze.telemetry.scheduler_lag import SchedulerLag
@@ -59,8 +60,6 @@ _GC_THRESHOLDS = (10_000, 20, 50)
 
 # Who to tell where nobody has asked to be told.
 _NOBODY = Notifier()
-
-_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 _log = structlog.get_logger("ryze")
 
@@ -159,23 +158,18 @@ async def serve(
 
 
 async def _run_until_signal(settings: Settings, notifier: Notifier) -> None:
-    stop = trio.Event()
-    with trio.open_signal_receiver(*_SIGNALS) as signals:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(_watch_signals, signals, stop)
-            await serve(settings, stop, notifier=notifier)
-            nursery.cancel_scope.cancel()
+    async with stop_on_signal(on_first=_log_stopping, on_repeat=_exit_at_once) as stop:
+        await serve(settings, stop, notifier=notifier)
 
 
-async def _watch_signals(signals: AsyncIterator[int], stop: trio.Event) -> None:
-    async for number in signals:
-        if stop.is_set():
-            # Somebody insists: no farewell, no waiting for threads.
-            _log.warning("stopped at once", signal=signal.Signals(number).name)
-            os._exit(1)
-        _log.info("stopping", signal=signal.Signals(number).name)
-        stop.set()
+def _log_stopping(number: signal.Signals) -> None:
+    _log.info("stopping", signal=number.name)
+
+
+def _exit_at_once(number: signal.Signals) -> None:
+    # No close frames, no waiting for threads.
+    _log.warning("stopped at once", signal=number.name)
+    os._exit(1)
 
 
 def _assemble(

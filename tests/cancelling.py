@@ -1,24 +1,24 @@
-"""Cancels something at every await of its life, one run for each.
+"""Cancels a task at each of its awaits, in one run per await.
 
-Trio tells an instrument of each step of each task, from one await to the next. `CancelAt` counts
-the steps of what it watches and of all tasks that this has started, and cancels it after the
-n-th, wherever it and they then are; `cancelled_everywhere` tries 1, 2, 3 and so on, until a run
-is over before it is cancelled. No list of awaits has to be kept by hand.
+Trio reports each step of each task, from one await to the next, to an instrument. `CancelAt`
+counts the steps of a task and of all tasks started by it, and cancels them after the n-th step;
+`cancel_at_every_step` tries n = 1, 2, 3 and so on, until a run ends before it is cancelled. No
+list of awaits has to be kept by hand.
 """
 
 from collections.abc import Awaitable, Callable
 
 import trio
 
-__all__ = ["CancelAt", "cancelled_everywhere"]
+__all__ = ["CancelAt", "cancel_at_every_step"]
 
 
 class CancelAt(trio.abc.Instrument):
-    """Cancels what it is given to run after its n-th step.
+    """Cancels the function passed to `run` after its n-th step.
 
     Args:
         step: n.
-        armed: it counts from the beginning, not only once this is set.
+        armed: whether steps are counted; can be set later.
     """
 
     def __init__(self, step: int, *, armed: bool = True) -> None:
@@ -26,11 +26,11 @@ class CancelAt(trio.abc.Instrument):
         self.armed = armed
         self._root: trio.lowlevel.Task | None = None
         self._scope = trio.CancelScope()
-        # It has been cancelled before it was over.
+        # The function was cancelled before it ended.
         self.done = False
 
     async def run(self, function: Callable[..., Awaitable[object]], *args: object) -> None:
-        """Run it in a task of its own: that task and all that it starts are watched."""
+        """Run `function` in a new task; that task and all tasks it starts are counted."""
 
         async def watched() -> None:
             with self._scope:
@@ -42,7 +42,7 @@ class CancelAt(trio.abc.Instrument):
         self._root = None
 
     def after_task_step(self, task: trio.lowlevel.Task) -> None:
-        """Trio calls this."""
+        """Count a step. Called by Trio."""
         if not self.armed or self._root is None or self.done or not self._is_watched(task):
             return
         self._left -= 1
@@ -57,11 +57,14 @@ class CancelAt(trio.abc.Instrument):
         return task is not None
 
 
-def cancelled_everywhere(run: Callable[[CancelAt], None]) -> int:
-    """Run it, cancelled after one step, then after two, until it is over before; how many.
+def cancel_at_every_step(run: Callable[[CancelAt], None]) -> int:
+    """Call `run` with n = 1, 2, 3... until a run ends before it is cancelled.
 
     Args:
-        run: one run, which checks for itself that nothing is left behind.
+        run: does one run, and checks that nothing is left behind.
+
+    Returns:
+        The number of runs.
     """
     step = 1
     while True:

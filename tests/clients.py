@@ -1,4 +1,4 @@
-"""Small clients on a raw stream: what they send and what they read is seen byte by byte."""
+"""Minimal HTTP and WebSocket clients on a raw stream, with every byte under control."""
 
 import base64
 import json
@@ -13,7 +13,7 @@ from wsproto.utilities import generate_accept_token
 
 KEY = base64.b64encode(bytes(range(16))).decode()
 
-# What makes a GET an upgrade.
+# The headers of an upgrade request.
 UPGRADE = {
     "Upgrade": "websocket",
     "Connection": "Upgrade",
@@ -23,12 +23,12 @@ UPGRADE = {
 
 
 class EndOfStream(Exception):
-    """The server has closed the connection before the answer was complete."""
+    """The server closed the connection before the response was complete."""
 
 
 @dataclass(frozen=True)
-class Answer:
-    """One HTTP answer.
+class Response:
+    """One HTTP response.
 
     Args:
         headers: by lower-case name.
@@ -44,7 +44,7 @@ class Answer:
 
     @property
     def error(self) -> tuple[int, str]:
-        """Status and message, once it is sure that this is the one error shape."""
+        """Status and message, after checking the shape that all errors have."""
         message = json.loads(self.body)["error"]["message"]
         assert self.json == {"success": False, "error": {"message": message}}
         assert self.body.startswith(b'{"success":false,"error":')
@@ -53,7 +53,7 @@ class Answer:
 
     @property
     def rate_limit(self) -> tuple[int, int]:
-        """Limit and remaining, once it is sure that all three headers are there."""
+        """Limit and remaining, after checking that all three headers are present."""
         assert self.headers["x-ratelimit-reset"].isdecimal()
         return int(self.headers["x-ratelimit-limit"]), int(self.headers["x-ratelimit-remaining"])
 
@@ -78,7 +78,7 @@ def chunked(body: bytes, size: int) -> bytes:
 
 
 class RawClient:
-    """One connection. Reads as little as it must, so that it can become a WebSocket."""
+    """One connection. Reads no more than it must, so that it can become a WebSocket."""
 
     def __init__(self, stream: trio.abc.Stream) -> None:
         self.stream = stream
@@ -93,26 +93,26 @@ class RawClient:
         target: str,
         headers: Mapping[str, str] | None = None,
         body: bytes | None = None,
-    ) -> Answer:
+    ) -> Response:
         await self.send(request_bytes(method, target, headers, body))
-        return await self.answer(has_body=method != "HEAD")
+        return await self.read_response(has_body=method != "HEAD")
 
-    async def answer(self, *, has_body: bool = True) -> Answer:
-        """The next final answer; a 100 is passed over."""
-        head = await self._until(b"\r\n\r\n")
+    async def read_response(self, *, has_body: bool = True) -> Response:
+        """Read the next final response; a 100 (Continue) is skipped."""
+        head = await self._read_until(b"\r\n\r\n")
         first, *lines = head.decode("latin-1").split("\r\n")[:-2]
         version, status, _ = first.split(" ", 2)
         assert version == "HTTP/1.1"
         pairs = [line.split(": ", 1) for line in lines]
         headers = {name.lower(): value for name, value in pairs}
-        assert len(headers) == len(pairs), f"a header twice in {lines}"
+        assert len(headers) == len(pairs), f"a duplicate header in {lines}"
         if status == "100":
-            return await self.answer(has_body=has_body)
+            return await self.read_response(has_body=has_body)
         size = int(headers["content-length"]) if has_body and status not in ("101", "204") else 0
-        return Answer(int(status), headers, await self._exactly(size))
+        return Response(int(status), headers, await self._read_exactly(size))
 
     async def rest(self) -> bytes:
-        """Everything until the server closes its side; a reset counts as that."""
+        """Read until the server closes its side; a reset is appended as ``<reset>``."""
         try:
             while await self._receive():
                 pass
@@ -129,13 +129,13 @@ class RawClient:
         self._buffer += data
         return bool(data)
 
-    async def _until(self, mark: bytes) -> bytes:
+    async def _read_until(self, mark: bytes) -> bytes:
         while mark not in self._buffer:
             if not await self._receive():
                 raise EndOfStream(bytes(self._buffer))
-        return await self._exactly(self._buffer.index(mark) + len(mark))
+        return await self._read_exactly(self._buffer.index(mark) + len(mark))
 
-    async def _exactly(self, size: int) -> bytes:
+    async def _read_exactly(self, size: int) -> bytes:
         while len(self._buffer) < size:
             if not await self._receive():
                 raise EndOfStream(bytes(self._buffer))
@@ -145,24 +145,23 @@ class RawClient:
 
 
 class WebSocketClient:
-    """A client after its 101: one frame in, one event out; it answers nothing by itself.
+    """A client after its 101: one frame in, one event out; it sends nothing by itself.
 
-    Pings are passed over: when they come is a matter of chance.
+    Pings are skipped, as they may come at any time.
     """
 
-    def __init__(self, client: RawClient, answer: Answer) -> None:
-        assert answer.status == 101, answer
-        assert answer.headers["upgrade"] == "websocket"
-        assert (
-            answer.headers["sec-websocket-accept"] == generate_accept_token(KEY.encode()).decode()
-        )
-        self.answer = answer
+    def __init__(self, client: RawClient, response: Response) -> None:
+        assert response.status == 101, response
+        assert response.headers["upgrade"] == "websocket"
+        accept = generate_accept_token(KEY.encode()).decode()
+        assert response.headers["sec-websocket-accept"] == accept
+        self.response = response
         self.client = client
         self.stream = client.stream
         self._protocol = Connection(ConnectionType.CLIENT)
         self._events: list[Event] = []
-        if behind := client.take_buffer():
-            self._feed(behind)
+        if early := client.take_buffer():
+            self._feed(early)
 
     async def next_event(self) -> Event:
         while not self._events:
@@ -174,12 +173,12 @@ class WebSocketClient:
         return self._events.pop(0)
 
     async def text(self) -> str:
-        """The next message, which must be one text frame."""
+        """The next message, which must be a single text frame."""
         pieces: list[str] = []
         while True:
             event = await self.next_event()
             assert isinstance(event, TextMessage), event
-            # wsproto hands out a part of a frame as it comes; two frames would be another thing.
+            # wsproto reports a partial frame as it arrives; the message must not have two frames.
             assert event.message_finished == event.frame_finished
             pieces.append(event.data)
             if event.message_finished:
@@ -192,7 +191,7 @@ class WebSocketClient:
         return (await self.document())["data"]
 
     async def closed(self) -> tuple[int, str | None]:
-        """Code and reason of the close frame, which must come next; it is answered."""
+        """Code and reason of the close frame, which must come next; completes the handshake."""
         event = await self.next_event()
         assert isinstance(event, CloseConnection), event
         if event.code != 1006:
@@ -200,13 +199,13 @@ class WebSocketClient:
         return event.code, event.reason
 
     async def is_silent(self) -> bool:
-        """Has nothing come so far? A ping and its pong are the proof: they stay in order."""
+        """Whether nothing has come so far: the pong to a ping, kept in order, comes first."""
         await self.send(Ping(payload=b"anything?"))
         event = await self.next_event()
         return isinstance(event, Pong)
 
     async def closed_by_now(self) -> bool:
-        """Has the server begun to close? Without a clock: a ping and its pong tell."""
+        """Whether the server has begun to close; checked with a ping, without a clock."""
         return not await self.is_silent()
 
     async def send(self, event: Event) -> None:
@@ -224,9 +223,9 @@ class WebSocketClient:
 __all__ = [
     "KEY",
     "UPGRADE",
-    "Answer",
     "EndOfStream",
     "RawClient",
+    "Response",
     "WebSocketClient",
     "chunked",
     "request_bytes",

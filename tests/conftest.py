@@ -22,15 +22,15 @@ from ryze.api.services import Services
 from ryze.hub.hub import Hub
 from ryze.server.dispatcher import Dispatcher
 from ryze.settings import Settings
-from tests.clients import UPGRADE, Answer, RawClient, WebSocketClient, request_bytes
+from tests.clients import UPGRADE, RawClient, Response, WebSocketClient, request_bytes
 
-# How long anything takes says nothing on a machine with other work.
+# Durations mean nothing on a machine with other work.
 hypothesis.settings.register_profile(
-    "unhurried",
+    "no-deadline",
     deadline=None,
     suppress_health_check=[hypothesis.HealthCheck.too_slow],
 )
-hypothesis.settings.load_profile("unhurried")
+hypothesis.settings.load_profile("no-deadline")
 
 ACCOUNT_TOKEN = "account-token"
 
@@ -38,22 +38,22 @@ JSON = {"Content-Type": "application/json"}
 
 
 class Server:
-    """A server that runs, and the short ways to ask it something."""
+    """A running server, with short ways to send it requests."""
 
     # Filled by `start_server`.
     settings: Settings
     app: QuartTrio
     services: Services
-    _door: Dispatcher
+    _dispatcher: Dispatcher
 
     def __init__(self) -> None:
         self.stop = trio.Event()
         self.finished = trio.Event()
         self.announced: list[str] = []
         self.tls: ssl.SSLContext | None = None
-        # Ends the server without farewell.
+        # Ends the server without a drain.
         self.cancel_scope = trio.CancelScope()
-        # All connections to it, to be closed with the test.
+        # All connections to it, closed at the end of the test.
         self._streams: list[trio.abc.Stream] = []
 
     @property
@@ -66,7 +66,7 @@ class Server:
         return host, int(port)
 
     async def open(self) -> RawClient:
-        """A connection on which nothing has been sent."""
+        """Open a connection."""
         host, port = self.address
         stream: trio.abc.Stream = await trio.open_tcp_stream(host, port)
         if self.tls is not None:
@@ -75,33 +75,33 @@ class Server:
         return RawClient(stream)
 
     @property
-    def front_door(self) -> Dispatcher:
-        return self._door
+    def dispatcher(self) -> Dispatcher:
+        return self._dispatcher
 
-    def front_door_connections(self) -> set[object]:
-        """Those that are HTTP at the moment."""
-        return set(self._door._answering)
+    def http_connections(self) -> set[object]:
+        """The connections that speak HTTP at the moment."""
+        return set(self._dispatcher._answering)
 
     def make_room(self) -> None:
-        """As if it had no descriptors left."""
-        self._door.make_room()
+        """Evict idle connections as if the server had run out of descriptors."""
+        self._dispatcher.make_room()
 
     async def aclose(self) -> None:
-        """End it without farewell, and see that nobody is left in it."""
+        """End it without a drain, and check that no connection is left."""
         for stream in self._streams:
             await trio.aclose_forcefully(stream)
         self.cancel_scope.cancel()
         await self.finished.wait()
         assert self.services.websockets.connections == 0
         assert self.services.hub.outboxes() == []
-        assert self.front_door_connections() == set()
+        assert self.http_connections() == set()
 
-    async def raw(self, data: bytes, *, has_body: bool = True) -> Answer:
-        """Send exactly this on a connection of its own, and read one answer."""
+    async def raw(self, data: bytes, *, has_body: bool = True) -> Response:
+        """Send exactly these bytes on a new connection, and read one response."""
         client = await self.open()
         async with client.stream:
             await client.send(data)
-            return await client.answer(has_body=has_body)
+            return await client.read_response(has_body=has_body)
 
     async def request(
         self,
@@ -112,8 +112,8 @@ class Server:
         body: bytes | None = None,
         token: str | None = ACCOUNT_TOKEN,
         headers: Mapping[str, str | None] | None = None,
-    ) -> Answer:
-        """One request on a connection of its own; with the TokenAccount unless told otherwise."""
+    ) -> Response:
+        """Send one request on a new connection, by default with the TokenAccount."""
         fields: dict[str, str | None] = {"token": token}
         if json is not None:
             body = jsonlib.dumps(json).encode()
@@ -126,8 +126,8 @@ class Server:
 
     async def try_to_connect(
         self, target: str = "/ws/demo", headers: Mapping[str, str | None] | None = None
-    ) -> Answer:
-        """The answer to an upgrade; a header that is None is left out."""
+    ) -> Response:
+        """Send an upgrade request; a header that is None is left out."""
         fields = {"token": ACCOUNT_TOKEN, **UPGRADE, **(headers or {})}
         given = {name: value for name, value in fields.items() if value is not None}
         return await self.raw(request_bytes("GET", target, given))
@@ -135,31 +135,31 @@ class Server:
     async def connect(
         self, name: str = "demo", headers: Mapping[str, str] | None = None
     ) -> WebSocketClient:
-        """A WebSocket that is open."""
+        """Open a WebSocket."""
         client = await self.open()
         fields = {"token": ACCOUNT_TOKEN, **UPGRADE, **(headers or {})}
         return WebSocketClient(client, await client.request("GET", f"/ws/{name}", fields))
 
     async def create(self, name: str = "demo", **body: object) -> str:
-        """Make an instance with its WebSocket enabled; its token."""
+        """Create an instance with its WebSocket enabled; its token."""
         fields = {"name": name, "websocketEnabled": True, **body}
-        answer = await self.request("POST", "/api/instance/new", json=fields)
-        assert answer.status == 201, answer
-        token: str = answer.json["data"]["token"]
+        response = await self.request("POST", "/api/instance/new", json=fields)
+        assert response.status == 201, response
+        token: str = response.json["data"]["token"]
         return token
 
-    async def configure(self, name: str = "demo", **body: object) -> Answer:
+    async def configure(self, name: str = "demo", **body: object) -> Response:
         return await self.request("POST", f"/api/events/websocket/{name}", json=body)
 
     async def publish(
         self, data: object = None, name: str = "demo", event: str = "message.exchange"
-    ) -> Answer:
+    ) -> Response:
         document = {"event": event, "data": {} if data is None else data}
         return await self.request("POST", f"/api/events/publish/{name}", json=document)
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Wait for what the server does by itself; the test's own time limit is the only one."""
+    """Wait until the server has made `condition` true; only the test's time limit ends it."""
     while not condition():
         await trio.lowlevel.checkpoint()
 
@@ -178,8 +178,8 @@ def settings(tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-def logging_as_it_was() -> Iterator[None]:
-    """For who configures logging: the next test finds it as this one did."""
+def restore_logging() -> Iterator[None]:
+    """Undo the test's changes to the configuration of logging."""
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
     yield
@@ -190,7 +190,7 @@ def logging_as_it_was() -> Iterator[None]:
 
 @pytest.fixture
 def logs() -> Iterator[list[MutableMapping[str, Any]]]:
-    """What the server has logged."""
+    """The log records of the server."""
     with structlog.testing.capture_logs() as entries:
         yield entries
 
@@ -202,7 +202,7 @@ async def start_server(
     monkeypatch: pytest.MonkeyPatch,
     logs: list[MutableMapping[str, Any]],
 ) -> AsyncIterator[StartServer]:
-    """Starts a server with these settings changed; ends with the test."""
+    """Start servers with changed settings; they end with the test."""
     servers: list[Server] = []
 
     async def start(*, tls: ssl.SSLContext | None = None, **changes: Any) -> Server:
@@ -220,12 +220,12 @@ async def start_server(
             finally:
                 server.finished.set()
 
-        def front_door(*args: Any) -> Dispatcher:
-            server._door = Dispatcher(*args)
-            return server._door
+        def recorded_dispatcher(*args: Any) -> Dispatcher:
+            server._dispatcher = Dispatcher(*args)
+            return server._dispatcher
 
         monkeypatch.setattr(ryze.app, "create_app", recorded_app)
-        monkeypatch.setattr(ryze.app, "Dispatcher", front_door)
+        monkeypatch.setattr(ryze.app, "Dispatcher", recorded_dispatcher)
         running: ryze.app.Running = await nursery.start(run)
         server.settings = running.settings
         server.tls = tls
@@ -239,19 +239,19 @@ async def start_server(
 
 @pytest.fixture
 async def server(start_server: StartServer) -> Server:
-    """A server with default settings, and no instance."""
+    """A server with default settings and no instance."""
     return await start_server()
 
 
 @pytest.fixture
 async def demo(server: Server) -> str:
-    """The token of the instance `demo`, whose WebSocket is enabled for everything."""
+    """Create the instance `demo` with its WebSocket enabled, unfiltered; its token."""
     return await server.create()
 
 
 @pytest.fixture
 def hub(nursery: trio.Nursery) -> Hub:
-    """A hub that hands out what is published."""
+    """A hub whose flush task is running."""
     hub = Hub("http://ryze.test")
     nursery.start_soon(hub.run)
     return hub

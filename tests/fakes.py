@@ -1,6 +1,6 @@
-"""Stand-ins for the parts below us, true to their interfaces (gateway/test_transport.py).
+"""Fake transports, true to their interface (server/test_transport.py), and frames for them.
 
-`FakeTransport` takes exactly as many bytes as the test says, so that what a client gets can be
+`FakeTransport` takes exactly as many bytes as the test says, so that what a client receives can be
 computed on paper; `PieceTransport` does so the way a TLS stream does.
 """
 
@@ -18,7 +18,7 @@ __all__ = [
     "FakeTransport",
     "PieceTransport",
     "ServerFrame",
-    "at_the_next_pause",
+    "call_at_next_checkpoint",
     "client_frame",
     "make_instance",
     "server_frames",
@@ -45,7 +45,7 @@ def make_instance(
 class ServerFrame(NamedTuple):
     opcode: int
     payload: bytes
-    # All of it, header included.
+    # The whole frame, header included.
     raw: bytes
 
     @property
@@ -55,9 +55,9 @@ class ServerFrame(NamedTuple):
 
 
 def server_frames(wire: bytes | bytearray) -> tuple[list[ServerFrame], bytes]:
-    """The whole frames at the beginning of `wire`, and what stands behind the last of them.
+    """Parse the complete frames at the beginning of `wire`; the rest is returned too.
 
-    Written from RFC 6455, section 5.2, without a look at the code under test.
+    Written from RFC 6455, section 5.2, independently of the code under test.
     """
     frames: list[ServerFrame] = []
     position = 0
@@ -90,7 +90,7 @@ def _first_frame(wire: bytes) -> ServerFrame | None:
 
 
 def client_frame(opcode: int, payload: bytes = b"", *, fin: bool = True, rsv: int = 0) -> bytes:
-    """A masked frame, also one that no decent client would send."""
+    """A masked frame, valid or not."""
     mask = b"\x01\x02\x03\x04"
     head = bytes([fin << 7 | rsv << 4 | opcode])
     if len(payload) < 126:
@@ -103,27 +103,27 @@ def client_frame(opcode: int, payload: bytes = b"", *, fin: bool = True, rsv: in
 
 
 class FakeTransport:
-    """A wire with a peer that takes `room` bytes, and more only when the test reads them."""
+    """A connection whose peer takes `room` bytes, and more only after `read`."""
 
     def __init__(self, room: float = math.inf) -> None:
         self.committed = 0
         self.receive_bytes = 4096
-        # How many bytes the operating system would take at this moment.
+        # Bytes that the operating system would take now.
         self.room = room
-        # All bytes that it took; and how many of them were reported to the sender.
+        # All bytes taken; and the number of them reported to the sender.
         self.taken = bytearray()
         self.reported = 0
-        # The end, as the server made it.
+        # Set by the calls with which the server ends the connection.
         self.eof_sent = self.closed = self.aborted = False
         self._error: OSError | None = None
         self._inbound = bytearray()
         self._inbound_ended = False
         self._changed = trio.lowlevel.ParkingLot()
 
-    # The test's side
+    # Used by the test
 
     def read(self, count: float = math.inf) -> None:
-        """The peer reads: there is room for `count` more bytes."""
+        """The peer reads: make room for `count` more bytes."""
         self.room += count
         self._changed.unpark_all()
 
@@ -131,21 +131,21 @@ class FakeTransport:
         self.room = 0
 
     def feed(self, data: bytes) -> None:
-        """The peer sends."""
+        """The peer sends bytes."""
         self._inbound += data
         self._changed.unpark_all()
 
     def feed_eof(self) -> None:
-        """The peer says that it will send nothing more."""
+        """The peer closes its sending side."""
         self._inbound_ended = True
         self._changed.unpark_all()
 
     def fail(self, error: OSError | None = None) -> None:
-        """The peer is gone: from now on everything raises."""
-        self._error = error or ConnectionResetError("the peer is gone")
+        """Lose the connection: from now on every call raises."""
+        self._error = error or ConnectionResetError("connection lost")
         self._changed.unpark_all()
 
-    # The server's side
+    # Used by the server
 
     def send_nowait(self, data: bytes | memoryview) -> int:
         self._check()
@@ -193,9 +193,9 @@ class FakeTransport:
 
 
 class PieceTransport(FakeTransport):
-    """The same, taking whole pieces as a TLS stream takes records.
+    """Takes bytes in whole pieces, as a TLS stream takes records.
 
-    What it is offered first it must send; it reports nothing before all of a piece is sent.
+    Once it has a piece it must send all of it; it reports nothing before the piece is sent.
     """
 
     def __init__(self, room: float = math.inf, *, piece_bytes: int = 16384) -> None:
@@ -210,7 +210,7 @@ class PieceTransport(FakeTransport):
             self._piece = self._unsent = bytes(data[: self._piece_bytes])
             self.committed = len(self._piece)
             return 0
-        assert bytes(data[: self.committed]) == self._piece, "offered something else meanwhile"
+        assert bytes(data[: self.committed]) == self._piece, "a different piece was offered"
         if self._unsent:
             return 0
         taken, self.committed, self._piece = self.committed, 0, b""
@@ -224,18 +224,18 @@ class PieceTransport(FakeTransport):
             self._unsent = self._unsent[self._take(self._unsent) :]
 
 
-class _AtTheNextPause(trio.abc.Instrument):
-    def __init__(self, act: Callable[[], None]) -> None:
-        self._act = act
+class _CallAtNextCheckpoint(trio.abc.Instrument):
+    def __init__(self, function: Callable[[], None]) -> None:
+        self._function = function
 
     def after_task_step(self, task: trio.lowlevel.Task) -> None:
         trio.lowlevel.remove_instrument(self)
-        self._act()
+        self._function()
 
 
-def at_the_next_pause(act: Callable[[], None]) -> None:
-    """Do something when the running task lets go of the loop, before any other task has it.
+def call_at_next_checkpoint(function: Callable[[], None]) -> None:
+    """Call `function` when the running task next yields, before any other task runs.
 
-    A task started for it would run a moment later, before or after others by chance.
+    A task started for it would run later, before or after others by chance.
     """
-    trio.lowlevel.add_instrument(_AtTheNextPause(act))
+    trio.lowlevel.add_instrument(_CallAtNextCheckpoint(function))

@@ -1,4 +1,4 @@
-"""Inputs for properties: named strategies."""
+"""Hypothesis strategies."""
 
 import json
 from typing import Any
@@ -20,7 +20,7 @@ __all__ = [
 
 event_types = st.sampled_from(EVENT_TYPES)
 
-# Payload sizes around every step of the encoding of a length, small ones more often.
+# Payload sizes around each boundary of the frame length encoding, small ones more often.
 frame_sizes = st.one_of(
     st.integers(0, 40),
     st.integers(0, 300),
@@ -44,7 +44,7 @@ _leaves = st.one_of(
 
 
 class Members(tuple[tuple[str, Any], ...]):
-    """A JSON object as its members in order: here a name may come twice."""
+    """A JSON object as its members in order; names may repeat."""
 
 
 def _containers(children: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
@@ -59,7 +59,7 @@ json_objects = _objects(st.recursive(_leaves, _containers, max_leaves=12))
 
 
 def _with(name: str, values: st.SearchStrategy[Any]) -> st.SearchStrategy[Members]:
-    """Objects in which members called `name` are likely, also more than one."""
+    """Objects that are likely to have members called `name`, also more than one."""
     members = st.one_of(st.tuples(_names, _leaves), st.tuples(st.just(name), values))
     return st.lists(members, max_size=5).map(Members)
 
@@ -67,7 +67,7 @@ def _with(name: str, values: st.SearchStrategy[Any]) -> st.SearchStrategy[Member
 _media = st.one_of(_with("base64", st.one_of(_leaves, json_objects)), _leaves)
 _message = st.one_of(_with("media", _media), _leaves)
 
-# Objects like those in which `media.base64` goes.
+# Objects similar to events with `media.base64`.
 media_objects = st.lists(
     st.one_of(
         st.tuples(st.just("message"), _message),
@@ -80,7 +80,7 @@ media_objects = st.lists(
 _jids = st.one_of(st.sampled_from(["1@g.us", "status@broadcast", "1@s.whatsapp.net"]), _leaves)
 _chat = st.one_of(_with("jid", _jids), _leaves)
 
-# Objects like those that say which chat an event belongs to.
+# Objects similar to events that name their chat.
 chat_objects = st.lists(
     st.one_of(
         st.tuples(st.just("chat"), _chat),
@@ -93,7 +93,7 @@ chat_objects = st.lists(
 
 @st.composite
 def json_texts(draw: st.DrawFn, values: st.SearchStrategy[Any] = media_objects) -> bytes:
-    """A value as JSON text, with white space and escapes wherever JSON allows them."""
+    """JSON text of a value, with white space and escapes wherever JSON allows them."""
     return _text(draw, draw(values)).encode()
 
 
@@ -113,7 +113,7 @@ def _text(draw: st.DrawFn, value: Any) -> str:
 
 
 def _string(draw: st.DrawFn, value: str) -> str:
-    """A string literal of which some characters are escaped without need."""
+    """A string literal with some characters escaped without need."""
     escaped = draw(st.sets(st.integers(0, max(0, len(value) - 1)), max_size=3))
     return '"' + "".join(_character(c, i in escaped) for i, c in enumerate(value)) + '"'
 

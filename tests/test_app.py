@@ -194,14 +194,14 @@ class TestRestart:
         await server.finished.wait()
         again = await start_server()
         assert (await again.request("GET", LIST)).body == listed
-        assert (await again.connect(headers={"token": token})).answer.status == 101
+        assert (await again.connect(headers={"token": token})).response.status == 101
 
 
 async def stuck_client(server: Server) -> RawClient:
     """A client that takes its 101 and then nothing more."""
     client = await server.open()
     await client.send(CONNECT)
-    assert (await client.answer()).status == 101
+    assert (await client.read_response()).status == 101
     return client
 
 
@@ -338,7 +338,7 @@ class TestDrain:
         await wait_all_tasks_blocked()
         assert not server.finished.is_set()
         go_on.set()
-        assert (await client.answer()).body == b"done"
+        assert (await client.read_response()).body == b"done"
         # Nothing more is taken on that connection.
         assert await client.rest() in (b"", b"<reset>")
         await server.finished.wait()
@@ -360,7 +360,7 @@ class TestDrain:
         replace_health(server, lambda: Response(b"x" * 50_000_000))
         client = await server.open()
         await client.send(request_bytes("GET", "/health") * pipelined)
-        await until(lambda: bool(server.front_door_connections()))
+        await until(lambda: bool(server.http_connections()))
         await wait_all_tasks_blocked()
         await stop(server)
 

@@ -1,7 +1,6 @@
-"""Cancelled at each await: the flush, a request, a start and a shutdown leave nothing behind.
+"""Cancellation at each await of the flush, a request, the start and the shutdown leaves nothing.
 
-The life of a connection is walked in the same way in gateway/test_connection.py and
-gateway/test_publisher.py.
+websocket/test_connection.py and websocket/test_producer.py do the same for connections.
 """
 
 import json
@@ -24,7 +23,7 @@ from ryze.server.dispatcher import Dispatcher
 from ryze.settings import Settings
 from ryze.store import open_database, select_accounts
 from ryze.websocket.encodings import PLAIN
-from tests.cancelling import CancelAt, cancelled_everywhere
+from tests.cancelling import CancelAt, cancel_at_every_step
 from tests.clients import UPGRADE, RawClient, request_bytes
 from tests.conftest import ACCOUNT_TOKEN, JSON, Server, StartServer
 from tests.fakes import FakeTransport, make_instance, server_frames
@@ -34,20 +33,20 @@ from tests.websocket.harness import NOBODY
 TOKEN = {"token": ACCOUNT_TOKEN}
 
 
-def descriptors() -> int:
+def open_descriptors() -> int:
     return len(os.listdir("/proc/self/fd"))
 
 
 @pytest.fixture(autouse=True)
-def quiet() -> Iterator[None]:
+def capture_all_logs() -> Iterator[None]:
     with capture_logs():
         yield
 
 
-async def _until_uncancelled(run: Callable[[CancelAt], Awaitable[None]]) -> int:
-    """`cancelled_everywhere` where sockets and threads are real: in one run of Trio."""
+async def _cancel_at_every_step_live(run: Callable[[CancelAt], Awaitable[None]]) -> int:
+    """Like `cancel_at_every_step`, in one run of Trio: sockets and threads are real."""
     living = trio.lowlevel.current_statistics().tasks_living
-    before = descriptors()
+    before = open_descriptors()
     step, canceller = 0, CancelAt(0)
     while canceller.done or not step:
         step += 1
@@ -57,15 +56,15 @@ async def _until_uncancelled(run: Callable[[CancelAt], Awaitable[None]]) -> int:
         trio.lowlevel.remove_instrument(canceller)
         await wait_all_tasks_blocked()
         assert trio.lowlevel.current_statistics().tasks_living <= living + 1
-        assert descriptors() <= before + 1
+        assert open_descriptors() <= before + 1
     return step
 
 
 # --- The flush ---
 
 
-def test_a_cancelled_flush_leaves_whole_frames_and_a_hub_that_can_be_left() -> None:
-    assert cancelled_everywhere(_run_flush) > 10
+def test_cancelled_flush_leaves_whole_frames_and_an_empty_hub() -> None:
+    assert cancel_at_every_step(_run_flush) > 10
 
 
 def _run_flush(canceller: CancelAt) -> None:
@@ -73,18 +72,18 @@ def _run_flush(canceller: CancelAt) -> None:
         hub = Hub("http://ryze.test")
         transports = [FakeTransport() for _ in range(600)]
         async with trio.open_nursery() as nursery:
-            with ExitStack() as clients:
+            with ExitStack() as subscribed:
                 for transport in transports:
-                    clients.enter_context(hub.subscribed(make_instance(), _outbox(transport)))
+                    subscribed.enter_context(hub.subscribed(make_instance(), _outbox(transport)))
                 nursery.start_soon(_publish, hub)
                 with trio.move_on_after(10):
                     await canceller.run(hub.run)
                 nursery.cancel_scope.cancel()
         assert replace(hub.statistics(), unflushed=0) == NOBODY
-        arrived = [_numbers(transport) for transport in transports]
-        # Who comes first gets most; nobody has a gap, or half a frame.
-        assert arrived == sorted(arrived, reverse=True)
-        assert all(numbers == list(range(len(numbers))) for numbers in arrived)
+        received = [_numbers(transport) for transport in transports]
+        # Earlier subscribers received at least as much; no gap, no partial frame.
+        assert received == sorted(received, reverse=True)
+        assert all(numbers == list(range(len(numbers))) for numbers in received)
 
     trio.run(main, clock=MockClock(autojump_threshold=0), instruments=[canceller])
 
@@ -112,55 +111,55 @@ def _numbers(transport: FakeTransport) -> list[int]:
 EVENTS = json.dumps([{"event": "call.update", "data": {"n": n}} for n in range(5)]).encode()
 
 REQUESTS = {
-    "a list": request_bytes("GET", "/api/instance/list", TOKEN),
-    "a publish": request_bytes("POST", "/api/events/publish/demo", TOKEN | JSON, EVENTS),
-    "a new instance": request_bytes(
+    "list instances": request_bytes("GET", "/api/instance/list", TOKEN),
+    "publish": request_bytes("POST", "/api/events/publish/demo", TOKEN | JSON, EVENTS),
+    "create an instance": request_bytes(
         "POST", "/api/instance/new", TOKEN | JSON, b'{"name":"other","websocketEnabled":true}'
     ),
-    "a deletion": request_bytes("DELETE", "/api/instance/delete/other", TOKEN),
-    "an upgrade": request_bytes("GET", "/ws/other", TOKEN | UPGRADE),
+    "delete an instance": request_bytes("DELETE", "/api/instance/delete/other", TOKEN),
+    "upgrade": request_bytes("GET", "/ws/other", TOKEN | UPGRADE),
 }
 
 
-@pytest.mark.parametrize("what", REQUESTS)
-async def test_a_cancelled_request_leaves_nothing_behind(
-    what: str, start_server: StartServer
+@pytest.mark.parametrize("request_name", REQUESTS)
+async def test_cancelled_request_leaves_nothing_behind(
+    request_name: str, start_server: StartServer
 ) -> None:
     server = await start_server(global_rate_limit=None, create_rate_limit=None)
     await server.create()
     await server.create("other")
-    listener = await server.connect()
+    subscriber = await server.connect()
 
-    async def ask(canceller: CancelAt) -> None:
-        await _ask_and_cancel(server, REQUESTS[what], canceller)
+    async def send_and_cancel(canceller: CancelAt) -> None:
+        await _send_and_cancel(server, REQUESTS[request_name], canceller)
         await _check_server(server)
 
-    assert await _until_uncancelled(ask) > 3
-    # Everybody else is served as before; of each list of events a first part has come.
+    assert await _cancel_at_every_step_live(send_and_cancel) > 3
+    # Other clients are served as before; of each array of events a first part has been published.
     await server.publish({"n": -1})
     numbers = [0]
     while numbers[-1] != -1:
-        numbers.append((await listener.data())["n"])
+        numbers.append((await subscriber.data())["n"])
         assert numbers[-1] in (-1, 0, numbers[-2] + 1)
 
 
-async def _ask_and_cancel(server: Server, data: bytes, canceller: CancelAt) -> None:
+async def _send_and_cancel(server: Server, data: bytes, canceller: CancelAt) -> None:
     listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
     peer = await trio.open_tcp_stream(*listeners[0].socket.getsockname())
     stream = await listeners[0].accept()
     await listeners[0].aclose()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(_ask, peer, data)
-        await canceller.run(_serve, server.front_door, stream)
+        nursery.start_soon(_send_request, peer, data)
+        await canceller.run(_serve, server.dispatcher, stream)
 
 
-async def _serve(door: Dispatcher, stream: trio.SocketStream) -> None:
+async def _serve(dispatcher: Dispatcher, stream: trio.SocketStream) -> None:
     async with stream:
-        await door.serve(stream)
+        await dispatcher.serve(stream)
 
 
-async def _ask(peer: trio.SocketStream, data: bytes) -> None:
-    """Ask, and hang up once the answer begins."""
+async def _send_request(peer: trio.SocketStream, data: bytes) -> None:
+    """Send a request, and disconnect once the response begins."""
     async with peer:
         with suppress(trio.BrokenResourceError):
             await peer.send_all(data)
@@ -168,16 +167,16 @@ async def _ask(peer: trio.SocketStream, data: bytes) -> None:
 
 
 async def _check_server(server: Server) -> None:
-    """Memory and database say the same, and nobody is left over."""
+    """Check that registry and database agree, and that no connection is left."""
     listed = (await server.request("GET", "/api/instance/list")).json["instances"]
     names = {instance["name"] for instance in listed}
     assert "demo" in names
-    # Known to both or to neither: a deleted name is free, and one that is there can be deleted.
+    # In both or in neither: a deleted name is free, and a listed instance can be deleted.
     if "other" in names:
         assert (await server.request("DELETE", "/api/instance/delete/other")).status == 200
     await server.create("other")
     await wait_all_tasks_blocked(0.001)
-    assert server.front_door_connections() == set()
+    assert server.http_connections() == set()
     assert server.services.websockets.connections == 1
 
 
@@ -192,21 +191,21 @@ def serve(settings: Settings) -> Serve:
     return partial(ryze.app.serve, short, announce=lambda _: None)
 
 
-async def test_a_cancelled_start_leaves_nothing_behind(serve: Serve, settings: Settings) -> None:
-    """The next one finds port and database free, and makes one account whatever came before."""
+async def test_cancelled_start_leaves_nothing_behind(serve: Serve, settings: Settings) -> None:
+    """Port and database are free for the next start, and only one account is ever created."""
 
     async def start() -> None:
         async with trio.open_nursery() as nursery:
             await nursery.start(serve, trio.Event())
             nursery.cancel_scope.cancel()
 
-    assert await _until_uncancelled(lambda canceller: canceller.run(start)) > 10
+    assert await _cancel_at_every_step_live(lambda canceller: canceller.run(start)) > 10
     async with open_database(settings.database_url, exclusive=True) as database:
         assert len(await database.read(select_accounts)) == 1
 
 
-async def test_a_cancelled_shutdown_leaves_nothing_behind(serve: Serve) -> None:
-    """With a subscriber, a publisher and an idle connection; each of them sees the end."""
+async def test_cancelled_shutdown_leaves_nothing_behind(serve: Serve) -> None:
+    """With a subscriber, a producer and an idle connection; each of them is closed."""
 
     async def shut_down(canceller: CancelAt) -> None:
         canceller.armed = False
@@ -217,25 +216,25 @@ async def test_a_cancelled_shutdown_leaves_nothing_behind(serve: Serve) -> None:
                 await canceller.run(partial(serve, task_status=task_status), stop)
 
             running = await nursery.start(run)
-            clients = [await _client(running.settings, target) for target in CLIENTS]
+            clients = [await _open_client(running.settings, target) for target in CLIENTS]
             canceller.armed = True
             stop.set()
             for client in clients:
                 await client.rest()
                 await client.stream.aclose()
 
-    assert await _until_uncancelled(shut_down) > 5
+    assert await _cancel_at_every_step_live(shut_down) > 5
 
 
 CLIENTS = ("/api/instance/list", "/ws/demo", "/ws/demo/publish")
 
 
-async def _client(settings: Settings, target: str) -> RawClient:
-    """A connection on which this has been asked for."""
+async def _open_client(settings: Settings, target: str) -> RawClient:
+    """A connection on which `target` has been requested."""
     host, _, port = settings.base_url.removeprefix("http://").rpartition(":")
     client = RawClient(await trio.open_tcp_stream(host, int(port)))
     body = b'{"name":"demo","websocketEnabled":true}'
-    # Made the first time, there from then on.
+    # Created by the first call; a 409 afterwards.
     await client.request("POST", "/api/instance/new", TOKEN | JSON, body)
     await client.request("GET", target, TOKEN | UPGRADE)
     return client

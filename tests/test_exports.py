@@ -1,4 +1,4 @@
-"""Public means listed: every module's ``__all__`` and its public names are the same."""
+"""The ``__all__`` of every module lists exactly its public names."""
 
 import ast
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ import pytest
 import ryze
 
 FOLDER = Path(ryze.__file__).parent
-# Migrations and `__main__` are run, not imported from.
+# Migrations and `__main__` are run, not imported.
 MODULES = sorted(
     path
     for path in FOLDER.rglob("*.py")
@@ -17,8 +17,8 @@ MODULES = sorted(
 )
 
 
-def _made_by(node: ast.stmt) -> Iterator[str]:
-    """The names that a statement of a module defines for others."""
+def _defined_names(node: ast.stmt) -> Iterator[str]:
+    """The names that a statement defines in its module."""
     match node:
         case ast.ClassDef(name=name):
             yield name
@@ -31,11 +31,11 @@ def _made_by(node: ast.stmt) -> Iterator[str]:
             yield name
         case ast.If():
             for inner in [*node.body, *node.orelse]:
-                yield from _made_by(inner)
+                yield from _defined_names(inner)
 
 
 def _is_registered(node: ast.stmt) -> bool:
-    """Handed to an object by its decorator, and found there: a route's handler, a command."""
+    """Whether a decorator registers it with an object: a route handler, a command."""
     decorators = getattr(node, "decorator_list", [])
     return any(_registers(decorator) for decorator in decorators)
 
@@ -65,12 +65,12 @@ def _imported(tree: ast.Module) -> set[str]:
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(FOLDER)))
-def test_public_names_are_those_listed(module: Path) -> None:
+def test_public_names_are_listed(module: Path) -> None:
     tree = ast.parse(module.read_text())
     listed = _listed(tree)
-    made = {name: node for node in tree.body for name in _made_by(node) if name[0] != "_"}
-    public = {name for name, node in made.items() if not _is_registered(node)}
+    defined = {name: node for node in tree.body for name in _defined_names(node) if name[0] != "_"}
+    public = {name for name, node in defined.items() if not _is_registered(node)}
     assert len(listed) == len(set(listed))
-    # A package lists what it re-exports too.
+    # A package also lists the names that it re-exports.
     imported = _imported(tree) if module.stem == "__init__" else set()
-    assert public <= set(listed) <= made.keys() | imported | {"__version__"}
+    assert public <= set(listed) <= defined.keys() | imported | {"__version__"}

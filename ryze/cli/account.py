@@ -1,4 +1,4 @@
-"""``ryze account``: accounts and their tokens, in the database itself."""
+"""``ryze account``: manage accounts and their tokens, directly in the database."""
 
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
@@ -7,7 +7,7 @@ import click
 import trio
 
 from ryze import store
-from ryze.cli.command_group import Commands, Failure
+from ryze.cli.command_group import CommandGroup, Failure
 from ryze.cli.server_options import database_options, settings_from
 from ryze.errors import AlreadyExists
 from ryze.settings import Settings
@@ -17,12 +17,12 @@ __all__ = ["account"]
 _T = TypeVar("_T")
 
 
-@click.group(cls=Commands)
+@click.group(cls=CommandGroup)
 def account() -> None:
-    """Create accounts and change their tokens, also while a server runs.
+    """Create accounts and replace their tokens.
 
-    A TokenAccount is shown once, and only its hash is kept. These commands work on the database
-    itself, so they need no token.
+    A TokenAccount is shown once; only its hash is stored. These commands open the database
+    directly: they need no token, and work while a server is running.
     """
 
 
@@ -34,65 +34,73 @@ def _check_name(_ctx: click.Context, _param: click.Parameter, name: str) -> str:
 
 @account.command("create")
 @click.argument("name", default="default", callback=_check_name)
-@click.option("--max-instances", type=click.IntRange(min=0), help="No more instances than this.")
+@click.option(
+    "--max-instances",
+    type=click.IntRange(min=0),
+    metavar="NUMBER",
+    help="Maximum number of instances.",
+)
 @database_options
 def create_account(name: str, max_instances: int | None, **flags: str | None) -> None:
-    """Create the account NAME ("default" if not given) and print its TokenAccount, once."""
+    """Create the account NAME (default: "default") and print its TokenAccount, once."""
 
     async def create(database: store.Database, token_hash: str) -> None:
         try:
             await database.write(store.insert_account, name, token_hash, max_instances)
         except AlreadyExists as error:
-            raise Failure(f"there is an account {name!r} already") from error
+            raise Failure(f"account {name!r} exists already: choose another name") from error
 
-    _give_token(flags, name, create, must_exist=False)
+    _issue_token(flags, name, create, must_exist=False)
 
 
 @account.command("list")
 @database_options
 def list_accounts(**flags: str | None) -> None:
-    """List all accounts: number, name, and how many instances it may have."""
+    """List all accounts: id, name and maximum number of instances, separated by tabs."""
 
     async def select(database: store.Database) -> list[store.Account]:
         return await database.read(store.select_accounts)
 
-    for found in _with_database(settings_from(flags), select):
-        limit = "no limit" if found.max_instances is None else str(found.max_instances)
-        click.echo(f"{found.id}\t{found.name}\t{limit}")
+    for row in _with_database(settings_from(flags), select):
+        limit = "no limit" if row.max_instances is None else str(row.max_instances)
+        click.echo(f"{row.id}\t{row.name}\t{limit}")
 
 
 @account.command("rotate")
 @click.argument("name")
 @database_options
 def rotate_account(name: str, **flags: str | None) -> None:
-    """Give the account NAME a new TokenAccount and print it, once. The old one is void.
+    """Replace the TokenAccount of the account NAME and print the new one, once.
 
-    A server that runs ends the connections that the old one opened. If it gets
-    RYZE_ACCOUNT_TOKEN, change that too: the next start would give the old token back.
+    A running server closes the connections opened with the old token. If the server is
+    configured with RYZE_ACCOUNT_TOKEN, change that too: the next start would restore the old
+    token.
     """
 
     async def rotate(database: store.Database, token_hash: str) -> None:
         named = [each for each in await database.read(store.select_accounts) if each.name == name]
         if not named:
-            raise Failure(f"there is no account {name!r}")
+            raise Failure(f"there is no account {name!r}: see `ryze account list`")
         await database.write(store.update_account_token, named[0].id, token_hash)
 
-    _give_token(flags, name, rotate)
+    _issue_token(flags, name, rotate)
 
 
-def _give_token(
+def _issue_token(
     flags: dict[str, str | None],
     name: str,
-    work: Callable[[store.Database, str], Awaitable[None]],
+    store_hash: Callable[[store.Database, str], Awaitable[None]],
     *,
     must_exist: bool = True,
 ) -> None:
-    """Let `work` store the hash of a new token, then show the token this once."""
+    """Make a token, store its hash with `store_hash`, and print the token."""
     settings = settings_from(flags)
     token = store.new_token()
     token_hash = store.hash_token(token)
-    _with_database(settings, lambda database: work(database, token_hash), must_exist=must_exist)
-    # Only the token goes to standard output, so that `$(ryze account create)` works.
+    _with_database(
+        settings, lambda database: store_hash(database, token_hash), must_exist=must_exist
+    )
+    # Standard output is the token alone, so that `$(ryze account create)` works.
     click.echo(f"TokenAccount of {name!r} in {settings.database_url}, not shown again:", err=True)
     click.echo(token)
 

@@ -1,4 +1,4 @@
-"""Flags of the commands that talk to a server: where it is, and with which token."""
+"""Flags of the commands that connect to a server: its URL and the token."""
 
 import os
 from collections.abc import Callable
@@ -9,7 +9,7 @@ import click
 from ryze import client
 from ryze.cli.command_group import Failure
 
-__all__ = ["client_options", "token_from"]
+__all__ = ["client_options", "read_token"]
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -18,43 +18,44 @@ _DEFAULT_URL = "http://127.0.0.1:8080"
 
 def _check_url(_ctx: click.Context, _param: click.Parameter, url: str) -> str:
     try:
-        client.Server.at(url)
+        client.ServerAddress.parse(url)
     except client.BadUrl as error:
         raise click.BadParameter(str(error)) from error
     return url
 
 
 def client_options(command: _Command) -> _Command:
-    """Give a command the flags ``--url`` and ``--token-file``."""
+    """Add the flags ``--url`` and ``--token-file`` to a command."""
     url = click.option(
         "--url",
         default=_DEFAULT_URL,
+        metavar="URL",
         envvar="RYZE_URL",
         show_default=True,
         show_envvar=True,
         callback=_check_url,
-        help="The server.",
+        help="URL of the server.",
     )
     token_file = click.option(
         "--token-file",
         type=click.File("r"),
         metavar="FILE",
-        help="Read the token from here (- = standard input) and not from RYZE_TOKEN.",
+        help="Read the token from FILE (- = standard input) instead of RYZE_TOKEN.",
     )
     return url(token_file(command))
 
 
-def token_from(file: IO[str] | None) -> str:
-    """The token in this file, else in RYZE_TOKEN.
+def read_token(file: IO[str] | None) -> str:
+    """Read the token from a file, else from RYZE_TOKEN.
 
     Raises:
         Failure: the file cannot be read.
-        UsageError: there is none.
+        UsageError: there is no token.
     """
     try:
         token = os.environ.get("RYZE_TOKEN", "") if file is None else file.read()
     except (OSError, UnicodeDecodeError) as error:
         raise Failure(f"cannot read the token file: {error}") from error
     if not token.strip():
-        raise click.UsageError("There is no token: set RYZE_TOKEN, or give a --token-file.")
+        raise click.UsageError("No token: set RYZE_TOKEN, or give a --token-file.")
     return token

@@ -1,4 +1,4 @@
-"""What holds for all commands: how they fail, and how they are cut off."""
+"""Failures, interrupts and closed pipes, for all commands."""
 
 import os
 import sys
@@ -8,41 +8,39 @@ import click
 
 from ryze.errors import RyzeError, SettingsError
 
-__all__ = ["Commands", "Failure"]
+__all__ = ["CommandGroup", "Failure"]
 
 
 class Failure(click.ClickException):
     """Prints ``Error: ...`` and exits with 1."""
 
 
-class _WrongSetting(click.ClickException):
+class _InvalidSetting(click.ClickException):
     """Prints ``Error: ...`` and exits with 2."""
 
     exit_code = 2
 
 
-class Commands(click.Group):
-    """A group whose commands may raise our errors, be interrupted, and be cut off by ``head``."""
+class CommandGroup(click.Group):
+    """Command group that turns errors of ours, Ctrl-C and a closed pipe into exit codes."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a command; what it raises becomes an exit code."""
+        """Run a command."""
         try:
             return super().invoke(ctx)
         except SettingsError as error:
-            raise _WrongSetting(str(error)) from error
+            raise _InvalidSetting(str(error)) from error
         except RyzeError as error:
             raise Failure(str(error)) from error
         except KeyboardInterrupt:
             ctx.exit(130)
         except BrokenPipeError:
-            _forget_stdout()
+            # The reader of our standard output closed the pipe, as `head` does: no failure.
+            _discard_stdout()
 
 
-def _forget_stdout() -> None:
-    """Who was reading has had enough, which is no failure of ours.
-
-    What is still in the buffer goes nowhere, so that flushing it at the exit cannot fail again.
-    """
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
-    os.close(nowhere)
+def _discard_stdout() -> None:
+    """Redirect standard output, so that flushing its buffer at exit cannot fail again."""
+    devnull = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(devnull, sys.stdout.fileno())
+    os.close(devnull)

@@ -12,14 +12,15 @@ __all__ = ["demo"]
     default=60.0,
     show_default=True,
     metavar="SECONDS",
-    help="End after so long.",
+    help="Duration.",
 )
 def demo(seconds: float) -> None:
-    """Show the whole thing at work: nothing to set up, nothing left behind.
+    """Run a demonstration with a temporary server.
 
-    A server on a free port, two instances, simulated phones that publish, and listeners, one of
-    which stops reading and is dropped. Everything is real, over loopback, and you can join in
-    from another terminal. Ends by itself, or with Ctrl-C.
+    A server on a free port, two instances with a producer each, and four subscribers, one of
+    which stops reading and is evicted. Everything runs in this process, over loopback, and is
+    deleted at the end. You can connect from another terminal. Ends after --seconds, or with
+    Ctrl-C.
     """
     from ryze.playground.demo import run
 

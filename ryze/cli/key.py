@@ -1,4 +1,4 @@
-"""``ryze key``: the key that instance tokens are sealed with."""
+"""``ryze key``: replace the key with which instance tokens are sealed."""
 
 import sys
 from functools import partial
@@ -8,19 +8,19 @@ import click
 import trio
 
 from ryze import store
-from ryze.cli.command_group import Commands, Failure
+from ryze.cli.command_group import CommandGroup, Failure
 from ryze.cli.server_options import database_options, settings_from
 from ryze.settings import Settings
 
 __all__ = ["key"]
 
 
-@click.group(cls=Commands)
+@click.group(cls=CommandGroup)
 def key() -> None:
-    """Change the key that instance tokens are sealed with.
+    """Replace the key with which instance tokens are sealed.
 
-    The key is RYZE_ENCRYPTION_KEY, or else stands in ryze.key in the data directory. There is
-    no flag for it: everybody on this machine could read it in the process list.
+    The key is RYZE_ENCRYPTION_KEY, or else the file ryze.key in the data directory. There is no
+    flag for it: all users of this machine could read it in the process list.
     """
 
 
@@ -29,21 +29,21 @@ def key() -> None:
 def rotate_key(**flags: str | None) -> None:
     """Seal all instance tokens with a new key. Stop the server first.
 
-    With a key file, this makes the new key, and moves the old one to ryze.key.old when no token
-    needs it any more. With RYZE_ENCRYPTION_KEY, put the new key before the old one, with a comma
-    between: RYZE_ENCRYPTION_KEY=new,old. Afterwards the new one is enough.
+    With a key file, this creates the new key, and moves the old one to ryze.key.old when no token
+    needs it any more. With RYZE_ENCRYPTION_KEY, set both keys, the new one first:
+    RYZE_ENCRYPTION_KEY=new,old. Afterwards the new one is sufficient.
 
-    Interrupted at any moment it leaves every token readable; call it again and it goes on.
-    Clients notice nothing: the tokens stay the same. Backups of the database made before need
+    If interrupted, all tokens remain readable; run the command again to continue. The tokens
+    themselves do not change, so clients are not affected. Earlier backups of the database need
     the old key.
     """
-    # The key comes from the environment alone.
+    # The key has no flag: it comes from the environment.
     settings = settings_from({**flags, "encryption_key": None})
     done = trio.run(_rotate_key, settings)
     if done.resumed and done.old_keys:
-        click.echo("Went on with the rotation that was begun before.", err=True)
-    click.echo(_what_of_the_old_key(done, settings), err=True)
-    click.echo(f"Re-sealed {done.resealed} of {done.total} tokens, all have {done.fingerprint} now")
+        click.echo("Continued an interrupted rotation.", err=True)
+    click.echo(_old_key_advice(done, settings), err=True)
+    click.echo(f"Re-sealed {done.resealed} of {done.total} tokens; key of all: {done.fingerprint}")
 
 
 async def _rotate_key(settings: Settings) -> store.Rotation:
@@ -60,8 +60,8 @@ async def _rotate_key(settings: Settings) -> store.Rotation:
                 )
     except store.DatabaseInUse as error:
         raise Failure(
-            f"{error.path} is in use by a server or another rotation: stop the server first, it "
-            "would go on sealing with the old key"
+            f"{error.path} is in use by a server or another rotation: stop the server first, as "
+            "it would continue to seal with the old key"
         ) from error
 
 
@@ -70,14 +70,14 @@ def _show_progress(bar: Any, done: int, total: int) -> None:
     bar.update(done - bar.pos)
 
 
-def _what_of_the_old_key(done: store.Rotation, settings: Settings) -> str:
+def _old_key_advice(done: store.Rotation, settings: Settings) -> str:
     old = ", ".join(done.old_fingerprints)
     if done.old_keys:
         return (
-            f"The old key {old} is in {done.old_keys} now: backups made before need it. Delete "
-            "that file when there are none."
+            f"The old key {old} is now in {done.old_keys}: earlier backups need it. Delete the "
+            "file when you have none left."
         )
     return (
-        f"No token in {settings.database_url} needs {old}: keep only the first key in "
-        "RYZE_ENCRYPTION_KEY, and a copy of the old one as long as there are backups from before."
+        f"No token in {settings.database_url} needs the key {old}: keep only the first key in "
+        "RYZE_ENCRYPTION_KEY, and a copy of the old one as long as you have earlier backups."
     )

@@ -6,7 +6,7 @@ import click
 import msgspec
 
 from ryze import client
-from ryze.cli.client_options import client_options, token_from
+from ryze.cli.client_options import client_options, read_token
 from ryze.cli.command_group import Failure
 from ryze.events.event import EVENT_TYPES
 
@@ -21,21 +21,21 @@ __all__ = ["publish"]
 def publish(
     instance: str, event: str, file: IO[bytes], url: str, token_file: IO[str] | None
 ) -> None:
-    """Publish one EVENT to INSTANCE and print the server's answer.
+    """Publish one EVENT to INSTANCE and print the server's response.
 
-    The event's data, a JSON object, is read from FILE or from standard input.
+    The data of the event, a JSON object, is read from FILE or from standard input.
 
     \b
     EVENT is one of:
       message.exchange  message.status  call.update
       group.flow        instance.state  label.update
 
-    The token is taken from RYZE_TOKEN or from a file. There is no --token flag: everybody on
-    this machine could read it in the process list.
+    The token is read from RYZE_TOKEN or from a file. There is no --token flag: all users of this
+    machine could read it in the process list.
     """
-    token = token_from(token_file)
-    answer = client.publish(url, instance, token, event, _read_object(file))
-    click.echo(msgspec.json.encode(answer))
+    token = read_token(token_file)
+    response = client.publish(url, instance, token, event, _read_object(file))
+    click.echo(msgspec.json.encode(response))
 
 
 def _read_object(file: IO[bytes]) -> bytes:

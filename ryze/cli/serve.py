@@ -1,15 +1,13 @@
 """``ryze serve``."""
 
 import os
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import click
 from setproctitle import setproctitle
 
 from ryze.cli.server_options import options_for, settings_from
 from ryze.settings import all_settings
+from ryze.signals import hold_stop_signals
 
 __all__ = ["serve"]
 
@@ -19,24 +17,15 @@ __all__ = ["serve"]
 def serve(**flags: str | None) -> None:
     """Run the server until Ctrl-C or SIGTERM.
 
-    Each setting is a flag or an environment variable; the flag wins. Prefer the variables for
-    the two secrets: a flag stands in the process list until the server has started.
+    Each setting is a flag or an environment variable; the flag wins. Set the two secrets with
+    variables: a flag is visible in the process list until the server has started.
     """
-    # First of all: it writes over the flags, so that no secret of theirs stays visible.
+    # First: it overwrites the flags, so that no secret among them stays visible.
     setproctitle("ryze serve")
-    with _held_signals():
+    # From here on, as the import takes long enough for a signal to arrive.
+    with hold_stop_signals():
         settings = settings_from(flags)
-        # Only here, as this is the one command that needs the whole server.
+        # Not at the top: no other command needs the whole server.
         from ryze.app import run
 
         run(settings, os.environ.get("NOTIFY_SOCKET", ""))
-
-
-@contextmanager
-def _held_signals() -> Iterator[None]:
-    """Keep a request to stop for `run`: one that comes while it is imported ends well too."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT))
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -1,4 +1,4 @@
-"""Flags for settings, on the commands that work with a server's own files."""
+"""Flags for settings, of the commands that open the files of a server."""
 
 import os
 from collections.abc import Callable, Collection
@@ -14,7 +14,7 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
 def options_for(settings: Collection[Setting]) -> Callable[[_Command], _Command]:
-    """A flag for each setting. They take any text: validation is the work of `Settings`."""
+    """Add a flag per setting to a command. They take any text: `Settings` validates."""
 
     def decorate(command: _Command) -> _Command:
         for setting in reversed(list(settings)):
@@ -33,8 +33,8 @@ def _help_for(setting: Setting) -> str:
 
 
 def settings_from(flags: dict[str, str | None]) -> Settings:
-    """The settings that this command has flags for; the others keep their defaults."""
-    # Not click's `envvar`, for which an empty variable is none: for us an empty limit is "off".
+    """Build the settings for which this command has flags; the others keep their defaults."""
+    # Not click's `envvar`, which ignores an empty variable: an empty rate limit means "off".
     wanted = {row.variable for row in all_settings() if row.name in flags}
     environ = {name: text for name, text in os.environ.items() if name in wanted}
     given = {name: text for name, text in flags.items() if text is not None}

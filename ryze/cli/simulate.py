@@ -6,7 +6,7 @@ from typing import IO
 import click
 import trio
 
-from ryze.cli.client_options import client_options, token_from
+from ryze.cli.client_options import client_options, read_token
 
 __all__ = ["simulate"]
 
@@ -17,7 +17,7 @@ def _read_rate(_ctx: click.Context, _param: click.Parameter, text: str) -> float
     except ValueError:
         rate = 0.0
     if not 0 < rate < float("inf"):
-        raise click.BadParameter("expected a number of events a second, such as 50 or 50/s")
+        raise click.BadParameter("expected a number of events per second, such as 50 or 50/s")
     return rate
 
 
@@ -29,10 +29,15 @@ def _read_rate(_ctx: click.Context, _param: click.Parameter, text: str) -> float
     show_default=True,
     callback=_read_rate,
     metavar="N/s",
-    help="How many events a second.",
+    help="Events per second.",
 )
-@click.option("--count", type=click.IntRange(min=1), help="End after so many events.")
-@click.option("--seed", type=int, help="The same number gives the same events.")
+@click.option(
+    "--count",
+    type=click.IntRange(min=1),
+    metavar="NUMBER",
+    help="Exit after this number of events.",
+)
+@click.option("--seed", type=int, metavar="NUMBER", help="The same seed gives the same events.")
 @client_options
 def simulate(
     instance: str,
@@ -42,16 +47,16 @@ def simulate(
     url: str,
     token_file: IO[str] | None,
 ) -> None:
-    """Publish made-up traffic to INSTANCE: what a busy phone would send.
+    """Publish generated events to INSTANCE, as a busy phone would.
 
-    Conversations with their receipts, media, calls, group changes: all six types of events, at
-    the chosen rate, as long as the server keeps up. Ends after --count events, or with 130 after
-    Ctrl-C. Progress goes to standard error.
+    Conversations with receipts, media, calls, group changes: all six event types. The rate drops
+    where the server applies back-pressure. Prints its progress to standard error. Exits after
+    --count events, or with 130 after Ctrl-C.
 
-    The token is taken from RYZE_TOKEN or from a file. There is no --token flag: everybody on
-    this machine could read it in the process list.
+    The token is read from RYZE_TOKEN or from a file. There is no --token flag: all users of this
+    machine could read it in the process list.
     """
-    token = token_from(token_file)
+    token = read_token(token_file)
     from rich.console import Console
 
     from ryze.playground.simulate import simulate as publish_traffic

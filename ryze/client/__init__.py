@@ -1,34 +1,39 @@
-"""The client's side of the wire: what ``ryze listen`` and ``ryze publish`` do.
+"""Python client of a server: behind ``ryze listen``, ``publish``, ``simulate`` and ``demo``.
 
-server      where a server is, and what a token may look like
-words       what others say and what went wrong, in one line for people
-decisions   what the end of a connection means, and how long to wait: plain code
-connecting  `open_connection`: one WebSocket, opened, kept alive, closed
-listening   `listen`: one connection after the other
-requests    `request` and `publish`: plain HTTP, synchronous
+server_address  `ServerAddress`: URL of a server; validation of tokens
+error_text      one-line error messages for a terminal
+reconnect       `Backoff`, `decide_reconnect`: whether and when to reconnect; no I/O
+websocket       `open_connection`: one WebSocket: open, keep alive, close
+subscription    `listen`: receive events, reconnecting
+http            `request` and `publish`: plain HTTP, synchronous
 
 Imports go upwards in this list.
 """
 
 from ryze.client.http import RequestFailed, publish, request
-from ryze.client.reconnect import ConnectionEnded, Ended, ListenRefused, Next, Pauses, what_next
-from ryze.client.server_address import BadToken, BadUrl, Server
+from ryze.client.reconnect import (
+    Backoff,
+    ConnectionEnded,
+    ConnectionOutcome,
+    ListenRefused,
+    decide_reconnect,
+)
+from ryze.client.server_address import BadToken, BadUrl, ServerAddress
 from ryze.client.subscription import listen
 from ryze.client.websocket import open_connection
 
 __all__ = [
+    "Backoff",
     "BadToken",
     "BadUrl",
     "ConnectionEnded",
-    "Ended",
+    "ConnectionOutcome",
     "ListenRefused",
-    "Next",
-    "Pauses",
     "RequestFailed",
-    "Server",
+    "ServerAddress",
+    "decide_reconnect",
     "listen",
     "open_connection",
     "publish",
     "request",
-    "what_next",
 ]

@@ -1,6 +1,6 @@
-"""What others say and what went wrong on the way, in one line for people.
+"""One-line error messages for a terminal.
 
-The words of a server are shown on a terminal, so none of them is trusted: see `one_line`.
+Text from a server is not trusted: it is shown on a terminal, see `sanitize_line`.
 """
 
 import http.client
@@ -8,50 +8,53 @@ import os
 
 import msgspec
 
-from ryze.client.server_address import Server
+from ryze.client.server_address import ServerAddress
 from ryze.exception_groups import first_leaf
 
-__all__ = ["NOT_JSON", "cannot_reach", "message_of", "one_line", "phrase"]
+__all__ = ["NOT_JSON", "connect_error", "sanitize_line", "server_message", "status_phrase"]
 
-# What msgspec raises for bytes that are not the JSON we want.
+# Errors of msgspec for bytes that are not the expected JSON.
 NOT_JSON = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
+_MAX_LINE_CHARACTERS = 300
 
-class _Fault(msgspec.Struct):
+
+class _Error(msgspec.Struct):
     message: str
 
 
-class _Refusal(msgspec.Struct):
-    error: _Fault
+class _ErrorEnvelope(msgspec.Struct):
+    error: _Error
 
 
-def message_of(status: int, body: bytes) -> str:
-    """What our error envelope says; of other servers, the name of the status."""
+def server_message(status: int, body: bytes) -> str:
+    """Read the message of our error envelope; of other servers, the phrase of the status."""
     try:
-        message = msgspec.json.decode(body, type=_Refusal).error.message
+        message = msgspec.json.decode(body, type=_ErrorEnvelope).error.message
     except NOT_JSON:
-        return phrase(status)
-    return one_line(message) or phrase(status)
+        return status_phrase(status)
+    return sanitize_line(message) or status_phrase(status)
 
 
-def phrase(status: int) -> str:
-    """The name of an HTTP status; empty if it has none."""
+def status_phrase(status: int) -> str:
+    """Return the reason phrase of an HTTP status; empty if it has none."""
     return http.client.responses.get(status, "")
 
 
-def cannot_reach(server: Server, error: BaseException) -> str:
-    """That there is no way to a server, and why."""
-    return f"cannot reach {server}: {one_line(_reason(first_leaf(error)))}"
+def connect_error(address: ServerAddress, error: BaseException) -> str:
+    """Describe why a server could not be reached."""
+    return f"cannot reach {address}: {sanitize_line(_reason(first_leaf(error)))}"
 
 
 def _reason(error: BaseException) -> str:
-    # Trio writes the address into `strerror`, which we have said already.
+    # Trio repeats the address in `strerror`.
     if isinstance(error, ConnectionError | TimeoutError) and error.errno:
         return os.strerror(error.errno)
     strerror = error.strerror if isinstance(error, OSError) else None
     return strerror or str(error) or type(error).__name__
 
 
-def one_line(text: str) -> str:
-    """What others say is shown on a terminal: no line breaks, no escape sequences, no novel."""
-    return "".join(sign if sign.isprintable() else " " for sign in text)[:300].strip()
+def sanitize_line(text: str) -> str:
+    """Make text safe for a terminal: no line breaks, no escape sequences, limited length."""
+    printable = "".join(character if character.isprintable() else " " for character in text)
+    return printable[:_MAX_LINE_CHARACTERS].strip()

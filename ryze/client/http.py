@@ -1,7 +1,7 @@
-"""Plain HTTP: one request, one JSON answer.
+"""Plain HTTP requests with JSON responses.
 
-Synchronous, on the standard library. No proxy is used and no redirect followed: a token is sent
-to the server that was named, and to nobody else.
+Synchronous, on the standard library. Uses no proxy and follows no redirect: the token is sent to
+the given server only.
 """
 
 import contextlib
@@ -11,22 +11,22 @@ from typing import Any
 
 import msgspec
 
-from ryze.client.error_text import NOT_JSON, cannot_reach, message_of
-from ryze.client.server_address import Server, header_value
+from ryze.client.error_text import NOT_JSON, connect_error, server_message
+from ryze.client.server_address import ServerAddress, validate_token
 from ryze.errors import RyzeError
 
 __all__ = ["RequestFailed", "publish", "request"]
 
-# For each step of a request: the connection, and every read and write.
-_REQUEST_SECONDS = 60.0
+# Per step: the connection, each read and each write.
+_TIMEOUT_SECONDS = 60.0
 
 
 class RequestFailed(RyzeError):
     """A request was refused, or the server could not be reached.
 
     Args:
-        message: what the server said, or what went wrong on the way.
-        status: the HTTP status; None if there was no answer.
+        message: from the server, or a description of the failure.
+        status: HTTP status; None without a response.
     """
 
     def __init__(self, message: str, status: int | None = None) -> None:
@@ -36,19 +36,19 @@ class RequestFailed(RyzeError):
 
 
 def publish(url: str, instance: str, token: str, event: str, data: bytes) -> dict[str, Any]:
-    """Publish one event and return the server's answer.
+    """Publish one event and return the JSON response.
 
     Args:
-        url: the server, e.g. ``http://127.0.0.1:8080``.
-        instance: to whose clients.
-        token: a TokenInstance or TokenAccount.
-        event: its type, e.g. ``message.exchange``.
-        data: a JSON object, which goes out byte for byte.
+        url: of the server, e.g. ``http://127.0.0.1:8080``.
+        instance: name of the instance.
+        token: TokenInstance or TokenAccount.
+        event: event type, e.g. ``message.exchange``.
+        data: JSON object, sent byte for byte.
 
     Raises:
-        RequestFailed: the server said no, or could not be reached.
-        BadUrl: `url` is not one.
-        BadToken: `token` cannot be sent.
+        RequestFailed: the request was refused, or the server could not be reached.
+        BadUrl: `url` is not an ``http://`` or ``https://`` URL.
+        BadToken: `token` cannot be sent in a header.
     """
     body = b'{"event":%b,"data":%b}' % (msgspec.json.encode(event), data)
     path = ("api", "events", "publish", instance)
@@ -58,50 +58,51 @@ def publish(url: str, instance: str, token: str, event: str, data: bytes) -> dic
 def request(
     method: str, url: str, path: Sequence[str], *, token: str, body: bytes | None = None
 ) -> dict[str, Any]:
-    """Send a request with a JSON body and return the JSON object that is the answer.
+    """Send a request and return the JSON object of the response.
 
     Args:
         method: e.g. ``GET``.
-        url: the server, e.g. ``http://127.0.0.1:8080``.
-        path: the parts of the resource's path, not encoded yet.
-        token: who asks.
-        body: a JSON document.
+        url: of the server, e.g. ``http://127.0.0.1:8080``.
+        path: segments of the path, not percent-encoded.
+        token: TokenInstance or TokenAccount.
+        body: JSON document.
 
     Raises:
-        RequestFailed: the server said no, or could not be reached.
-        BadUrl: `url` is not one.
-        BadToken: `token` cannot be sent.
+        RequestFailed: the request was refused, or the server could not be reached.
+        BadUrl: `url` is not an ``http://`` or ``https://`` URL.
+        BadToken: `token` cannot be sent in a header.
     """
-    server = Server.at(url)
-    headers = {"token": header_value(token), "Content-Type": "application/json"}
+    address = ServerAddress.parse(url)
+    headers = {"token": validate_token(token), "Content-Type": "application/json"}
     try:
-        status, answer = _exchange(server, method, server.path(*path), body, headers)
+        status, content = _exchange(address, method, address.path(*path), body, headers)
     except (OSError, http.client.HTTPException) as error:
-        raise RequestFailed(cannot_reach(server, error)) from error
+        raise RequestFailed(connect_error(address, error)) from error
     if not 200 <= status < 300:
-        raise RequestFailed(message_of(status, answer), status)
-    return _object_of(status, answer)
+        raise RequestFailed(server_message(status, content), status)
+    return _decode_object(status, content)
 
 
 def _exchange(
-    server: Server, method: str, path: str, body: bytes | None, headers: dict[str, str]
+    address: ServerAddress, method: str, path: str, body: bytes | None, headers: dict[str, str]
 ) -> tuple[int, bytes]:
-    with contextlib.closing(_http_connection(server)) as connection:
+    with contextlib.closing(_http_connection(address)) as connection:
         connection.connect()
-        # A server that refuses a large body answers before it has read it all, and hangs up.
+        # A server that refuses a large body responds before it has read all of it, and closes.
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             connection.request(method, path, body, headers)
         response = connection.getresponse()
         return response.status, response.read()
 
 
-def _http_connection(server: Server) -> http.client.HTTPConnection:
-    kind = http.client.HTTPSConnection if server.tls else http.client.HTTPConnection
-    return kind(server.host, server.port, timeout=_REQUEST_SECONDS)
+def _http_connection(address: ServerAddress) -> http.client.HTTPConnection:
+    kind = http.client.HTTPSConnection if address.tls else http.client.HTTPConnection
+    return kind(address.host, address.port, timeout=_TIMEOUT_SECONDS)
 
 
-def _object_of(status: int, answer: bytes) -> dict[str, Any]:
+def _decode_object(status: int, content: bytes) -> dict[str, Any]:
     try:
-        return msgspec.json.decode(answer, type=dict[str, Any])
+        return msgspec.json.decode(content, type=dict[str, Any])
     except NOT_JSON:
-        raise RequestFailed("the answer is not ours: is this a ryze server?", status) from None
+        message = "expected a JSON object as response: is this a Ryze server?"
+        raise RequestFailed(message, status) from None

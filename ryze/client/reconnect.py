@@ -1,46 +1,47 @@
-"""What the end of a connection means: stop, give up, or come back, and after what pause.
+"""Reconnect policy: whether to reconnect after the end of a connection, and after what pause.
 
-However a connection ends, the end is one `Ended`, with a close code or an HTTP status in it;
-`what_next` says what that means (contract, section 4), `Pauses` how long to wait. All of it is
-plain code: no network, no clock, no dice of its own.
+Each connection has one `ConnectionOutcome`, with a close code or an HTTP status. What a close
+code of Ryze means stands in `ryze.disconnects`. No network, clock or randomness of its own.
 """
 
-import enum
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from ryze import disconnects
+from ryze.disconnects import ReconnectDecision
 from ryze.errors import RyzeError
 
 __all__ = [
     "ABNORMAL",
     "UNTRUSTED",
+    "Backoff",
     "ConnectionEnded",
-    "Ended",
+    "ConnectionOutcome",
     "ListenRefused",
-    "Next",
-    "Pauses",
-    "what_next",
+    "decide_reconnect",
 ]
 
-# The close code of RFC 6455 for a connection that is gone without one.
+# Close codes that are never sent (RFC 6455, section 7.4.1): the connection was lost without a
+# close frame; the TLS handshake failed on the certificate.
 ABNORMAL = 1006
-# And the one for a server whose certificate is not to be trusted.
 UNTRUSTED = 1015
 
-# A connection that lasted this long was a good one: the next pause is short again.
+_TOO_MANY_REQUESTS = 429
+
+# After a connection that lasted this long, the backoff starts anew.
 _STEADY_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
-class Ended:
-    """How a connection, or the attempt to make one, came to its end.
+class ConnectionOutcome:
+    """Outcome of a connection, or of the attempt to open one.
 
     Args:
-        code: the WebSocket close code (1000 and more) or the HTTP status (less than 1000).
-        reason: what the other side said, or what went wrong.
-        retry_after: the seconds of ``Retry-After``, if the server named them.
-        lasted_seconds: how long events could come.
+        code: WebSocket close code (from 1000) or HTTP status (below 1000).
+        reason: text from the server, or a description of the failure.
+        retry_after: seconds of ``Retry-After``, if the server sent it.
+        lasted_seconds: how long the connection was open.
     """
 
     code: int
@@ -56,96 +57,82 @@ class Ended:
 
 
 class ConnectionEnded(RyzeError):
-    """A connection has ended, or could not be made, and not because we wanted it.
+    """A connection could not be opened, or ended before we closed it."""
 
-    Args:
-        ended: how.
-    """
-
-    def __init__(self, ended: Ended) -> None:
-        super().__init__(str(ended))
-        self.ended = ended
+    def __init__(self, outcome: ConnectionOutcome) -> None:
+        super().__init__(str(outcome))
+        self.outcome = outcome
 
 
 class ListenRefused(ConnectionEnded):
-    """The server does not want us, and trying again would not change that."""
+    """Reconnecting cannot help: the server refused, or the client must be fixed first."""
 
 
-class Next(enum.Enum):
-    """What a client does after the end of a connection."""
+_OUR_CODES = {each.code: each.advice.decision for each in disconnects.ALL if each.code}
 
-    STOP = "it is over: the server closed in the ordinary way"
-    GIVE_UP = "something must be put right first; trying again would not help"
-    BACK_OFF = "come back, after longer and longer pauses"
-    COME_BACK_SOON = "come back after a short random wait, as everybody was sent away at once"
-    COME_BACK_WHEN_TOLD = "come back when the server said"
-
-
-_NEXT = {
-    408: Next.BACK_OFF,  # Request Timeout: the handshake was too slow
-    425: Next.BACK_OFF,  # Too Early, from a balancer
-    429: Next.COME_BACK_WHEN_TOLD,
-    1000: Next.STOP,
-    1002: Next.GIVE_UP,  # protocol error
-    1003: Next.GIVE_UP,  # cannot accept this type of data
-    1007: Next.GIVE_UP,  # invalid UTF-8
-    1008: Next.GIVE_UP,  # policy violation
-    1009: Next.GIVE_UP,  # message too big
-    1010: Next.GIVE_UP,  # an extension is missing
-    1012: Next.COME_BACK_SOON,
-    UNTRUSTED: Next.GIVE_UP,
+# HTTP statuses, and close codes that only other servers send.
+_OTHER_CODES = {
+    408: ReconnectDecision.BACK_OFF,  # Request Timeout: the handshake was too slow
+    425: ReconnectDecision.BACK_OFF,  # Too Early, from a load balancer
+    _TOO_MANY_REQUESTS: ReconnectDecision.BACK_OFF,
+    1003: ReconnectDecision.GIVE_UP,  # unsupported data
+    1010: ReconnectDecision.GIVE_UP,  # mandatory extension
+    UNTRUSTED: ReconnectDecision.GIVE_UP,
 }
 
+_DECISIONS = _OTHER_CODES | _OUR_CODES
 
-def what_next(code: int) -> Next:
-    """What to do after a close code (1000 and more) or an HTTP status (less than 1000).
 
-    Codes that nobody has thought of mean "come back": better one attempt too many than a
-    listener that is gone for good.
+def decide_reconnect(code: int) -> ReconnectDecision:
+    """Decide whether to reconnect after a close code (from 1000) or HTTP status (below 1000).
+
+    Unknown codes mean "reconnect": one attempt too many is better than a subscriber that never
+    comes back.
     """
-    if code in _NEXT:
-        return _NEXT[code]
-    refused = code < 500 or 4500 <= code <= 4999
-    return Next.GIVE_UP if refused else Next.BACK_OFF
+    if code in _DECISIONS:
+        return _DECISIONS[code]
+    is_refusal = code < 500 or 4500 <= code <= 4999
+    return ReconnectDecision.GIVE_UP if is_refusal else ReconnectDecision.BACK_OFF
 
 
-class Pauses:
-    """How long to wait before the next attempt: doubling, with full jitter.
+class Backoff:
+    """Exponential backoff with full jitter.
 
     Args:
-        uniform: ``random.uniform``, or something that a test can foresee.
+        uniform: ``random.uniform``, or a predictable one for tests.
     """
 
-    FIRST = 0.5
-    LONGEST = 30.0
-    SHORT = 2.0
+    FIRST_SECONDS = 0.5
+    MAX_SECONDS = 30.0
+    # After 1012, when all clients were disconnected at the same time.
+    RESTART_SECONDS = 2.0
 
     def __init__(self, uniform: Callable[[float, float], float] = random.uniform) -> None:
         self._uniform = uniform
-        # The upper end of the next pause; doubles with each, starts anew after a good connection.
-        self._upper = self.FIRST
+        # Upper bound of the next pause; doubles with each, starts anew after a steady connection.
+        self._upper = self.FIRST_SECONDS
 
-    def after(self, ended: Ended) -> float | None:
-        """The seconds to wait, or None if this was the ordinary end.
+    def pause_after(self, outcome: ConnectionOutcome) -> float | None:
+        """Compute the pause before the next attempt, in seconds; None after a regular end.
 
         Raises:
-            ListenRefused: there is no use in trying again.
+            ListenRefused: reconnecting cannot help.
         """
-        match what_next(ended.code):
-            case Next.STOP:
+        match decide_reconnect(outcome.code):
+            case ReconnectDecision.STOP:
                 return None
-            case Next.GIVE_UP:
-                raise ListenRefused(ended)
-            case Next.COME_BACK_SOON:
-                return self._uniform(0, self.SHORT)
-            case Next.COME_BACK_WHEN_TOLD if ended.retry_after is not None:
-                return ended.retry_after
-            case _:
-                return self._back_off(ended.lasted_seconds)
+            case ReconnectDecision.GIVE_UP:
+                raise ListenRefused(outcome)
+            case ReconnectDecision.RECONNECT_SOON:
+                return self._uniform(0, self.RESTART_SECONDS)
+            case ReconnectDecision.BACK_OFF:
+                return self._back_off(outcome)
 
-    def _back_off(self, lasted_seconds: float) -> float:
-        if lasted_seconds >= _STEADY_SECONDS:
-            self._upper = self.FIRST
+    def _back_off(self, outcome: ConnectionOutcome) -> float:
+        if outcome.code == _TOO_MANY_REQUESTS and outcome.retry_after is not None:
+            return outcome.retry_after
+        if outcome.lasted_seconds >= _STEADY_SECONDS:
+            self._upper = self.FIRST_SECONDS
         pause = self._uniform(0, self._upper)
-        self._upper = min(self._upper * 2, self.LONGEST)
+        self._upper = min(self._upper * 2, self.MAX_SECONDS)
         return pause

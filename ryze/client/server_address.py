@@ -1,7 +1,4 @@
-"""Where a server is, and what it takes to be let in: the user's input, checked before it is used.
-
-A URL is read once, into a `Server`; a token goes into a header, so it must fit into one.
-"""
+"""Address of a server and validation of tokens: user input, checked before it is used."""
 
 import re
 from dataclasses import dataclass
@@ -9,11 +6,11 @@ from urllib.parse import quote, urlsplit
 
 from ryze.errors import RyzeError
 
-__all__ = ["BadToken", "BadUrl", "Server", "header_value"]
+__all__ = ["BadToken", "BadUrl", "ServerAddress", "validate_token"]
 
 
 class BadUrl(RyzeError):
-    """The server's address is not an ``http://`` or ``https://`` URL."""
+    """The address of the server is not an ``http://`` or ``https://`` URL."""
 
     def __init__(self, url: str) -> None:
         super().__init__(f"{url!r} is not an http:// or https:// URL")
@@ -21,33 +18,40 @@ class BadUrl(RyzeError):
 
 
 class BadToken(RyzeError):
-    """The token holds something that cannot be sent in a header, or nothing at all."""
+    """The token is empty, or cannot be sent in a header."""
 
     def __init__(self) -> None:
-        super().__init__("the token is not one: it must be printable ASCII without spaces")
+        # Without the token itself, which is a secret.
+        super().__init__("invalid token: expected printable ASCII without spaces")
 
 
 @dataclass(frozen=True)
-class Server:
-    """Where a server is, read from its URL by `Server.at`."""
+class ServerAddress:
+    """Address of a server, parsed from a URL by `ServerAddress.parse`.
+
+    Args:
+        tls: whether it is an ``https://`` address.
+        host: name or IP address, without brackets.
+        port: TCP port.
+        prefix: path under which the server is mounted; without a trailing slash.
+    """
 
     tls: bool
     host: str
     port: int
-    # Before every path, where the server is mounted under one; no slash at the end.
     prefix: str
 
     @classmethod
-    def at(cls, url: str) -> "Server":
-        """Read an ``http://`` or ``https://`` URL; ``ws://`` and ``wss://`` will do as well.
+    def parse(cls, url: str) -> "ServerAddress":
+        """Parse an ``http://`` or ``https://`` URL; ``ws://`` and ``wss://`` are accepted too.
 
         Raises:
-            BadUrl: it is not one.
+            BadUrl: it is none of these.
         """
         try:
             parts = urlsplit(url)
             port = parts.port
-            # What the resolver would stumble over: empty and endless labels.
+            # The resolver would raise for empty and overlong labels.
             (parts.hostname or "").encode("idna")
         except ValueError:
             raise BadUrl(url) from None
@@ -58,13 +62,13 @@ class Server:
         default = 443 if tls else 80
         return cls(tls, parts.hostname or "", port or default, parts.path.rstrip("/"))
 
-    def path(self, *parts: str) -> str:
-        """The path of a resource, each part percent-encoded."""
-        return self.prefix + "".join(f"/{quote(part, safe='')}" for part in parts)
+    def path(self, *segments: str) -> str:
+        """Build the path of a resource; each segment is percent-encoded."""
+        return self.prefix + "".join(f"/{quote(segment, safe='')}" for segment in segments)
 
     @property
     def authority(self) -> str:
-        """Host and port as in a URL and a ``Host`` header; the usual port is left out."""
+        """Host and port as in a URL and a ``Host`` header, without the default port."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == (443 if self.tls else 80) else f"{host}:{self.port}"
 
@@ -72,11 +76,11 @@ class Server:
         return f"{'https' if self.tls else 'http'}://{self.authority}{self.prefix}"
 
 
-def header_value(token: str) -> str:
-    """The token as it is sent, without the spaces and line breaks around it.
+def validate_token(token: str) -> str:
+    """Return the token as a header value, without surrounding white space.
 
     Raises:
-        BadToken: it is not one.
+        BadToken: it cannot be sent in a header.
     """
     if not re.fullmatch(r"[\x21-\x7e]+", token.strip()):
         raise BadToken

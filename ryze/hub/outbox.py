@@ -28,7 +28,7 @@ from typing import NamedTuple
 
 import trio
 
-from ryze.disconnects import GONE, INTERNAL_ERROR, SLOW_CONSUMER, Disconnect
+from ryze.disconnects import CONNECTION_LOST, INTERNAL_ERROR, SLOW_CONSUMER, Disconnect
 from ryze.hub.batch import Messages
 from ryze.hub.transport import Transport
 from ryze.hub.view import View
@@ -194,7 +194,7 @@ class Outbox:
         if self.disconnect is None:
             with suppress(Exception):
                 is_partly_written = self._is_partly_written()
-                self.close(GONE)
+                self.close(CONNECTION_LOST)
                 if not is_partly_written:
                     self._send_nowait(self.view.encoding.encode_close(INTERNAL_ERROR))
 
@@ -244,7 +244,7 @@ class Outbox:
 
     def _connection_lost(self) -> None:
         """The peer vanished: nothing can be sent any more, not even what is partly written."""
-        self.close(GONE)
+        self.close(CONNECTION_LOST)
         self._close_bytes = None
         self._in_flight = _NOTHING
         self._discard()

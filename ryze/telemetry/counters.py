@@ -49,7 +49,7 @@ class WebSocketCounters:
         # Connections that were opened, by role.
         self.opened = Counter(dict.fromkeys(("subscriber", "publisher"), 0))
         # Connections that have ended, by what ended them.
-        self.disconnected = Counter({each.title: 0 for each in disconnects.ALL})
+        self.disconnected = Counter({each.metric_label: 0 for each in disconnects.ALL})
         # Events that clients had accepted and that were pending when their connection ended.
         self.lost = 0
         # Requests for a WebSocket that were not granted, and HTTP connections over their cap; by

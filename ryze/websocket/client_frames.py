@@ -9,7 +9,7 @@ try:
 except ImportError:  # pragma: no cover - platforms without a compiled wheel
     from websockets.utils import apply_mask
 
-from ryze.disconnects import INVALID_TEXT, PROTOCOL_ERROR, Disconnect
+from ryze.disconnects import INVALID_UTF8, PROTOCOL_ERROR, Disconnect
 from ryze.errors import RyzeError
 
 __all__ = [
@@ -101,7 +101,7 @@ def check_close(payload: bytes) -> None:
     try:
         payload[2:].decode()
     except UnicodeDecodeError as error:
-        raise FrameError(INVALID_TEXT) from error
+        raise FrameError(INVALID_UTF8) from error
 
 
 def extended_length(field: bytes) -> int:

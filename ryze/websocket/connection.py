@@ -236,7 +236,7 @@ class Connection(ABC):
             while self.outbox.disconnect is None:
                 data = await self._receive()
                 if not data:
-                    self.outbox.close(disconnects.GONE)
+                    self.outbox.close(disconnects.CONNECTION_LOST)
                     break
                 self._last_byte = trio.current_time()
                 self._feed(data)
@@ -264,7 +264,7 @@ class Connection(ABC):
 
         The writer is in the nursery: leaving that waits for it.
         """
-        if self.outbox.disconnect is disconnects.GONE:
+        if self.outbox.disconnect is disconnects.CONNECTION_LOST:
             scope.cancel()
             return
         is_sent = self.outbox.is_empty

@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ryze.disconnects import INVALID_TEXT, MESSAGE_TOO_BIG, PROTOCOL_ERROR
+from ryze.disconnects import INVALID_UTF8, MESSAGE_TOO_BIG, PROTOCOL_ERROR
 from ryze.websocket.client_frames import (
     CLOSE,
     FIN,
@@ -209,11 +209,11 @@ class _Message:
         try:
             self._text.decode(data, final)
         except UnicodeDecodeError as error:
-            raise FrameError(INVALID_TEXT) from error
+            raise FrameError(INVALID_UTF8) from error
         # The decoder waits for the third byte of a surrogate, which is wrong from the second on.
         begun = self._text.getstate()[0]
         if begun[:1] == b"\xed" and begun[1:] >= b"\xa0":
-            raise FrameError(INVALID_TEXT)
+            raise FrameError(INVALID_UTF8)
 
 
 def _new_inflater() -> "zlib._Decompress":

@@ -79,4 +79,4 @@ class Producer(Connection):
                 raise InvalidEvent("expected a text frame")
             self._events.append(decode_event(payload))
         except InvalidEvent as error:
-            self.outbox.close(disconnects.bad_frame(self._messages, str(error)))
+            self.outbox.close(disconnects.invalid_event(self._messages, str(error)))

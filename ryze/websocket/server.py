@@ -16,7 +16,7 @@ import h11
 import structlog
 import trio
 
-from ryze.disconnects import CUT_OFF, INTERNAL_ERROR, RESTARTING, Disconnect
+from ryze.disconnects import CANCELLED, INTERNAL_ERROR, RESTARTING, Disconnect
 from ryze.errors import DRAINING, INTERNAL_SERVER_ERROR, TOO_MANY_CONNECTIONS, ApiError
 from ryze.hub.hub import Hub
 from ryze.hub.outbox import Outbox
@@ -273,9 +273,9 @@ class WebSocketServer:
 
     def _ended(self, outbox: Outbox, failure: Disconnect | None, log: _Log) -> None:
         """Say and count why a connection has ended, and what its client has not got."""
-        why = failure or outbox.disconnect or CUT_OFF
+        why = failure or outbox.disconnect or CANCELLED
         lost = outbox.discarded + outbox.pending
-        self.counters.disconnected[why.title] += 1
+        self.counters.disconnected[why.metric_label] += 1
         self.counters.lost += lost
         log.info("disconnected", code=why.code, reason=why.reason, lost=lost)
 

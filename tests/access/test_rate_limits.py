@@ -9,7 +9,7 @@ from trio.testing import MockClock
 
 from ryze.access.rate_limits import RateLimits, Window, address_key
 from ryze.errors import ApiError
-from tests.clients import Answer
+from tests.clients import Response
 from tests.conftest import Server, StartServer
 
 LIST = "/api/instance/list"
@@ -116,7 +116,7 @@ class TestRateLimits:
         assert abs(reset - time.time() - 30) < 10
 
 
-async def ask(server: Server, times: int, token: str | None = "account-token") -> list[Answer]:
+async def ask(server: Server, times: int, token: str | None = "account-token") -> list[Response]:
     return [await server.request("GET", LIST, token=token) for _ in range(times)]
 
 
@@ -144,15 +144,15 @@ async def test_upgrades_count_against_the_same_limit(
 ) -> None:
     server = await start_server(global_rate_limit=limits.parse("3/minute"))
     await server.create()
-    assert (await server.connect()).answer.rate_limit == (3, 2)
+    assert (await server.connect()).response.rate_limit == (3, 2)
     await ask(server, 1)
-    assert (await server.connect()).answer.rate_limit == (3, 0)
+    assert (await server.connect()).response.rate_limit == (3, 0)
     refused = await server.try_to_connect()
     assert refused.error == OVER
     assert refused.rate_limit == (3, 0)
     assert refused.headers["retry-after"] == "61"
     mock_clock.jump(60)
-    assert (await server.connect()).answer.rate_limit == (3, 2)
+    assert (await server.connect()).response.rate_limit == (3, 2)
 
 
 async def test_the_21st_creation(server: Server, mock_clock: MockClock) -> None:
@@ -211,7 +211,7 @@ async def test_limits_that_are_off_have_no_headers(start_server: StartServer) ->
     server = await start_server(global_rate_limit=None, create_rate_limit=None)
     await server.create()
     socket = await server.connect()
-    for answer in (socket.answer, *await ask(server, 1), *await ask(server, 1, "wrong")):
+    for answer in (socket.response, *await ask(server, 1), *await ask(server, 1, "wrong")):
         assert not [name for name in answer.headers if "ratelimit" in name]
 
 

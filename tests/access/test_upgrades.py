@@ -13,7 +13,7 @@ REQUIRED = (426, "Upgrade required")
 
 
 async def test_the_101_to_its_last_header(server: Server, demo: str) -> None:
-    answer = (await server.connect()).answer
+    answer = (await server.connect()).response
     assert list(answer.headers) == [
         "upgrade",
         "connection",
@@ -271,7 +271,7 @@ class TestCaps:
         assert (await server.try_to_connect("/ws/nobody")).status == 404
         await first.stream.aclose()
         await until(lambda: server.services.websockets.connections == 1)
-        assert (await server.connect()).answer.status == 101
+        assert (await server.connect()).response.status == 101
 
     async def test_connections_of_an_instance(self, start_server: StartServer) -> None:
         server = await start_server(max_connections_per_instance=1)

@@ -9,7 +9,7 @@ from tests.conftest import Server
 
 
 @pytest.fixture
-def output(server: Server, logging_as_it_was: None) -> io.StringIO:
+def output(server: Server, restore_logging: None) -> io.StringIO:
     """What the server writes to its log from now on, at debug level; `logs` stays empty."""
     stream = io.StringIO()
     configure_logging("debug", "json", stream)

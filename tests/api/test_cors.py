@@ -4,7 +4,7 @@ import limits
 import pytest
 
 from ryze.errors import StoreError
-from tests.clients import Answer
+from tests.clients import Response
 from tests.conftest import ACCOUNT_TOKEN, Server, StartServer
 
 PAGE = "https://app.example"
@@ -23,7 +23,7 @@ async def open_server(start_server: StartServer) -> Server:
     return await start_server(allowed_origins=(PAGE, OTHER_PAGE))
 
 
-async def preflight(server: Server, path: str, origin: str = PAGE, method: str = "GET") -> Answer:
+async def preflight(server: Server, path: str, origin: str = PAGE, method: str = "GET") -> Response:
     """What a browser sends by itself: without a token."""
     headers = {
         "Origin": origin,
@@ -33,7 +33,7 @@ async def preflight(server: Server, path: str, origin: str = PAGE, method: str =
     return await server.request("OPTIONS", path, token=None, headers=headers)
 
 
-def cors(answer: Answer) -> dict[str, str]:
+def cors(answer: Response) -> dict[str, str]:
     """The headers that this is about."""
     return {
         name: value

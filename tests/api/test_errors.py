@@ -17,7 +17,7 @@ from ryze.api.application import create_app
 from ryze.api.authorization import Scope
 from ryze.errors import StoreError
 from ryze.settings import Settings
-from tests.clients import UPGRADE, Answer, request_bytes
+from tests.clients import UPGRADE, Response, request_bytes
 from tests.conftest import JSON, Server, StartServer
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "BREW")
@@ -71,7 +71,7 @@ class Route:
         """Not a path of the gateway, where GET is another matter."""
         return not self.rule.startswith("/ws/")
 
-    async def ask(self, server: Server, **request: Any) -> Answer:
+    async def ask(self, server: Server, **request: Any) -> Response:
         return await server.request(self.method, self.path, **{"json": {}, **request})
 
 
@@ -86,7 +86,7 @@ def _routes() -> list[Route]:
     return sorted(routes, key=str)
 
 
-Provoke = Callable[[Server, Route, pytest.MonkeyPatch], Awaitable[Answer]]
+Provoke = Callable[[Server, Route, pytest.MonkeyPatch], Awaitable[Response]]
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ def every(_: Route) -> bool:
 def broken(error: Exception) -> Provoke:
     """The handler raises."""
 
-    async def provoke(server: Server, route: Route, monkeypatch: pytest.MonkeyPatch) -> Answer:
+    async def provoke(server: Server, route: Route, monkeypatch: pytest.MonkeyPatch) -> Response:
         async def handler(**_: str) -> None:
             raise error
 
@@ -130,7 +130,7 @@ def broken(error: Exception) -> Provoke:
     return provoke
 
 
-async def crash_before(server: Server, route: Route, monkeypatch: pytest.MonkeyPatch) -> Answer:
+async def crash_before(server: Server, route: Route, monkeypatch: pytest.MonkeyPatch) -> Response:
     def crash(*_: object) -> None:
         raise RuntimeError("a bug")
 
@@ -138,12 +138,12 @@ async def crash_before(server: Server, route: Route, monkeypatch: pytest.MonkeyP
     return await route.ask(server)
 
 
-async def drain(server: Server, route: Route, monkeypatch: pytest.MonkeyPatch) -> Answer:
+async def drain(server: Server, route: Route, monkeypatch: pytest.MonkeyPatch) -> Response:
     monkeypatch.setattr(server.services.websockets, "_draining", True)
     return await route.ask(server)
 
 
-async def repeat(server: Server, route: Route, _: pytest.MonkeyPatch) -> Answer:
+async def repeat(server: Server, route: Route, _: pytest.MonkeyPatch) -> Response:
     await route.ask(server)
     return await route.ask(server)
 
@@ -151,7 +151,7 @@ async def repeat(server: Server, route: Route, _: pytest.MonkeyPatch) -> Answer:
 def sending(*, exists: bool = True, **request: Any) -> Provoke:
     """The request has this in it; the instance exists, or not."""
 
-    async def provoke(server: Server, route: Route, _: pytest.MonkeyPatch) -> Answer:
+    async def provoke(server: Server, route: Route, _: pytest.MonkeyPatch) -> Response:
         if exists:
             await server.create()
         return await route.ask(server, **request)
@@ -159,7 +159,7 @@ def sending(*, exists: bool = True, **request: Any) -> Provoke:
     return provoke
 
 
-async def another_method(server: Server, route: Route, _: pytest.MonkeyPatch) -> Answer:
+async def another_method(server: Server, route: Route, _: pytest.MonkeyPatch) -> Response:
     taken = {r.method for r in ROUTES if r.rule == route.rule}
     for method in (method for method in METHODS if method not in taken):
         answer = await server.request(method, route.path, json={})
@@ -168,7 +168,7 @@ async def another_method(server: Server, route: Route, _: pytest.MonkeyPatch) ->
     return answer
 
 
-async def beside(server: Server, route: Route, _: pytest.MonkeyPatch) -> Answer:
+async def beside(server: Server, route: Route, _: pytest.MonkeyPatch) -> Response:
     return await server.request(route.method, f"{route.path}/x/", json={})
 
 

@@ -14,7 +14,7 @@ from ryze.api.streamed_body import StreamedBody, Streams
 from ryze.errors import ApiError
 from ryze.events.event import Event
 from ryze.records import Instance
-from tests.clients import Answer, RawClient, chunked, request_bytes
+from tests.clients import RawClient, Response, chunked, request_bytes
 from tests.conftest import ACCOUNT_TOKEN, Server, StartServer, until
 
 PUBLISH = "/api/events/publish/demo"
@@ -36,7 +36,7 @@ def piece(data: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
-async def publish(server: Server, body: bytes, size: int = 0, **headers: str) -> Answer:
+async def publish(server: Server, body: bytes, size: int = 0, **headers: str) -> Response:
     """In chunks of `size`, or with a length."""
     if size:
         data = request_bytes("POST", PUBLISH, {**CHUNKED, **headers}, chunked(body, size))
@@ -106,7 +106,7 @@ class TestLines:
             await client.send(piece(b'ent":"group.flow","data":{}}\n'))
             assert (await socket.document())["event"] == "group.flow"
         await client.send(END)
-        answer = await client.answer()
+        answer = await client.read_response()
         assert (answer.status, answer.json["published"]) == (202, 6)
 
     async def test_the_connection_is_good_for_the_next_request(
@@ -115,7 +115,7 @@ class TestLines:
         client = await server.open()
         for _ in range(3):
             await client.send(HEAD + piece(line(1)) + END)
-            assert (await client.answer()).status == 202
+            assert (await client.read_response()).status == 202
 
     async def test_more_than_the_largest_body(self, start_server: StartServer) -> None:
         server = await start_server(max_body_bytes=100)
@@ -178,7 +178,7 @@ class TestBadLines:
         self, server: Server, demo: str
     ) -> None:
         client = await open_stream(server, line(1) + b"x\n" + line(3))
-        assert (await client.answer()).error[0] == 400
+        assert (await client.read_response()).error[0] == 400
 
     async def test_a_content_encoding(self, server: Server, demo: str) -> None:
         answer = await publish(server, line(1), **{"Content-Encoding": "gzip"})
@@ -189,7 +189,7 @@ class TestBadLines:
 
 
 class TestSize:
-    async def at(self, start_server: StartServer, size: int, end: bytes) -> Answer:
+    async def at(self, start_server: StartServer, size: int, end: bytes) -> Response:
         server = await start_server(max_body_bytes=100)
         await server.create()
         head, tail = b'{"event":"call.update","data":{"x":"', b'"}}'
@@ -209,7 +209,7 @@ class TestSize:
         server = await start_server(max_body_bytes=100)
         await server.create()
         client = await open_stream(server, line(1) + b"x" * 101)
-        answer = await client.answer()
+        answer = await client.read_response()
         assert answer.error == (413, "Request body too large: line 2; 1 published")
 
 
@@ -225,7 +225,7 @@ class TestEnds:
         await client.send(piece(b":"))
         await wait_all_tasks_blocked()
         mock_clock.jump(1)
-        assert (await client.answer()).error == (408, "Request timeout; 1 published")
+        assert (await client.read_response()).error == (408, "Request timeout; 1 published")
 
     @pytest.mark.parametrize("sign_of_life", [b"\n", line(2)], ids=["blank", "event"])
     async def test_each_line_gives_it_more_time(
@@ -238,7 +238,7 @@ class TestEnds:
             await client.send(piece(sign_of_life))
         await wait_all_tasks_blocked()
         await client.send(END)
-        assert (await client.answer()).status == 202
+        assert (await client.read_response()).status == 202
 
     @pytest.mark.parametrize("resets", [False, True])
     async def test_who_vanishes_has_published_the_lines_that_came(
@@ -256,14 +256,14 @@ class TestEnds:
             await client.stream.send_eof()  # type: ignore[attr-defined]
         for n in range(count):
             assert await socket.data() == {"n": n}
-        await until(lambda: not server.front_door_connections())
+        await until(lambda: not server.http_connections())
         assert await socket.is_silent()
 
     async def test_a_shutdown_answers_it(self, server: Server, demo: str) -> None:
         client = await open_stream(server, line(1))
         await wait_all_tasks_blocked()
         server.stop.set()
-        answer = await client.answer()
+        answer = await client.read_response()
         assert answer.error == (503, "Server is shutting down; 1 published")
         await client.stream.aclose()
         await server.finished.wait()
@@ -281,7 +281,7 @@ class TestEnds:
             sending.start_soon(send)
             await until(lambda: not server.services.streams._waiting)
             server.stop.set()
-            assert (await client.answer()).error[0] == 503
+            assert (await client.read_response()).error[0] == 503
             sending.cancel_scope.cancel()
 
     async def test_a_deleted_instance_ends_it(self, server: Server, demo: str) -> None:
@@ -289,7 +289,7 @@ class TestEnds:
         await wait_all_tasks_blocked()
         await server.request("DELETE", "/api/instance/delete/demo")
         await client.send(piece(line(2)))
-        assert (await client.answer()).error == (404, "Instance not found; 1 published")
+        assert (await client.read_response()).error == (404, "Instance not found; 1 published")
 
     async def test_a_token_that_is_no_longer_good_ends_it(self, server: Server, demo: str) -> None:
         client = await server.open()
@@ -299,7 +299,7 @@ class TestEnds:
         await server.request("DELETE", "/api/instance/delete/demo")
         await server.create()
         await client.send(piece(line(2)))
-        assert (await client.answer()).error == (401, "Invalid token; 1 published")
+        assert (await client.read_response()).error == (401, "Invalid token; 1 published")
 
     async def test_another_instance_of_that_name_is_none_of_its(
         self, server: Server, demo: str
@@ -309,7 +309,7 @@ class TestEnds:
         await server.request("DELETE", "/api/instance/delete/demo")
         await server.create()
         await client.send(piece(line(2)))
-        assert (await client.answer()).error == (404, "Instance not found; 1 published")
+        assert (await client.read_response()).error == (404, "Instance not found; 1 published")
 
     async def test_blank_lines_keep_no_stream_alive_whose_token_is_void(
         self, server: Server, demo: str
@@ -320,7 +320,7 @@ class TestEnds:
         await wait_all_tasks_blocked()
         assert (await server.request("POST", "/api/instance/token/demo")).status == 200
         await client.send(piece(b"\n"))
-        assert (await client.answer()).error == (401, "Invalid token; 1 published")
+        assert (await client.read_response()).error == (401, "Invalid token; 1 published")
 
     async def test_after_the_end_only_what_is_there_is_handed_out(self) -> None:
         streams, body = Streams(), StreamedBody()
@@ -384,7 +384,7 @@ class TestBackPressure:
         assert events <= 2 * 64
         assert not flood.is_sent
         hold.released.set()
-        answer = await client.answer()
+        answer = await client.read_response()
         assert (answer.status, answer.json["published"]) == (202, flood.LINES)
 
     async def test_what_piles_up_behind_a_bad_line_does_not_hold_up_the_answer(
@@ -394,9 +394,9 @@ class TestBackPressure:
         Flood(nursery, client)
         await wait_all_tasks_blocked(0.01)
         hold.released.set()
-        assert (await client.answer()).error[0] == 400
+        assert (await client.read_response()).error[0] == 400
         await client.stream.aclose()
-        await until(lambda: not server.front_door_connections())
+        await until(lambda: not server.http_connections())
 
     async def test_who_vanishes_meanwhile_has_published_the_lines_that_came(
         self, server: Server, hold: Hold
@@ -409,7 +409,7 @@ class TestBackPressure:
         await wait_all_tasks_blocked()
         hold.released.set()
         assert [await socket.data() for _ in range(3)] == [{"n": n} for n in (1, 2, 3)]
-        await until(lambda: not server.front_door_connections())
+        await until(lambda: not server.http_connections())
         assert await socket.is_silent()
 
     async def test_many_tiny_pieces_are_read_together(self, server: Server, demo: str) -> None:
@@ -441,6 +441,6 @@ class TestUnreadBodies:
         body = chunked(b"x" * 8_000_000, 50_000)
         client = await server.open()
         await client.send(request_bytes("POST", path, {**CHUNKED, "token": token}, body))
-        assert (await client.answer()).error[0] == status
+        assert (await client.read_response()).error[0] == status
         await client.stream.send_eof()  # type: ignore[attr-defined]
         assert await client.rest() == b""

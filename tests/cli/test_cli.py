@@ -1,4 +1,4 @@
-"""The ``ryze`` command: usage, exit codes, and never a traceback for what a user can cause."""
+"""The ``ryze`` command: usage, exit codes, and no traceback for anything a user can cause."""
 
 import base64
 import contextlib
@@ -26,7 +26,7 @@ Run = Callable[..., Result]
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Runs a command in an empty directory and with none of our variables but those given."""
+    """Run a command in an empty directory, with no RYZE_ variables except those given."""
     monkeypatch.chdir(tmp_path)
     for name in [name for name in os.environ if name.startswith("RYZE_")]:
         monkeypatch.delenv(name)
@@ -71,17 +71,17 @@ def assert_failed(result: Result, code: int, *words: str) -> None:
     ],
 )
 @pytest.mark.parametrize("flag", ["-h", "--help"])
-def test_help_is_everywhere(run: Run, command: str, flag: str) -> None:
+def test_every_command_has_help(run: Run, command: str, flag: str) -> None:
     result = run(*command.split(), flag)
     assert result.exit_code == 0
     assert result.stdout.startswith("Usage: ")
 
 
-def test_the_version_is_told(run: Run) -> None:
+def test_version_is_printed(run: Run) -> None:
     assert run("--version").stdout == f"ryze {ryze.__version__}\n"
 
 
-@pytest.mark.parametrize("arguments", [["dance"], ["--dance"], ["listen"], ["serve", "extra"]])
+@pytest.mark.parametrize("arguments", [["unknown"], ["--unknown"], ["listen"], ["serve", "extra"]])
 def test_wrong_usage_is_exit_code_2(run: Run, arguments: list[str]) -> None:
     assert_failed(run(*arguments), 2, "Usage: ")
 
@@ -91,7 +91,7 @@ def test_wrong_usage_is_exit_code_2(run: Run, arguments: list[str]) -> None:
 
 @pytest.fixture
 def served(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
-    """Puts a server in place that only notes the settings it was started with."""
+    """Replace the server by one that records the settings it was started with."""
     started: list[Settings] = []
     app: Any = ModuleType("ryze.app")
     app.run = lambda settings, _notify_socket: started.append(settings)
@@ -120,32 +120,30 @@ def test_flags_win_over_variables(run: Run, served: list[Settings]) -> None:
 
 
 @pytest.mark.parametrize("arguments", [[], ["--global-rate-limit", ""]])
-def test_an_empty_limit_is_off(run: Run, served: list[Settings], arguments: list[str]) -> None:
+def test_empty_rate_limit_is_off(run: Run, served: list[Settings], arguments: list[str]) -> None:
     assert run("serve", *arguments, RYZE_GLOBAL_RATE_LIMIT="").exit_code == 0
     assert served[0].global_rate_limit is None
 
 
-def test_a_wrong_setting_is_told_in_one_line(run: Run, served: list[Settings]) -> None:
+def test_invalid_setting_is_reported_in_one_line(run: Run, served: list[Settings]) -> None:
     result = run("serve", RYZE_PORT="http")
-    assert_failed(result, 2)
-    assert result.stderr == (
-        "Error: RYZE_PORT='http': expected a port, 0 to 65535 (0 = any free one)\n"
-    )
+    assert_failed(result, 2, "Error: RYZE_PORT='http': expected a port")
+    assert result.stderr.count("\n") == 1
     assert served == []
 
 
-def test_a_secret_flag_is_not_repeated(run: Run) -> None:
+def test_secret_flag_is_masked_in_errors(run: Run) -> None:
     result = run("serve", "--account-token", "my secret")
     assert_failed(result, 2, "RYZE_ACCOUNT_TOKEN='***'")
     assert "my secret" not in result.output
 
 
-def test_a_server_that_cannot_start_says_why(run: Run, served: list[Settings]) -> None:
+def test_server_that_cannot_start_reports_the_reason(run: Run, served: list[Settings]) -> None:
     sys.modules["ryze.app"].run = fail_with(StartError("port 8080 is taken"))  # type: ignore[attr-defined]
     assert_failed(run("serve"), 1, "Error: port 8080 is taken\n")
 
 
-def test_the_process_title_is_set_before_anything_can_fail(
+def test_process_title_is_set_before_anything_can_fail(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     titles: list[str] = []
@@ -165,7 +163,7 @@ def accounts_in(directory: Path) -> dict[str, store.Account]:
     return {account.name: account for account in trio.run(read)}
 
 
-def test_an_account_is_created_and_its_token_shown_once(run: Run, tmp_path: Path) -> None:
+def test_account_is_created_and_its_token_printed_once(run: Run, tmp_path: Path) -> None:
     result = run("account", "create", RYZE_DATA_DIR=str(tmp_path))
     assert result.exit_code == 0
     token = result.stdout.removesuffix("\n")
@@ -174,7 +172,7 @@ def test_an_account_is_created_and_its_token_shown_once(run: Run, tmp_path: Path
     assert accounts_in(tmp_path)["default"].max_instances is None
 
 
-def test_accounts_have_names_and_limits(run: Run, tmp_path: Path) -> None:
+def test_accounts_are_listed_with_name_and_limit(run: Run, tmp_path: Path) -> None:
     where = ["--data-dir", str(tmp_path)]
     run("account", "create", *where)
     run("account", "create", "shop", "--max-instances", "3", *where)
@@ -182,17 +180,17 @@ def test_accounts_have_names_and_limits(run: Run, tmp_path: Path) -> None:
     assert (result.exit_code, result.stdout) == (0, "1\tdefault\tno limit\n2\tshop\t3\n")
 
 
-def test_a_taken_name_is_told(run: Run) -> None:
+def test_duplicate_account_name_is_rejected(run: Run) -> None:
     run("account", "create", "shop")
-    assert_failed(run("account", "create", "shop"), 1, "there is an account 'shop' already")
+    assert_failed(run("account", "create", "shop"), 1, "account 'shop' exists already")
 
 
 @pytest.mark.parametrize("name", ["", " ", "two\nlines"])
-def test_a_name_is_printable(run: Run, name: str) -> None:
+def test_account_name_must_be_printable(run: Run, name: str) -> None:
     assert_failed(run("account", "create", name), 2, "printable characters")
 
 
-def test_a_new_token_replaces_the_old_one(run: Run, tmp_path: Path) -> None:
+def test_rotate_replaces_the_token(run: Run, tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/ryze.db"
     old = run("account", "create", "shop", RYZE_DATABASE_URL=url).stdout.strip()
     new = run("account", "rotate", "shop", "--database-url", url).stdout.strip()
@@ -200,19 +198,19 @@ def test_a_new_token_replaces_the_old_one(run: Run, tmp_path: Path) -> None:
     assert accounts_in(tmp_path)["shop"].token_hash == store.hash_token(new)
 
 
-def test_an_unknown_account_cannot_be_rotated(run: Run) -> None:
+def test_unknown_account_cannot_be_rotated(run: Run) -> None:
     run("account", "create")
     assert_failed(run("account", "rotate", "shop"), 1, "there is no account 'shop'")
 
 
-def test_a_database_that_cannot_be_opened_is_told(run: Run, tmp_path: Path) -> None:
+def test_database_that_cannot_be_opened_is_reported(run: Run, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     assert_failed(run("account", "list", "--data-dir", f"{tmp_path}/file"), 1, "no database")
     assert_failed(run("account", "create", "--data-dir", f"{tmp_path}/file"), 1, "cannot open")
 
 
 @pytest.mark.parametrize("command", [["list"], ["rotate", "default"]])
-def test_only_creating_an_account_makes_a_database(
+def test_only_account_create_creates_a_database(
     run: Run, tmp_path: Path, command: list[str]
 ) -> None:
     result = run("account", *command, "--data-dir", f"{tmp_path}/mistyped")
@@ -220,12 +218,12 @@ def test_only_creating_an_account_makes_a_database(
     assert not (tmp_path / "mistyped").exists()
 
 
-def test_a_wrong_database_is_wrong_usage(run: Run) -> None:
+def test_invalid_database_url_is_exit_code_2(run: Run) -> None:
     result = run("account", "list", RYZE_DATABASE_URL="mysql://user:secret@host/name")
     assert_failed(result, 2, "RYZE_DATABASE_URL='mysql://user:***@host/name'")
 
 
-def test_settings_of_the_server_do_not_matter_to_accounts(run: Run) -> None:
+def test_account_commands_ignore_other_settings(run: Run) -> None:
     assert run("account", "create", RYZE_PORT="wrong").exit_code == 0
 
 
@@ -265,7 +263,7 @@ def tokens_in(directory: Path, *keys: bytes) -> list[str]:
 
 @pytest.fixture
 def sealed(tmp_path: Path) -> Path:
-    """A data directory with two instances and a key file."""
+    """Data directory with two instances and a key file."""
     directory = tmp_path / "sealed"
     directory.mkdir()
     (directory / "ryze.key").touch(0o600)
@@ -275,39 +273,40 @@ def sealed(tmp_path: Path) -> Path:
     return directory
 
 
-def test_a_key_file_gets_a_new_key(run: Run, sealed: Path) -> None:
+def test_key_file_gets_a_new_key(run: Run, sealed: Path) -> None:
     result = run("key", "rotate", RYZE_DATA_DIR=str(sealed))
     assert result.exit_code == 0
     [new] = store.load_key("", sealed).keys
-    [mark] = store.TokenCipher(new).fingerprints
-    assert result.stdout == f"Re-sealed 2 of 2 tokens, all have {mark} now\n"
-    assert f"is in {sealed}/ryze.key.old now: backups made before need it" in result.stderr
-    assert "begun before" not in result.stderr
+    [fingerprint] = store.TokenCipher(new).fingerprints
+    assert result.stdout.startswith("Re-sealed 2 of 2 tokens")
+    assert fingerprint in result.stdout
+    assert f"{sealed}/ryze.key.old" in result.stderr
+    assert "interrupted" not in result.stderr
     assert tokens_in(sealed, new) == ["token of a", "token of b"]
     assert base64_of(KEY) in (sealed / "ryze.key.old").read_text()
     assert base64_of(new) not in result.output
 
 
-def test_an_interrupted_rotation_goes_on(run: Run, sealed: Path) -> None:
+def test_interrupted_rotation_is_continued(run: Run, sealed: Path) -> None:
     add_instance(sealed, "c", NEW_KEY)
     (sealed / "ryze.key").write_text(base64_of(NEW_KEY, KEY).replace(",", "\n"))
     result = run("key", "rotate", "--data-dir", str(sealed))
-    assert result.stdout.startswith("Re-sealed 2 of 3 tokens, ")
-    assert "Went on with the rotation that was begun before." in result.stderr
+    assert result.stdout.startswith("Re-sealed 2 of 3 tokens")
+    assert "interrupted rotation" in result.stderr
     assert store.load_key("", sealed).keys == (NEW_KEY,)
 
 
-def test_configured_keys_are_new_and_old(run: Run, sealed: Path) -> None:
+def test_configured_keys_are_the_new_and_the_old_one(run: Run, sealed: Path) -> None:
     (sealed / "ryze.key").unlink()
     where = ["--data-dir", str(sealed)]
     result = run("key", "rotate", *where, RYZE_ENCRYPTION_KEY=base64_of(NEW_KEY, KEY))
-    assert result.stdout.startswith("Re-sealed 2 of 2 tokens, ")
+    assert result.stdout.startswith("Re-sealed 2 of 2 tokens")
     assert "keep only the first key in RYZE_ENCRYPTION_KEY" in result.stderr
     assert tokens_in(sealed, NEW_KEY) == ["token of a", "token of b"]
     assert not (sealed / "ryze.key").exists()
 
 
-def test_one_configured_key_cannot_be_rotated(run: Run, sealed: Path) -> None:
+def test_single_configured_key_cannot_be_rotated(run: Run, sealed: Path) -> None:
     result = run("key", "rotate", "--data-dir", str(sealed), RYZE_ENCRYPTION_KEY=base64_of(KEY))
     assert_rotation_failed(result, "RYZE_ENCRYPTION_KEY holds one key: put a new one before it")
 
@@ -329,7 +328,7 @@ def assert_rotation_failed(result: Result, *words: str) -> None:
     ],
 )
 @pytest.mark.parametrize("command", [["key", "rotate"], ["serve"]])
-def test_wrong_keys_are_wrong_usage(
+def test_invalid_keys_are_exit_code_2(
     run: Run, served: list[Settings], command: list[str], keys: str
 ) -> None:
     result = run(*command, RYZE_ENCRYPTION_KEY=keys)
@@ -338,7 +337,7 @@ def test_wrong_keys_are_wrong_usage(
     assert served == []
 
 
-def test_a_server_takes_several_keys(run: Run, served: list[Settings]) -> None:
+def test_server_accepts_several_keys(run: Run, served: list[Settings]) -> None:
     keys = base64_of(NEW_KEY, KEY).replace(",", " , ")
     run("serve", RYZE_ENCRYPTION_KEY=keys)
     assert [settings.encryption_key for settings in served] == [keys]
@@ -349,24 +348,24 @@ def test_there_is_no_key_flag(run: Run) -> None:
     assert "process list" in run("key", "--help").stdout
 
 
-def test_beside_a_server_no_key_is_rotated(run: Run, sealed: Path) -> None:
-    async def beside_a_server() -> Result:
+def test_key_is_not_rotated_while_a_server_runs(run: Run, sealed: Path) -> None:
+    async def rotate_beside_a_server() -> Result:
         url = f"sqlite:///{sealed}/ryze.db"
         async with store.open_database(url, exclusive=True):
             return await trio.to_thread.run_sync(run, "key", "rotate", "--database-url", url)
 
-    result = trio.run(beside_a_server)
+    result = trio.run(rotate_beside_a_server)
     assert_failed(result, 1, f"{sealed}/ryze.db is in use", "stop the server first")
     assert store.load_key("", sealed).keys == (KEY,)
 
 
-def test_in_a_wrong_place_nothing_is_made(run: Run, tmp_path: Path) -> None:
+def test_rotate_creates_nothing_without_a_database(run: Run, tmp_path: Path) -> None:
     result = run("key", "rotate", RYZE_ENCRYPTION_KEY=base64_of(NEW_KEY, KEY))
     assert_failed(result, 1, "there is no database", "ryze-data/ryze.db")
     assert os.listdir(tmp_path) == []
 
 
-def test_a_key_file_that_others_can_read_is_told(run: Run, sealed: Path) -> None:
+def test_key_file_readable_by_others_is_rejected(run: Run, sealed: Path) -> None:
     (sealed / "ryze.key").chmod(0o644)
     assert_rotation_failed(run("key", "rotate", "--data-dir", str(sealed)), "mode 0644")
 
@@ -375,55 +374,64 @@ def test_a_key_file_that_others_can_read_is_told(run: Run, sealed: Path) -> None
 
 
 @pytest.fixture
-def heard(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """Puts a listener in place that prints two frames, and notes what it was asked."""
-    asked: list[Any] = []
+def listened(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Replace `client.listen` by one that emits two frames and records its arguments."""
+    calls: list[Any] = []
 
     async def listen(*arguments: Any, on_frame: Any, on_status: Any, count: Any) -> None:
         await trio.lowlevel.checkpoint()
-        asked.extend([*arguments, count])
+        calls.extend([*arguments, count])
         on_status("connected")
         on_frame('{"data":{"price":1.10,\r\n"text":"é"}}')
         on_frame("not JSON")
 
     monkeypatch.setattr(client, "listen", listen)
-    return asked
+    return calls
 
 
-def test_events_are_printed_one_a_line(run: Run, heard: list[Any]) -> None:
+def test_events_are_printed_one_per_line(run: Run, listened: list[Any]) -> None:
     result = run("listen", "orders", "--count", "2", RYZE_TOKEN="secret")
     assert result.exit_code == 0
     assert result.stdout == '{"data":{"price":1.10,  "text":"é"}}\nnot JSON\n'
     assert result.stderr == "connected\n"
-    assert heard == ["http://127.0.0.1:8080", "orders", "secret", 2]
+    assert listened == ["http://127.0.0.1:8080", "orders", "secret", 2]
 
 
-def test_events_can_be_indented(run: Run, heard: list[Any]) -> None:
+def test_events_can_be_indented(run: Run, listened: list[Any]) -> None:
     result = run("listen", "orders", "--pretty", RYZE_TOKEN="secret")
     assert result.stdout == (
         '{\n  "data": {\n    "price": 1.10,\n    "text": "é"\n  }\n}\nnot JSON\n'
     )
 
 
-def test_the_token_may_stand_in_a_file(run: Run, heard: list[Any], tmp_path: Path) -> None:
+def test_token_is_read_from_a_file(run: Run, listened: list[Any], tmp_path: Path) -> None:
     (tmp_path / "token").write_text("from file\n")
     url = "https://events.example"
     run("listen", "orders", "--token-file", "token", RYZE_TOKEN="secret", RYZE_URL=url)
     run("listen", "orders", "--token-file", "-", "--url", "ws://a", input="from stdin\n")
-    assert heard == [url, "orders", "from file\n", None, "ws://a", "orders", "from stdin\n", None]
+    assert listened == [
+        url,
+        "orders",
+        "from file\n",
+        None,
+        "ws://a",
+        "orders",
+        "from stdin\n",
+        None,
+    ]
 
 
-def test_there_is_no_token_flag(run: Run, heard: list[Any]) -> None:
+def test_there_is_no_token_flag(run: Run, listened: list[Any]) -> None:
     assert_failed(run("listen", "orders", "--token", "secret"), 2, "No such option")
     assert "process list" in run("listen", "--help").stdout
 
 
 @pytest.mark.parametrize("command", [["listen", "orders"], ["publish", "orders", "call.update"]])
-def test_without_a_token_nothing_can_be_done(run: Run, command: list[str]) -> None:
+def test_missing_token_is_exit_code_2(run: Run, command: list[str]) -> None:
     assert_failed(run(*command, input="{}"), 2, "set RYZE_TOKEN, or give a --token-file")
 
 
-def test_a_token_file_that_cannot_be_read_is_told(run: Run, tmp_path: Path) -> None:
+def test_unreadable_token_file_is_reported(run: Run, tmp_path: Path) -> None:
     (tmp_path / "token").write_bytes(b"\xff\xfe")
     arguments = ["listen", "orders", "--token-file"]
     assert_failed(run(*arguments, "token"), 1, "cannot read the token file")
@@ -431,25 +439,25 @@ def test_a_token_file_that_cannot_be_read_is_told(run: Run, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("url", ["ftp://a", "a", "http://a:port"])
-def test_a_bad_address_is_wrong_usage(run: Run, url: str) -> None:
+def test_invalid_url_is_exit_code_2(run: Run, url: str) -> None:
     result = run("listen", "orders", "--url", url, RYZE_TOKEN="secret")
     assert_failed(result, 2, "is not an http:// or https:// URL")
 
 
-def test_a_refusal_is_told_in_one_line(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    refused = client.ListenRefused(client.Ended(401, "Invalid token"))
+def test_refusal_is_reported_in_one_line(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    refused = client.ListenRefused(client.ConnectionOutcome(401, "Invalid token"))
     monkeypatch.setattr(client, "listen", fail_with(refused))
     result = run("listen", "orders", RYZE_TOKEN="secret")
     assert_failed(result, 1, "Error: Invalid token (HTTP 401)\n")
 
 
-def test_a_token_that_cannot_be_sent_is_told(run: Run) -> None:
+def test_token_that_is_no_header_value_is_rejected(run: Run) -> None:
     result = run("listen", "orders", RYZE_TOKEN="two words")
-    assert_failed(result, 1, "the token is not one")
+    assert_failed(result, 1, "invalid token")
     assert "two words" not in result.stderr
 
 
-def test_ctrl_c_ends_quietly(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_exits_quietly_with_130(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client, "listen", fail_with(KeyboardInterrupt()))
     result = run("listen", "orders", RYZE_TOKEN="secret")
     assert (result.exit_code, result.output) == (130, "")
@@ -460,14 +468,15 @@ def test_ctrl_c_ends_quietly(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def published(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    asked: list[Any] = []
+    """Replace `client.publish` by one that records its arguments."""
+    calls: list[Any] = []
 
     def publish(*arguments: Any) -> dict[str, Any]:
-        asked.append(arguments)
+        calls.append(arguments)
         return {"success": True, "published": 1}
 
     monkeypatch.setattr(client, "publish", publish)
-    return asked
+    return calls
 
 
 @pytest.mark.parametrize("file", [["data.json"], ["-"], []])
@@ -485,31 +494,31 @@ def test_data_is_published_byte_for_byte(
 @pytest.mark.parametrize(
     "data", [b"", b"[]", b"{", b'"x"', b"{} {}", b'{"a":"\xff"}', b'{"a":' * 10_000, b"\xff\xfe{}"]
 )
-def test_data_must_be_an_object(run: Run, published: list[Any], data: bytes) -> None:
+def test_data_must_be_a_json_object(run: Run, published: list[Any], data: bytes) -> None:
     result = run("publish", "orders", "call.update", input=data, RYZE_TOKEN="secret")
     assert_failed(result, 1, "Error: the data is not a JSON object: ")
     assert published == []
 
 
-def test_a_file_that_cannot_be_read_is_told(
+def test_unreadable_file_is_reported(
     run: Run, published: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     arguments = ["publish", "orders", "call.update"]
     assert_failed(run(*arguments, "missing", RYZE_TOKEN="secret"), 2, "No such file")
-    # Opens well, and fails at the first byte: address 0 of the process.
+    # Can be opened, and fails at the first byte: address 0 of the process.
     if Path("/proc/self/mem").exists():
         result = run(*arguments, "/proc/self/mem", RYZE_TOKEN="secret")
         assert_failed(result, 1, "cannot read /proc/self/mem")
 
 
-def test_the_event_is_one_of_six(run: Run, published: list[Any]) -> None:
+def test_unknown_event_type_is_exit_code_2(run: Run, published: list[Any]) -> None:
     result = run("publish", "orders", "message.sent", input="{}", RYZE_TOKEN="secret")
     assert_failed(result, 2, *EVENT_TYPES)
     text = run("publish", "--help").stdout
     assert all(event in text for event in EVENT_TYPES)
 
 
-def test_a_failure_is_told_in_one_line(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_request_is_reported_in_one_line(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client, "publish", fail_with(client.RequestFailed("No", 404)))
     result = run("publish", "orders", "call.update", input="{}", RYZE_TOKEN="secret")
     assert_failed(result, 1, "Error: No (HTTP 404)\n")
@@ -517,12 +526,12 @@ def test_a_failure_is_told_in_one_line(run: Run, monkeypatch: pytest.MonkeyPatch
 
 # --- The real process ---
 
-FRAMES_WITHOUT_END = """
+ENDLESS_FRAMES = """
 import signal
 import trio
 from ryze import cli, client
 
-# A shell starts what runs in the background without.
+# A shell starts background jobs with SIGINT ignored.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 async def listen(*_arguments, on_frame, on_status, count):
@@ -538,8 +547,8 @@ cli.main()
 
 @contextlib.contextmanager
 def process(*arguments: str, stdout: int) -> Iterator[subprocess.Popen[bytes]]:
-    """``ryze``, with a listener in place that prints frames without end."""
-    command = [sys.executable, "-c", FRAMES_WITHOUT_END, *arguments]
+    """Run ``ryze`` with a `client.listen` that emits frames forever."""
+    command = [sys.executable, "-c", ENDLESS_FRAMES, *arguments]
     environ = {**os.environ, "RYZE_TOKEN": "secret", "PYTHONWARNINGS": "error"}
     with subprocess.Popen(command, stdout=stdout, stderr=subprocess.PIPE, env=environ) as started:
         try:
@@ -548,7 +557,7 @@ def process(*arguments: str, stdout: int) -> Iterator[subprocess.Popen[bytes]]:
             started.kill()
 
 
-def test_head_ends_it_quietly() -> None:
+def test_closed_pipe_ends_it_quietly() -> None:
     with process("listen", "orders", stdout=subprocess.PIPE) as started:
         assert started.stdout is not None
         assert started.stderr is not None
@@ -558,7 +567,7 @@ def test_head_ends_it_quietly() -> None:
         assert started.stderr.read() == b"ready\n"
 
 
-def test_an_interrupt_ends_it_quietly() -> None:
+def test_sigint_ends_the_process_quietly() -> None:
     with process("listen", "orders", stdout=subprocess.DEVNULL) as started:
         assert started.stderr is not None
         assert started.stderr.readline() == b"ready\n"
@@ -567,7 +576,7 @@ def test_an_interrupt_ends_it_quietly() -> None:
         assert started.stderr.read() == b""
 
 
-def test_with_another_key_a_server_does_not_start(sealed: Path) -> None:
+def test_server_does_not_start_with_another_key(sealed: Path) -> None:
     (sealed / "ryze.key").write_text(base64_of(NEW_KEY))
     command = [sys.executable, "-m", "ryze", "serve", "--port", "0", "--data-dir", str(sealed)]
     result = subprocess.run(command, capture_output=True, timeout=60, text=True)
@@ -580,7 +589,7 @@ def test_with_another_key_a_server_does_not_start(sealed: Path) -> None:
     assert result.stderr.count("\n") == 1
 
 
-def test_the_module_is_the_command() -> None:
+def test_python_m_ryze_is_the_command() -> None:
     command = [sys.executable, "-m", "ryze", "--version"]
     result = subprocess.run(command, capture_output=True, check=True, timeout=20)
     assert result.stdout.startswith(b"ryze ")

@@ -1,4 +1,4 @@
-"""The TLS of a server called localhost, and who vouches for it."""
+"""TLS certificate of localhost and its certificate authority."""
 
 import ssl
 

@@ -1,4 +1,4 @@
-"""Servers on loopback that behave as a test says, and a listener that keeps what it is told."""
+"""Servers on loopback with scripted behaviour, and a recorder for `listen`."""
 
 import contextlib
 import json
@@ -16,14 +16,14 @@ from ryze.client import listen
 __all__ = [
     "TOKEN",
     "Handler",
-    "Listening",
-    "answering",
-    "closing",
-    "nobody",
-    "refusing",
-    "serving",
+    "RecordedListen",
+    "closing_with",
+    "refusal",
+    "serving_responses",
     "serving_tcp",
-    "upper",
+    "serving_websocket",
+    "unused_address",
+    "upper_bound",
 ]
 
 TOKEN = "the-instance-token"
@@ -31,13 +31,13 @@ TOKEN = "the-instance-token"
 Handler = Callable[[WebSocketRequest], Awaitable[None]]
 
 
-def upper(_low: float, high: float) -> float:
-    """Dice that always show the most."""
+def upper_bound(_low: float, high: float) -> float:
+    """Random source without randomness: the upper bound."""
     return high
 
 
-class Listening:
-    """Runs `listen` and keeps what it tells; pauses are noted, not waited for."""
+class RecordedListen:
+    """Runs `listen` and records its frames, status lines and pauses, which it does not wait for."""
 
     def __init__(self) -> None:
         self.frames: list[str] = []
@@ -47,17 +47,17 @@ class Listening:
     async def run(self, url: str, **options: Any) -> None:
         options = {"on_frame": self.frames.append, "on_status": self.status.append} | options
         with trio.fail_after(20):
-            await listen(url, "orders", TOKEN, uniform=upper, sleep=self._sleep, **options)
+            await listen(url, "orders", TOKEN, uniform=upper_bound, sleep=self._sleep, **options)
 
     async def run_until_status(self, url: str) -> None:
-        """To the first line for people, and no further."""
+        """Run until the first status line."""
         with trio.CancelScope() as scope:
 
-            def enough(text: str) -> None:
+            def stop(text: str) -> None:
                 self.status.append(text)
                 scope.cancel()
 
-            await self.run(url, on_status=enough)
+            await self.run(url, on_status=stop)
 
     async def _sleep(self, seconds: float) -> None:
         await trio.lowlevel.checkpoint()
@@ -65,7 +65,9 @@ class Listening:
 
 
 @contextlib.asynccontextmanager
-async def serving(handler: Handler, tls: ssl.SSLContext | None = None) -> AsyncIterator[str]:
+async def serving_websocket(
+    handler: Handler, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[str]:
     async with trio.open_nursery() as nursery:
         server = await nursery.start(serve_websocket, handler, "127.0.0.1", 0, tls)
         yield f"https://localhost:{server.port}" if tls else f"http://127.0.0.1:{server.port}"
@@ -81,61 +83,61 @@ async def serving_tcp(handle: Callable[[trio.SocketStream], Awaitable[None]]) ->
 
 
 @contextlib.asynccontextmanager
-async def nobody() -> AsyncIterator[str]:
-    """An address where nobody listens."""
+async def unused_address() -> AsyncIterator[str]:
+    """URL of a port on which nobody listens."""
     with trio.socket.socket() as unused:
         await unused.bind(("127.0.0.1", 0))
         yield f"http://127.0.0.1:{unused.getsockname()[1]}"
 
 
 @contextlib.asynccontextmanager
-async def answering(*answers: bytes | None) -> AsyncIterator[tuple[str, list[bytes]]]:
-    """A server that answers each connection with the next of these bytes and hangs up.
+async def serving_responses(*responses: bytes | None) -> AsyncIterator[tuple[str, list[bytes]]]:
+    """Send the next of these responses on each connection, the last one repeatedly, and close.
 
-    None: hangs up without reading anything.
+    None: close without reading the request.
     """
-    left, requests = list(answers), []
+    remaining, requests = list(responses), []
 
-    async def answer(stream: trio.SocketStream) -> None:
+    async def respond(stream: trio.SocketStream) -> None:
         async with stream:
-            reply = left.pop(0) if len(left) > 1 else left[0]
-            if reply is None:
+            response = remaining.pop(0) if len(remaining) > 1 else remaining[0]
+            if response is None:
                 return
             requests.append(await read_request(stream))
-            await stream.send_all(reply)
+            await stream.send_all(response)
 
-    async with serving_tcp(answer) as url:
+    async with serving_tcp(respond) as url:
         yield url, requests
 
 
 async def read_request(stream: trio.SocketStream) -> bytes:
     data = b""
     while b"\r\n\r\n" not in data:
-        data += await more(stream)
+        data += await receive(stream)
     head, _, body = data.partition(b"\r\n\r\n")
     length = 0
     for line in head.lower().split(b"\r\n"):
         if line.startswith(b"content-length:"):
             length = int(line.split(b":")[1])
     while len(body) < length:
-        body += await more(stream)
+        body += await receive(stream)
     return head + b"\r\n\r\n" + body
 
 
-async def more(stream: trio.SocketStream) -> bytes:
+async def receive(stream: trio.SocketStream) -> bytes:
     data = bytes(await stream.receive_some())
-    assert data, "the client hung up in the middle of its request"
+    assert data, "the client disconnected in the middle of its request"
     return data
 
 
-def closing(*codes: int, reason: str = "") -> Handler:
-    """Closes each connection with the next code; after the last one sends frames for ever."""
-    left = list(codes)
+def closing_with(*codes: int, reason: str = "") -> Handler:
+    """Close each connection with the next code; after the last code send frames forever."""
+    remaining = list(codes)
 
-    async def handler(asked: WebSocketRequest) -> None:
-        connection = await asked.accept()
-        if left:
-            await connection.aclose(left.pop(0), reason or None)
+    async def handler(request: WebSocketRequest) -> None:
+        connection = await request.accept()
+        if remaining:
+            await connection.aclose(remaining.pop(0), reason or None)
             return
         with contextlib.suppress(trio_websocket.ConnectionClosed):
             while True:
@@ -144,7 +146,8 @@ def closing(*codes: int, reason: str = "") -> Handler:
     return handler
 
 
-def refusing(status: int, message: str, **headers: str) -> bytes:
+def refusal(status: int, message: str, **headers: str) -> bytes:
+    """Build an error response in our envelope."""
     body = json.dumps({"success": False, "error": {"message": message}}).encode()
     lines = [f"HTTP/1.1 {status} No", f"Content-Length: {len(body)}"]
     lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]

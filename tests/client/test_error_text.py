@@ -1,9 +1,11 @@
-"""What went wrong, in words."""
+"""Error messages for a terminal."""
 
-from ryze.client import Server
-from ryze.client.error_text import cannot_reach
+from ryze.client import ServerAddress
+from ryze.client.error_text import connect_error
 
 
-def test_an_error_without_words_shows_its_name() -> None:
+def test_an_error_without_text_shows_its_class() -> None:
     group = ExceptionGroup("all failed", [ValueError()])
-    assert cannot_reach(Server.at("http://a"), group) == "cannot reach http://a: ValueError"
+    assert (
+        connect_error(ServerAddress.parse("http://a"), group) == "cannot reach http://a: ValueError"
+    )

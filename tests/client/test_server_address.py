@@ -1,8 +1,8 @@
-"""Where a server is, read from what people type."""
+"""Parsing of server addresses and validation of tokens."""
 
 import pytest
 
-from ryze.client import BadToken, BadUrl, Server, request
+from ryze.client import BadToken, BadUrl, ServerAddress, request
 
 
 @pytest.mark.parametrize(
@@ -16,12 +16,12 @@ from ryze.client import BadToken, BadUrl, Server, request
         ("http://[::1]:8080", "http://[::1]:8080"),
     ],
 )
-def test_servers_are_read_from_urls(url: str, shown: str) -> None:
-    assert str(Server.at(url)) == shown
+def test_urls_are_parsed(url: str, shown: str) -> None:
+    assert str(ServerAddress.parse(url)) == shown
 
 
-def test_parts_of_a_path_are_encoded() -> None:
-    assert Server.at("http://a/ryze").path("ws", "a/b?c") == "/ryze/ws/a%2Fb%3Fc"
+def test_path_segments_are_percent_encoded() -> None:
+    assert ServerAddress.parse("http://a/ryze").path("ws", "a/b?c") == "/ryze/ws/a%2Fb%3Fc"
 
 
 @pytest.mark.parametrize(
@@ -40,12 +40,12 @@ def test_parts_of_a_path_are_encoded() -> None:
         f"http://{'a' * 64}.example",
     ],
 )
-def test_other_addresses_are_bad(url: str) -> None:
+def test_invalid_urls_are_rejected(url: str) -> None:
     with pytest.raises(BadUrl, match="is not an http:// or https:// URL"):
-        Server.at(url)
+        ServerAddress.parse(url)
 
 
 @pytest.mark.parametrize("token", ["", " ", "two words", "schlüssel", "a\r\nb: c"])
-def test_a_token_that_cannot_be_sent_is_told(token: str) -> None:
+def test_a_token_that_is_no_header_value_is_rejected(token: str) -> None:
     with pytest.raises(BadToken):
         request("GET", "http://127.0.0.1:1", [], token=token)

@@ -1,4 +1,4 @@
-"""Listening, to real servers: what is received, and which ends it survives."""
+"""`listen` with real servers: frames, reconnects, refusals."""
 
 import contextlib
 from typing import Any
@@ -10,14 +10,21 @@ from trio_websocket import WebSocketConnection, WebSocketRequest
 from wsproto.utilities import LocalProtocolError
 
 from ryze.client import BadToken, BadUrl, ListenRefused, listen
-from tests.client.harness import TOKEN, Listening, answering, closing, refusing, serving
+from tests.client.harness import (
+    TOKEN,
+    RecordedListen,
+    closing_with,
+    refusal,
+    serving_responses,
+    serving_websocket,
+)
 
 
-async def test_frames_are_received_until_there_are_enough() -> None:
-    asked: list[WebSocketRequest] = []
+async def test_frames_are_received_up_to_count() -> None:
+    requests: list[WebSocketRequest] = []
 
     async def handler(request: WebSocketRequest) -> None:
-        asked.append(request)
+        requests.append(request)
         connection = await request.accept()
         await connection.send_message('{"n": 1}')
         await connection.send_message(b'{"n": 2}')
@@ -25,95 +32,94 @@ async def test_frames_are_received_until_there_are_enough() -> None:
         with contextlib.suppress(trio_websocket.ConnectionClosed):
             await connection.get_message()
 
-    listening = Listening()
-    async with serving(handler) as url:
-        await listening.run(url, count=2)
-    assert listening.frames == ['{"n": 1}', '{"n": 2}']
-    assert listening.status == [f"connected to {url}"]
-    assert asked[0].path == "/ws/orders"
-    assert (b"token", TOKEN.encode()) in asked[0].headers
+    recorded = RecordedListen()
+    async with serving_websocket(handler) as url:
+        await recorded.run(url, count=2)
+    assert recorded.frames == ['{"n": 1}', '{"n": 2}']
+    assert url in recorded.status[0]
+    assert requests[0].path == "/ws/orders"
+    assert (b"token", TOKEN.encode()) in requests[0].headers
 
 
-async def test_the_ordinary_close_ends_it() -> None:
-    listening = Listening()
-    async with serving(closing(1000, reason="bye")) as url:
-        await listening.run(url)
-    assert listening.pauses == []
-    assert listening.status[1:] == ["the server ended it: bye (close code 1000)"]
+async def test_close_code_1000_ends_the_subscription() -> None:
+    recorded = RecordedListen()
+    async with serving_websocket(closing_with(1000, reason="bye")) as url:
+        await recorded.run(url)
+    assert recorded.pauses == []
+    assert "bye (close code 1000)" in recorded.status[-1]
 
 
-async def test_it_comes_back_after_the_codes_that_allow_it() -> None:
-    listening = Listening()
-    async with serving(closing(1001, 1011, 1012, 4008)) as url:
-        await listening.run(url, count=3)
-    assert listening.pauses == [0.5, 1, 2, 2]
-    assert listening.frames == ["{}"] * 3
-    assert listening.status[1] == "close code 1001; trying again in 0.5 s"
+async def test_reconnects_after_codes_that_advise_it() -> None:
+    recorded = RecordedListen()
+    async with serving_websocket(closing_with(1001, 1011, 1012, 4008)) as url:
+        await recorded.run(url, count=3)
+    assert recorded.pauses == [0.5, 1, 2, 2]
+    assert recorded.frames == ["{}"] * 3
+    assert "close code 1001" in recorded.status[1]
+    assert "0.5 s" in recorded.status[1]
 
 
 @pytest.mark.parametrize("code", [1002, 1007, 1009, 4501, 4504])
-async def test_it_stops_at_the_codes_that_say_so(code: int) -> None:
-    listening = Listening()
-    async with serving(closing(code, reason="stop\x1b[2J\nit")) as url:
+async def test_gives_up_after_codes_that_advise_it(code: int) -> None:
+    recorded = RecordedListen()
+    async with serving_websocket(closing_with(code, reason="stop\x1b[2J\nit")) as url:
         with pytest.raises(ListenRefused, match=rf"^stop \[2J it \(close code {code}\)$"):
-            await listening.run(url)
-    assert listening.pauses == []
+            await recorded.run(url)
+    assert recorded.pauses == []
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 426])
-async def test_refusals_stop_it_with_the_message_of_the_server(status: int) -> None:
-    async with answering(refusing(status, "Why not")) as (url, _requests):
+async def test_gives_up_after_a_refusal_with_the_message_of_the_server(status: int) -> None:
+    async with serving_responses(refusal(status, "Why not")) as (url, _requests):
         with pytest.raises(ListenRefused, match=rf"^Why not \(HTTP {status}\)$"):
-            await Listening().run(url)
+            await RecordedListen().run(url)
 
 
-async def test_it_waits_as_long_as_a_rate_limit_says() -> None:
-    listening = Listening()
+async def test_waits_for_retry_after_of_a_429() -> None:
+    recorded = RecordedListen()
     refusals = [
-        refusing(429, "Rate limit exceeded. Try again later.", Retry_After="17"),
-        refusing(503, "Server is shutting down"),
-        refusing(429, "Rate limit exceeded. Try again later.", Retry_After="tomorrow"),
-        refusing(404, "Instance not found"),
+        refusal(429, "Rate limit exceeded. Try again later.", Retry_After="17"),
+        refusal(503, "Server is shutting down"),
+        refusal(429, "Rate limit exceeded. Try again later.", Retry_After="tomorrow"),
+        refusal(404, "Instance not found"),
     ]
-    async with answering(*refusals) as (url, _requests):
+    async with serving_responses(*refusals) as (url, _requests):
         with pytest.raises(ListenRefused):
-            await listening.run(url)
-    assert listening.pauses == [17, 0.5, 1]
-    assert listening.status[0] == (
-        "Rate limit exceeded. Try again later. (HTTP 429); trying again in 17.0 s"
-    )
+            await recorded.run(url)
+    assert recorded.pauses == [17, 0.5, 1]
+    assert "Rate limit exceeded. Try again later. (HTTP 429)" in recorded.status[0]
+    assert "17.0 s" in recorded.status[0]
 
 
-async def test_a_connection_that_breaks_is_made_anew() -> None:
+async def test_reconnects_after_a_lost_connection() -> None:
     async def handler(request: WebSocketRequest) -> None:
         connection = await request.accept()
         await connection._stream.aclose()
 
-    listening = Listening()
-    async with serving(handler) as url, trio.open_nursery() as nursery:
+    recorded = RecordedListen()
+    async with serving_websocket(handler) as url, trio.open_nursery() as nursery:
 
-        def enough(text: str) -> None:
-            listening.status.append(text)
-            if len(listening.status) == 4:
+        def stop(text: str) -> None:
+            recorded.status.append(text)
+            if len(recorded.status) == 4:
                 nursery.cancel_scope.cancel()
 
-        await listening.run(url, on_status=enough)
-    assert listening.status[1::2] == [
-        "connection lost; trying again in 0.5 s",
-        "connection lost; trying again in 1.0 s",
-    ]
+        await recorded.run(url, on_status=stop)
+    for line, pause in zip(recorded.status[1::2], ("0.5 s", "1.0 s"), strict=True):
+        assert "connection lost" in line
+        assert pause in line
 
 
-async def test_what_on_frame_raises_comes_out_bare() -> None:
-    def full(_frame: str) -> None:
+async def test_exceptions_of_on_frame_are_raised_bare() -> None:
+    def fail(_frame: str) -> None:
         raise BrokenPipeError
 
-    async with serving(closing()) as url:
+    async with serving_websocket(closing_with()) as url:
         with pytest.raises(BrokenPipeError):
-            await Listening().run(url, on_frame=full)
+            await RecordedListen().run(url, on_frame=fail)
 
 
-async def test_a_bad_token_or_address_is_found_before_connecting() -> None:
+async def test_token_and_url_are_checked_before_connecting() -> None:
     nothing: Any = None
     with pytest.raises(BadToken):
         await listen("http://a", "i", "two words", on_frame=nothing, on_status=nothing)
@@ -121,14 +127,16 @@ async def test_a_bad_token_or_address_is_found_before_connecting() -> None:
         await listen("a", "i", TOKEN, on_frame=nothing, on_status=nothing)
 
 
-async def test_a_broken_protocol_is_an_end_like_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def garbled(_connection: WebSocketConnection) -> str:
+async def test_reconnects_after_a_protocol_violation_of_the_server(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def fail(_connection: WebSocketConnection) -> str:
         await trio.lowlevel.checkpoint()
-        raise LocalProtocolError("garbled")
+        raise LocalProtocolError("fault")
 
-    monkeypatch.setattr(WebSocketConnection, "get_message", garbled)
-    listening = Listening()
-    async with serving(closing()) as url:
+    monkeypatch.setattr(WebSocketConnection, "get_message", fail)
+    recorded = RecordedListen()
+    async with serving_websocket(closing_with()) as url:
         with trio.CancelScope() as scope:
 
             async def sleep(_seconds: float) -> None:
@@ -136,6 +144,6 @@ async def test_a_broken_protocol_is_an_end_like_others(monkeypatch: pytest.Monke
                 await trio.lowlevel.checkpoint()
 
             await listen(
-                url, "i", TOKEN, on_frame=print, on_status=listening.status.append, sleep=sleep
+                url, "i", TOKEN, on_frame=print, on_status=recorded.status.append, sleep=sleep
             )
-    assert listening.status[1].startswith("what came is not the WebSocket protocol; trying again")
+    assert "does not speak the WebSocket protocol" in recorded.status[1]

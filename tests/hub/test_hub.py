@@ -15,7 +15,7 @@ from trio.testing import wait_all_tasks_blocked
 
 import ryze.events.event
 from ryze.changes import AccountTokenRevoked, InstanceTokenChanged
-from ryze.disconnects import GONE, INSTANCE_DELETED, SLOW_CONSUMER, TOKEN_REVOKED
+from ryze.disconnects import CONNECTION_LOST, INSTANCE_DELETED, SLOW_CONSUMER, TOKEN_REVOKED
 from ryze.events.event import EVENT_TYPES, Event
 from ryze.events.media import with_base64_omitted
 from ryze.hub.hub import Batch, Hub, HubStatistics
@@ -555,7 +555,7 @@ async def test_a_crash_in_one_outbox_ends_that_client_only(
         assert await publish(hub, 1, [number(2)]) == 2
         assert hub.connection_count(1) == 2
     assert numbers(first) == numbers(last) == [1, 2]
-    assert broken.outbox.disconnect is GONE
+    assert broken.outbox.disconnect is CONNECTION_LOST
     assert [(log["event"], log["log_level"]) for log in logs] == [("offer failed", "error")]
 
 

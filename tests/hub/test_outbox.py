@@ -12,7 +12,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from ryze.disconnects import (
     ALL,
-    GONE,
+    CONNECTION_LOST,
     INSTANCE_DELETED,
     INTERNAL_ERROR,
     NO_HEARTBEAT,
@@ -194,7 +194,7 @@ async def test_after_a_loss_nothing_is_pending_and_nothing_is_sent() -> None:
             await wait_all_tasks_blocked()
             transport.fail()
             await wait_all_tasks_blocked()
-            assert client.closed == [GONE]
+            assert client.closed == [CONNECTION_LOST]
             assert client.outbox.pending == client.outbox.pending_bytes == 0
             assert client.outbox.is_empty
             assert len(transport.taken) == 5
@@ -215,7 +215,7 @@ async def test_a_loss_is_noticed_by_whoever_sends(use: Callable[..., object]) ->
     async with a_client(transport) as client:
         transport.fail()
         assert not use(client)
-        assert client.closed in ([GONE], [NO_HEARTBEAT])
+        assert client.closed in ([CONNECTION_LOST], [NO_HEARTBEAT])
         await wait_all_tasks_blocked()
         assert client.outbox.is_empty
         assert not transport.taken
@@ -319,7 +319,7 @@ async def test_an_abrupt_end_never_raises() -> None:
         with pytest.raises(ValueError, match="a bug"):
             client.publish(10)
         client.outbox.close_after_bug()
-        assert client.closed == [GONE]
+        assert client.closed == [CONNECTION_LOST]
 
 
 async def test_after_a_cancelled_writer_nothing_goes_into_the_frame_that_is_half_way_out() -> None:
@@ -485,7 +485,7 @@ def test_whatever_happens_the_count_is_true_and_frames_are_whole(
                     client.outbox.send_reply(pong_frame(argument))
                 else:
                     client.outbox.close(argument)
-            if client.outbox.disconnect is GONE:
+            if client.outbox.disconnect is CONNECTION_LOST:
                 return
             await finish(client)
             check_pongs(client, pongs)
@@ -541,7 +541,7 @@ def test_a_frame_half_way_out_is_finished_before_any_farewell(
                 assert kept == len(sizes) - client.arrived
             elif make is FakeTransport:
                 assert kept == is_half_way_out
-            if why is not GONE:
+            if why is not CONNECTION_LOST:
                 await finish(client)
 
     run(main)

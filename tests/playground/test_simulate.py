@@ -16,7 +16,7 @@ from trio.testing import MockClock
 
 import ryze.playground.simulate
 from ryze.cli import cli
-from ryze.client import ConnectionEnded, Ended
+from ryze.client import ConnectionEnded, ConnectionOutcome
 from ryze.events.decoding import decode_event
 from ryze.playground.simulate import Meter, publish_events, send_at_rate, simulate, summary
 from ryze.playground.traffic import TimedEvent, Traffic
@@ -116,18 +116,18 @@ async def test_what_is_published_arrives_byte_for_byte(server: Server, demo: str
 @pytest.mark.parametrize(
     ("instance", "token", "ended"),
     [
-        ("demo", "wrong", Ended(401, "Invalid token")),
-        ("nobody", ACCOUNT_TOKEN, Ended(404, "Instance not found")),
+        ("demo", "wrong", ConnectionOutcome(401, "Invalid token")),
+        ("nobody", ACCOUNT_TOKEN, ConnectionOutcome(404, "Instance not found")),
     ],
 )
 async def test_a_refusal_says_why(
-    server: Server, demo: str, instance: str, token: str, ended: Ended
+    server: Server, demo: str, instance: str, token: str, ended: ConnectionOutcome
 ) -> None:
     with pytest.raises(ConnectionEnded) as caught:
         await publish_events(
             server.settings.base_url, instance, token, evenly(1), rate=1, meter=Meter()
         )
-    assert caught.value.ended == ended
+    assert caught.value.outcome == ended
 
 
 async def test_an_end_is_noticed_in_a_long_pause(server: Server, demo: str) -> None:
@@ -145,7 +145,7 @@ async def test_an_end_is_noticed_in_a_long_pause(server: Server, demo: str) -> N
             await publish_events(
                 server.settings.base_url, "demo", demo, far_apart, rate=1e-6, meter=meter
             )
-    assert caught.value.ended == Ended(1012, "restarting")
+    assert caught.value.outcome == ConnectionOutcome(1012, "restarting")
 
 
 async def test_a_server_that_does_not_take_the_rest_is_told(
@@ -241,7 +241,7 @@ def test_without_options_it_goes_on_for_ever(asked: list[Any]) -> None:
 def test_a_wrong_rate_is_wrong_usage(asked: list[Any], rate: str) -> None:
     result = run("shop", "--rate", rate)
     assert result.exit_code == 2
-    assert "expected a number of events a second" in result.stderr
+    assert "expected a number of events per second" in result.stderr
     assert asked == []
 
 

@@ -26,7 +26,7 @@ class TestFirstBytes:
         for byte in data:
             await client.send(bytes([byte]))
             await wait_all_tasks_blocked()
-        answer = await client.answer()
+        answer = await client.read_response()
         if data is CONNECT:
             ws = WebSocketClient(client, answer)
             await server.publish({"n": 1})
@@ -40,7 +40,7 @@ class TestFirstBytes:
         await client.send(CONNECT[:at])
         await wait_all_tasks_blocked()
         await client.send(CONNECT[at:])
-        assert (await client.answer()).status == 101
+        assert (await client.read_response()).status == 101
 
     @pytest.mark.parametrize(
         ("target", "status"), [("/w", 404), ("/wsx/demo", 404), ("/ws?x", 404), ("/WS/demo", 404)]
@@ -67,7 +67,7 @@ class TestFirstBytes:
     ) -> None:
         client = await server.open()
         await client.send(wrong)
-        assert (await client.answer()).error == (400, "Invalid WebSocket handshake")
+        assert (await client.read_response()).error == (400, "Invalid WebSocket handshake")
         assert await client.rest() == b""
 
 
@@ -82,7 +82,7 @@ class TestTimes:
         await wait_all_tasks_blocked()
         mock_clock.jump(10)
         if sent:
-            assert (await client.answer()).error == (408, "Request timeout")
+            assert (await client.read_response()).error == (408, "Request timeout")
         assert await client.rest() == b""
 
     @pytest.mark.parametrize("data", [CONNECT, HEALTH], ids=["upgrade", "http"])
@@ -96,14 +96,14 @@ class TestTimes:
             mock_clock.jump(0.99)
         await wait_all_tasks_blocked()
         mock_clock.jump(0.1)
-        assert (await client.answer()).error == (408, "Request timeout")
+        assert (await client.read_response()).error == (408, "Request timeout")
         assert await client.rest() == b""
 
     async def test_it_is_a_setting(self, start_server: StartServer) -> None:
         server = await start_server(handshake_timeout_seconds=0.05)
         client = await server.open()
         await client.send(CONNECT[:-2])
-        assert (await client.answer()).error == (408, "Request timeout")
+        assert (await client.read_response()).error == (408, "Request timeout")
         assert await client.rest() == b""
 
     async def test_it_is_over_with_the_handshake(
@@ -123,7 +123,7 @@ class TestTimes:
     ) -> None:
         client = await server.open()
         await client.send(CONNECT)
-        await client.answer()
+        await client.read_response()
         await wait_all_tasks_blocked()
         mock_clock.jump(2)
         await wait_all_tasks_blocked()
@@ -293,7 +293,7 @@ class TestTls:
             client = await server.open()
             await client.send(data)
             await trio.aclose_forcefully(client.stream)
-        await until(lambda: not server.front_door_connections())
+        await until(lambda: not server.http_connections())
         await until(lambda: not server.services.websockets.connections)
         assert (await server.request("GET", "/health")).status == 200
         assert not [line for line in logs if line["log_level"] == "error"]
@@ -328,5 +328,5 @@ async def small_window(server: Server, data: bytes) -> RawClient:
     """A client that sends this, reads its 101, and then nothing any more."""
     client = await server.open()
     await client.send(data)
-    assert (await client.answer()).status == 101
+    assert (await client.read_response()).status == 101
     return client

@@ -33,10 +33,10 @@ class TestUpgrade:
         for _ in range(3):
             assert (await client.request("GET", "/api/instance/list", TOKEN)).status == 200
             await client.send(post(EVENT))
-            assert (await client.answer()).status == 202
+            assert (await client.read_response()).status == 202
         await client.send(CONNECT)
-        ws = WebSocketClient(client, await client.answer())
-        assert ws.answer.rate_limit == (100, 96)
+        ws = WebSocketClient(client, await client.read_response())
+        assert ws.response.rate_limit == (100, 96)
         assert (await server.publish({"n": 2})).json["clients"] == 1
         assert await ws.data() == {"n": 2}
         assert server.services.websockets.connections == 1
@@ -44,8 +44,8 @@ class TestUpgrade:
     async def test_pipelined_behind_requests(self, server: Server, demo: str) -> None:
         client = await server.open()
         await client.send(LIST + post(EVENT) + post(chunked(EVENT, 5), CHUNKED) + CONNECT)
-        assert [(await client.answer()).status for _ in range(3)] == [200, 202, 202]
-        ws = WebSocketClient(client, await client.answer())
+        assert [(await client.read_response()).status for _ in range(3)] == [200, 202, 202]
+        ws = WebSocketClient(client, await client.read_response())
         await server.publish({"n": 2})
         assert await ws.data() == {"n": 2}
 
@@ -57,8 +57,8 @@ class TestUpgrade:
         ping = bytes([0x89, 0x82, 0, 0, 0, 0]) + b"hi"
         await client.send(before + CONNECT + ping)
         if before:
-            assert (await client.answer()).status == 200
-        ws = WebSocketClient(client, await client.answer())
+            assert (await client.read_response()).status == 200
+        ws = WebSocketClient(client, await client.read_response())
         event = await ws.next_event()
         assert isinstance(event, Pong)
         assert event.payload == b"hi"
@@ -66,8 +66,8 @@ class TestUpgrade:
     async def test_a_refusal_ends_the_connection(self, server: Server, demo: str) -> None:
         client = await server.open()
         await client.send(LIST + request_bytes("GET", "/ws/nobody", {**TOKEN, **UPGRADE}) + LIST)
-        assert (await client.answer()).status == 200
-        answer = await client.answer()
+        assert (await client.read_response()).status == 200
+        answer = await client.read_response()
         assert answer.error == (404, "Instance not found")
         assert answer.headers["connection"] == "close"
         assert await client.rest() == b""
@@ -91,7 +91,7 @@ class TestUpgrade:
         for byte in CONNECT:
             await client.send(bytes([byte]))
             await trio.lowlevel.checkpoint()
-        ws = WebSocketClient(client, await client.answer())
+        ws = WebSocketClient(client, await client.read_response())
         await ws.send(Ping())
 
 
@@ -111,7 +111,7 @@ class TestSmuggling:
         for start in range(0, len(data), size):
             await client.send(data[start : start + size])
             await wait_all_tasks_blocked()
-        assert (await client.answer()).error == (400, "Invalid request body")
+        assert (await client.read_response()).error == (400, "Invalid request body")
         assert (await client.request("GET", "/api/instance/list", TOKEN)).status == 200
         assert server.services.websockets.connections == 0
 
@@ -123,7 +123,7 @@ class TestSmuggling:
         at = {"head": len(head), "body": len(head) + 5, "none": len(head + body)}[cut]
         client = await server.open()
         await client.send((head + body)[:at])
-        assert (await client.answer()).error == (401, "Invalid token")
+        assert (await client.read_response()).error == (401, "Invalid token")
         await client.send((head + body)[at:])
         await client.stream.send_eof()  # type: ignore[attr-defined]
         assert await client.rest() == b""
@@ -133,7 +133,7 @@ class TestSmuggling:
     async def test_the_body_of_a_get(self, server: Server, demo: str, path: str) -> None:
         client = await server.open()
         await client.send(request_bytes("GET", path, TOKEN, CONNECT))
-        await client.answer()
+        await client.read_response()
         await client.stream.send_eof()  # type: ignore[attr-defined]
         assert await client.rest() == b""
         assert server.services.websockets.connections == 0
@@ -143,7 +143,7 @@ class TestSmuggling:
         both = {"Content-Length": str(len(CONNECT) + 5), **CHUNKED}
         await client.send(post(b"0\r\n\r\n" + CONNECT, both))
         # RFC 9112, section 6.1: a proxy in between may have believed the other length.
-        assert (await client.answer()).error == (400, "Bad request")
+        assert (await client.read_response()).error == (400, "Bad request")
         assert await client.rest() == b""
         assert server.services.websockets.connections == 0
 
@@ -165,7 +165,7 @@ class TestSmuggling:
         client = await server.open()
         head = request_bytes("POST", PUBLISH, {**TOKEN, **JSON})[:-2]
         await client.send(head + wrong + b"\r\n" + CONNECT)
-        answer = await client.answer()
+        answer = await client.read_response()
         assert answer.status in (400, 501)
         assert answer.error
         assert b"101" not in await client.rest()
@@ -176,8 +176,8 @@ class TestSmuggling:
     ) -> None:
         client = await server.open()
         await client.send(post(EVENT, dict(UPGRADE)) + LIST)
-        assert (await client.answer()).status == 202
-        assert (await client.answer()).status == 200
+        assert (await client.read_response()).status == 202
+        assert (await client.read_response()).status == 200
 
 
 class TestNoHttp2:
@@ -196,9 +196,9 @@ class TestNoHttp2:
     async def test_no_prior_knowledge(self, server: Server) -> None:
         client = await server.open()
         await client.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(9))
-        answer = await client.answer()
+        answer = await client.read_response()
         assert answer.error == (404, "Not found")
-        assert (await client.answer()).error == (400, "Bad request")
+        assert (await client.read_response()).error == (400, "Bad request")
         assert await client.rest() == b""
 
 
@@ -229,7 +229,7 @@ class TestEarlyAnswers:
         )
         client = await server.open()
         await client.send(data)
-        answer = await client.answer()
+        answer = await client.read_response()
         assert answer.error[0] == status
         await client.stream.send_eof()  # type: ignore[attr-defined]
         assert await client.rest() == b""
@@ -237,15 +237,15 @@ class TestEarlyAnswers:
     async def test_the_client_has_two_seconds(self, server: Server, mock_clock: MockClock) -> None:
         client = await server.open()
         await client.send(request_bytes("POST", PUBLISH, {"Content-Length": "1000"}))
-        assert (await client.answer()).status == 401
+        assert (await client.read_response()).status == 401
         await wait_all_tasks_blocked()
         mock_clock.jump(1.9)
         await client.send(b"x")
         await wait_all_tasks_blocked()
-        assert len(server.front_door_connections()) == 1
+        assert len(server.http_connections()) == 1
         mock_clock.jump(0.1)
         await wait_all_tasks_blocked()
-        assert len(server.front_door_connections()) == 0
+        assert len(server.http_connections()) == 0
 
     async def test_a_413_comes_before_the_body(self, server: Server, demo: str) -> None:
         headers = {**TOKEN, **JSON, "Content-Length": str(10**12)}
@@ -258,7 +258,7 @@ class TestEarlyAnswers:
         await client.send(request_bytes("POST", PUBLISH, headers))
         await wait_all_tasks_blocked()
         await client.send(EVENT)
-        assert (await client.answer()).status == 202
+        assert (await client.read_response()).status == 202
 
 
 GARBAGE = b"\0" + random.Random(0).randbytes(500_000)
@@ -289,10 +289,10 @@ class TestNoHttp:
         client = await server.open()
         await client.send(before + garbage)
         if before:
-            assert (await client.answer()).status == 200
+            assert (await client.read_response()).status == 200
         if garbage == b"\0":
             await client.stream.send_eof()  # type: ignore[attr-defined]
-        answer = await client.answer()
+        answer = await client.read_response()
         assert answer.error == (400, "Bad request")
         assert answer.headers["connection"] == "close"
         assert await client.rest() == b""
@@ -306,14 +306,14 @@ class TestNoHttp:
         client = await server.open()
         await client.send(before + request_bytes("GET", path, {"x": "y" * size}))
         if before:
-            assert (await client.answer()).status == 200
-        assert (await client.answer()).error == (431, "Request header fields too large")
+            assert (await client.read_response()).status == 200
+        assert (await client.read_response()).error == (431, "Request header fields too large")
         assert await client.rest() == b""
 
     async def test_http_1_0(self, server: Server) -> None:
         client = await server.open()
         await client.send(b"GET /health HTTP/1.0\r\n\r\n")
-        assert (await client.answer()).status == 200
+        assert (await client.read_response()).status == 200
         assert await client.rest() == b""
 
 
@@ -325,7 +325,7 @@ class TestTimes:
             await wait_all_tasks_blocked()
             mock_clock.jump(64.9)
         await wait_all_tasks_blocked()
-        assert len(server.front_door_connections()) == 1
+        assert len(server.http_connections()) == 1
         mock_clock.jump(0.1)
         assert await client.rest() == b""
 
@@ -340,7 +340,7 @@ class TestTimes:
             mock_clock.jump(1)
         await wait_all_tasks_blocked()
         mock_clock.jump(1)
-        assert (await client.answer()).error == (408, "Request timeout")
+        assert (await client.read_response()).error == (408, "Request timeout")
         assert await client.rest() == b""
 
     async def test_who_does_not_read_is_cut_off(self, start_server: StartServer) -> None:
@@ -353,8 +353,8 @@ class TestTimes:
         server.app.view_functions["health.health"] = large
         client = await server.open()
         await client.send(request_bytes("GET", "/health"))
-        await until(lambda: bool(server.front_door_connections()))
-        await until(lambda: not server.front_door_connections())
+        await until(lambda: bool(server.http_connections()))
+        await until(lambda: not server.http_connections())
         assert len(await client.rest()) < 50_000_000
 
 
@@ -390,7 +390,7 @@ class TestPeersThatGo:
         if how == "reset":
             reset(client)
         await client.stream.aclose()
-        await until(lambda: not server.front_door_connections())
+        await until(lambda: not server.http_connections())
         assert (await server.request("GET", "/health")).status == 200
         await wait_all_tasks_blocked()
         assert not [line for line in logs if line["log_level"] == "error"]

@@ -1,27 +1,29 @@
-"""The soak: a real server for minutes on end, with everything at once, and nothing may go wrong.
+"""Soak test: a real server under every kind of load at once for minutes, without a violation.
 
     python -m tests.soak --minutes 10        or: nox -s soak -- --minutes 10
 
-Theory. What every client must receive can be computed, and is compared byte for byte:
+Every byte that a subscriber must receive can be computed, and is compared:
 
-script      what is published, and the frame that must come of it under each configuration
-timeline    the configurations of an instance: which may be in force, which must be
-ledger      one stream an instance, the same for all its clients. Whoever is ahead of all others
-            writes it, and each frame is judged then: whole, in order, nothing missing but what
-            the configuration in force filters out. All others are compared with what is written.
-listener    a client's side of that: bytes in, what is wrong with them out
+workload         the events that are published, and the frame of each under a configuration
+config_timeline  the configurations of an instance: which may be in force, which must be
+expected_stream  one stream per instance, the same for all its subscribers. The subscriber that is
+                 ahead of all others appends to it, and each frame is checked then: whole, in
+                 order, nothing missing but what the configuration in force filters out. All
+                 others are compared with the stream.
+stream_checker   one subscriber's side of that: bytes in, violations out
 
-Around it, the people, each a task with its own random numbers:
+The load, each client a task with random numbers of its own:
 
-crowd       the healthy clients, in one epoll loop
-stage       an instance with its ledger and its clients
-publishers  at 80 % of what was measured at the start, never further ahead of the slowest healthy
-            client than half its buffer: so a healthy client that is dropped is a fault, always
-visitors    clients that come and go, and some that sleep and are dropped
-changes     configurations that change, instances that are made and deleted
-nuisances   bad frames, bad HTTP, bad tokens: each with the one right answer
+healthy_subscribers   subscribers that keep up, in one epoll loop
+instance              an instance with its expected stream and its subscribers
+producers             at 80 % of the capacity measured at the start, never further ahead of the
+                      slowest healthy subscriber than a third of its buffer: the eviction of a
+                      healthy subscriber is always a violation
+churning_subscribers  subscribers that connect and disconnect, and slow ones that are evicted
+instance_changes      configurations that change, instances that are created and deleted
+bad_input             bad frames, bad HTTP, bad tokens: each with the one right response
 
-And `server` (the process, its memory and descriptors), `soak` (the order of things),
-`findings` (what went wrong), `report`. All that is random comes from ``--seed``; when things
-happen is up to the machine.
+And `server` (the process, its memory and descriptors), `soak` (the phases of a run), `violations`
+(what went wrong), `trend` (growth of memory and descriptors), `report`. All random choices come
+from ``--seed``; when they happen depends on the machine.
 """

@@ -1,4 +1,4 @@
-"""``python -m tests.soak --minutes 10``: exit code 0 if nothing went wrong, else 1."""
+"""``python -m tests.soak --minutes 10``: exit code 0 without a violation, else 1."""
 
 import random
 import shutil
@@ -15,52 +15,58 @@ from rich.progress import Progress, SpinnerColumn, TextColumn
 from bench.machine import raise_file_limit
 from bench.notes import notes
 from tests.soak.report import save, show
-from tests.soak.server import running
-from tests.soak.soak import Cast, Soak
+from tests.soak.server import running_server
+from tests.soak.soak import Parameters, Soak
 
 __all__ = ["main"]
 
-_DEFAULTS = Cast()
+_DEFAULTS = Parameters()
+_PER_INSTANCE = "Per instance."
 
 
 @click.command()
-@click.option("--minutes", default=2.0, show_default=True, help="How long, besides start and end.")
-@click.option("--seed", default=None, type=int, help="Of all that is random; told if not given.")
+@click.option("--minutes", default=2.0, show_default=True, help="Duration, without start and end.")
+@click.option(
+    "--seed",
+    default=None,
+    type=int,
+    help="Seed of all random choices; chosen and printed if not given.",
+)
 @click.option("--instances", default=_DEFAULTS.instances, show_default=True)
-@click.option("--residents", default=_DEFAULTS.residents, show_default=True, help="An instance.")
-@click.option("--visitors", default=_DEFAULTS.visitors, show_default=True, help="An instance.")
-@click.option("--sleepers", default=_DEFAULTS.sleepers, show_default=True, help="An instance.")
-@click.option("--guests", default=_DEFAULTS.guests, show_default=True)
-@click.option("--vandals", default=_DEFAULTS.vandals, show_default=True)
+@click.option("--stable", default=_DEFAULTS.stable, show_default=True, help=_PER_INSTANCE)
+@click.option("--churning", default=_DEFAULTS.churning, show_default=True, help=_PER_INSTANCE)
+@click.option("--slow", default=_DEFAULTS.slow, show_default=True, help=_PER_INSTANCE)
+@click.option("--temporary-instances", default=_DEFAULTS.temporary_instances, show_default=True)
+@click.option("--bad-clients", default=_DEFAULTS.bad_clients, show_default=True)
 @click.option(
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),
     default=Path("build/bench/soak.json"),
     show_default=True,
-    help="Where the result goes, and the server's log beside it.",
+    help="File for the result; the server's log is written beside it.",
 )
-def main(minutes: float, seed: int | None, output: Path, **cast: int) -> None:
-    """Run a server under everything at once, and see that nothing goes wrong."""
+def main(minutes: float, seed: int | None, output: Path, **counts: int) -> None:
+    """Run a server under every kind of load at once, and report violations."""
     seed = random.randrange(1_000_000) if seed is None else seed
-    who = Cast(**cast)
+    parameters = Parameters(**counts)
     notes.print(f"seed {seed}")
-    raise_file_limit(1000 + who.instances * (who.residents + who.visitors + who.sleepers))
+    raise_file_limit(1000 + parameters.subscribers)
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="ryze-soak-") as directory:
         try:
-            with running(Path(directory)) as server, _progress() as tell:
-                result = trio.run(Soak(server, who, seed, tell).run, 60 * minutes)
+            with running_server(Path(directory)) as server, _progress() as show_progress:
+                result = trio.run(Soak(server, parameters, seed, show_progress).run, 60 * minutes)
         finally:
             shutil.copy(server.log, output.with_suffix(".log"))
     show(result)
-    save(output, who, seed, result)
-    notes.print(f"written: {output}, and the server's log beside it")
-    sys.exit(0 if result.is_well else 1)
+    save(output, parameters, seed, result)
+    notes.print(f"result: {output}, server log: {output.with_suffix('.log')}")
+    sys.exit(0 if result.has_passed else 1)
 
 
 @contextmanager
 def _progress() -> Iterator[Callable[[str], None]]:
-    """A line that says how it goes."""
+    """A line on standard error that shows the progress."""
     columns = SpinnerColumn(), TextColumn("{task.description}")
     with Progress(*columns, console=notes, transient=True) as bar:
         task = bar.add_task("starting")

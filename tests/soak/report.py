@@ -1,4 +1,4 @@
-"""What a soak came to: a table for people, JSON for programs."""
+"""Report of a soak: a table for people, JSON for programs."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.machine import machine
-from tests.soak.soak import Cast, Result
+from tests.soak.soak import Parameters, Result
 
 __all__ = ["save", "show"]
 
@@ -15,7 +15,7 @@ _MIB = 2**20
 
 
 def show(result: Result) -> None:
-    """Print it on standard output."""
+    """Print the result on standard output."""
     table = Table(title="Soak", title_justify="left", show_header=False)
     table.add_column()
     table.add_column(justify="right")
@@ -23,11 +23,11 @@ def show(result: Result) -> None:
         table.add_row(name, text)
     console = Console()
     console.print(table)
-    for fault in result.faults:
-        console.print(f"FAULT {fault}", markup=False, highlight=False, soft_wrap=True)
-    if result.more_faults:
-        console.print(f"and {result.more_faults} more")
-    console.print("all is well" if result.is_well else "NOT WELL")
+    for message in result.violations:
+        console.print(f"VIOLATION {message}", markup=False, highlight=False, soft_wrap=True)
+    if result.omitted_violations:
+        console.print(f"and {result.omitted_violations} more violations")
+    console.print("passed" if result.has_passed else "FAILED")
 
 
 def _rows(result: Result) -> list[tuple[str, str]]:
@@ -35,34 +35,34 @@ def _rows(result: Result) -> list[tuple[str, str]]:
     return [
         ("seconds", f"{result.seconds:.0f}"),
         ("capacity, events/s", f"{result.capacity:,.0f}"),
-        ("intended, events/s", f"{result.intended:,.0f}"),
+        ("target, events/s", f"{result.target:,.0f}"),
         ("published, events/s", f"{result.published:,.0f}"),
         ("events published", f"{result.events:,}"),
-        ("frames judged (the rest was filtered out)", f"{result.frames:,}"),
-        ("received by healthy clients, MiB", f"{result.received_bytes / _MIB:,.0f}"),
-        *((name, f"{count:,}") for name, count in result.done.items()),
-        ("server's memory: before, MiB", f"{memory['before'] / _MIB:.1f}"),
-        ("second half, median", f"{memory['level'] / _MIB:.1f}"),
-        ("second half, growth", f"{memory['growth'] / _MIB:+.2f}"),
-        ("after", f"{memory.get('after', 0) / _MIB:.1f}"),
-        ("server's descriptors: before", f"{descriptors['before']:.0f}"),
-        ("second half, median", f"{descriptors['level']:.0f}"),
-        ("second half, growth", f"{descriptors['growth']:+.1f}"),
-        ("after", f"{descriptors.get('after', 0):.0f}"),
-        ("server's CPU seconds", f"{result.server_cpu_seconds:.0f}"),
+        ("frames checked (the others were filtered out)", f"{result.frames:,}"),
+        ("received by healthy subscribers, MiB", f"{result.received_bytes / _MIB:,.0f}"),
+        *((name, f"{count:,}") for name, count in result.counts.items()),
+        ("server memory at the start, MiB", f"{memory['before'] / _MIB:.1f}"),
+        ("- median of the second half", f"{memory['level'] / _MIB:.1f}"),
+        ("- growth in the second half", f"{memory['growth'] / _MIB:+.2f}"),
+        ("- after all have disconnected", f"{memory.get('after', 0) / _MIB:.1f}"),
+        ("server descriptors at the start", f"{descriptors['before']:.0f}"),
+        ("- median of the second half", f"{descriptors['level']:.0f}"),
+        ("- growth in the second half", f"{descriptors['growth']:+.1f}"),
+        ("- after all have disconnected", f"{descriptors.get('after', 0):.0f}"),
+        ("server CPU seconds", f"{result.server_cpu_seconds:.0f}"),
         ("exit code after SIGTERM", str(result.exit_code)),
-        ("faults", str(len(result.faults) + result.more_faults)),
+        ("violations", str(len(result.violations) + result.omitted_violations)),
     ]
 
 
-def save(path: Path, cast: Cast, seed: int, result: Result) -> None:
-    """Write it with all that is needed to judge it later."""
+def save(path: Path, parameters: Parameters, seed: int, result: Result) -> None:
+    """Write the result, and what is needed to compare it with others, as JSON."""
     path.parent.mkdir(parents=True, exist_ok=True)
     document = {
-        "cast": vars(cast),
+        "parameters": vars(parameters),
         "seed": seed,
         "machine": machine(),
-        "is_well": result.is_well,
+        "passed": result.has_passed,
         "result": result.as_json(),
     }
     path.write_text(json.dumps(document, indent=1) + "\n")

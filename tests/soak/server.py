@@ -1,4 +1,4 @@
-"""The server's process from outside: start, requests, what it takes of the machine, its log."""
+"""The server process: start, requests, memory and descriptors, log, end."""
 
 import json
 import os
@@ -16,10 +16,10 @@ from typing import Any
 import psutil
 import trio
 
-from tests.clients import UPGRADE, Answer, RawClient
-from tests.soak.findings import PATIENCE_SECONDS, until
+from tests.clients import UPGRADE, RawClient, Response
+from tests.soak.violations import TIMEOUT_SECONDS, wait_until
 
-__all__ = ["ACCOUNT_TOKEN", "CLOSE_GRACE_SECONDS", "Server", "ask", "running"]
+__all__ = ["ACCOUNT_TOKEN", "CLOSE_GRACE_SECONDS", "Server", "running_server", "send_request"]
 
 ACCOUNT_TOKEN = "soak-account-token"
 CLOSE_GRACE_SECONDS = 2
@@ -27,28 +27,28 @@ CLOSE_GRACE_SECONDS = 2
 _SETTINGS = {
     "RYZE_PORT": "0",
     "RYZE_ACCOUNT_TOKEN": ACCOUNT_TOKEN,
-    # They count, but refuse nobody: all of this comes from one address.
+    # Counted, but never exceeded: all clients share one address.
     "RYZE_GLOBAL_RATE_LIMIT": "100000000/minute",
     "RYZE_CREATE_RATE_LIMIT": "100000000/minute",
     "RYZE_PUBLISH_RATE_LIMIT": "100000000/minute",
     "RYZE_CLOSE_GRACE_SECONDS": str(CLOSE_GRACE_SECONDS),
     "RYZE_COMPRESSION": "on",
-    # Pings between the events, many of them.
+    # Short, so that many pings come between the events.
     "RYZE_PING_INTERVAL_SECONDS": "3",
     "RYZE_LOG_FORMAT": "json",
     "RYZE_LOG_LEVEL": "info",
 }
 
-# What a server may warn of here: the soak itself sends a block that is ignored.
+# Warnings that the soak itself causes: one bad input has a block that is ignored.
 _EXPECTED_WARNINGS = frozenset({"websocket block ignored"})
 
-# Segments and windows of a network: within a machine the two ends would buffer megabytes.
+# Segment size and receive buffer as over a network: on loopback both ends would buffer megabytes.
 _NETWORK_SEGMENT = 1448
 _NETWORK_BUFFER = 4096
 
 
 class Server:
-    """A ``ryze serve`` that runs."""
+    """A running ``ryze serve``."""
 
     def __init__(self, process: subprocess.Popen[bytes], url: str, log: Path) -> None:
         self.process = process
@@ -59,10 +59,10 @@ class Server:
 
     # Connections
 
-    async def open(self, *, narrow: bool = False) -> RawClient:
-        """A connection on which nothing has been sent; `narrow` buffers next to nothing."""
+    async def open(self, *, small_buffers: bool = False) -> RawClient:
+        """Open a connection; with `small_buffers` the kernel keeps only a few KiB of it."""
         sock = trio.socket.socket()
-        if narrow:
+        if small_buffers:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, _NETWORK_SEGMENT)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _NETWORK_BUFFER)
         try:
@@ -73,13 +73,13 @@ class Server:
         return RawClient(trio.SocketStream(sock))
 
     async def upgrade(
-        self, path: str, token: str, *, narrow: bool = False, deflate: bool = False
-    ) -> tuple[RawClient, Answer]:
-        """Ask for a WebSocket; the connection, and what was answered."""
+        self, path: str, token: str, *, small_buffers: bool = False, deflate: bool = False
+    ) -> tuple[RawClient, Response]:
+        """Request a WebSocket; the connection and the response."""
         headers = {**UPGRADE, "token": token}
         if deflate:
             headers["Sec-WebSocket-Extensions"] = "permessage-deflate"
-        client = await self.open(narrow=narrow)
+        client = await self.open(small_buffers=small_buffers)
         try:
             return client, await client.request("GET", path, headers)
         except BaseException:
@@ -88,47 +88,47 @@ class Server:
 
     async def request(
         self, method: str, path: str, body: object = None, *, token: str = ACCOUNT_TOKEN
-    ) -> Answer:
-        """One request, on a connection of its own."""
+    ) -> Response:
+        """Send one request on a new connection."""
         client = await self.open()
         async with client.stream:
-            return await ask(client, method, path, body, token=token)
+            return await send_request(client, method, path, body, token=token)
 
-    # What it takes
+    # Resources
 
     def memory(self) -> int:
-        """Bytes of resident memory."""
+        """Resident memory in bytes."""
         return int(self._psutil.memory_info().rss)
 
     def cpu_seconds(self) -> float:
-        """User and system time so far."""
+        """User and system CPU time so far."""
         times = self._psutil.cpu_times()
         return float(times.user + times.system)
 
     def descriptors(self) -> Counter[str]:
-        """Open files and sockets, by what they stand for; those of one kind together.
+        """Open descriptors, counted by kind (file path, socket, pipe...).
 
-        Without the database's own, of which SQLite keeps up to one for each reader and writer
-        once they have been at work at the same time: it closes none while the file is locked.
+        Without those of the database: SQLite keeps up to one per reader and writer once they have
+        been active at the same time, as it closes none while the file is locked.
         """
         folder = Path(f"/proc/{self.process.pid}/fd")
         kinds: Counter[str] = Counter()
         for each in folder.iterdir():
-            # One that is closed just now is none any more.
+            # It may be closed between listing and reading.
             with suppress(FileNotFoundError):
                 kinds[os.readlink(each).partition(":[")[0]] += 1
         return Counter({kind: kinds[kind] for kind in kinds if not kind.endswith(".db")})
 
-    # Its end
+    # End
 
     async def terminate(self) -> int | None:
-        """``kill -TERM``; its exit code, None if it does not end."""
+        """Send SIGTERM and wait; the exit code, None if it does not exit."""
         self.process.send_signal(signal.SIGTERM)
-        await until(lambda: self.process.poll() is not None)
+        await wait_until(lambda: self.process.poll() is not None)
         return self.process.poll()
 
     def unexpected_log(self) -> Iterator[str]:
-        """What it should not have written: warnings, tracebacks, anything that is no record."""
+        """Log lines that are violations: warnings, tracebacks, lines that are not JSON."""
         for line in self.log.read_text().splitlines():
             try:
                 record = json.loads(line)
@@ -139,17 +139,17 @@ class Server:
                 yield line
 
     def logged(self) -> Counter[str]:
-        """How often it has logged each event."""
+        """The number of log records, by event."""
         records: list[dict[str, Any]] = [
             json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")
         ]
         return Counter(str(record["event"]) for record in records)
 
 
-async def ask(
+async def send_request(
     client: RawClient, method: str, path: str, body: object = None, *, token: str
-) -> Answer:
-    """One request with a token and a JSON body."""
+) -> Response:
+    """Send a request with a token and a JSON body."""
     headers = {"token": token}
     if body is None:
         return await client.request(method, path, headers)
@@ -158,14 +158,14 @@ async def ask(
 
 
 @contextmanager
-def running(directory: Path, more: Mapping[str, str] | None = None) -> Iterator[Server]:
-    """Start a server with its data in `directory`; in the end it is gone."""
+def running_server(directory: Path, more: Mapping[str, str] | None = None) -> Iterator[Server]:
+    """Start a server with its data in `directory`; kill it at the end."""
     output, log = directory / "stdout", directory / "log"
-    foreign = {name: text for name, text in os.environ.items() if not name.startswith("RYZE_")}
+    inherited = {name: text for name, text in os.environ.items() if not name.startswith("RYZE_")}
     with output.open("wb") as stdout, log.open("wb") as stderr:
         process = subprocess.Popen(
             [sys.executable, "-m", "ryze", "serve", "--data-dir", str(directory / "data")],
-            env={**foreign, **_SETTINGS, **(more or {})},
+            env={**inherited, **_SETTINGS, **(more or {})},
             stdin=subprocess.DEVNULL,
             stdout=stdout,
             stderr=stderr,
@@ -178,10 +178,10 @@ def running(directory: Path, more: Mapping[str, str] | None = None) -> Iterator[
 
 
 def _address(process: subprocess.Popen[bytes], output: Path, log: Path) -> str:
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline = time.monotonic() + TIMEOUT_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
-        _, said, address = output.read_text().partition("Ryze listens on ")
-        if said and "\n" in address:
+        _, printed, address = output.read_text().partition("Ryze listens on ")
+        if printed and "\n" in address:
             return address.split()[0]
         time.sleep(0.05)
-    raise RuntimeError(f"the server does not start: {log.read_text()}")
+    raise RuntimeError(f"the server did not start: {log.read_text()}")

@@ -1,12 +1,12 @@
-"""The order of things: calibrate, go on for minutes with everything at once, see that all is well.
+"""The phases of a run.
 
-start           instances, residents who stay to the end
-calibrate       with visitors, sleepers and vandals: how many events a second do the healthy
-                ones take in a closed loop?
-soak            80 % of that, and owners and guests as well
-settle          publishers stop; every event that was published must have come out
-empty           everybody leaves: descriptors are as many as before the first client
-terminate       some come back, SIGTERM: 1012 for each of them, exit code 0
+start           create instances, connect the stable subscribers, which stay to the end
+calibrate       with churning, slow and bad clients: how many events per second do the healthy
+                subscribers take in a closed loop?
+load            80 % of that; configurations change, temporary instances come and go
+settle          producers stop; every event that was published must have been received
+disconnect      all clients disconnect: descriptors are those of before the first client
+terminate       some connect again, SIGTERM: each is closed with 1012, exit code 0
 log             no warning, no traceback, as many disconnected as connected
 """
 
@@ -18,19 +18,31 @@ from typing import Any
 
 import trio
 
-from tests.soak.changes import EVERYTHING, change_config, create_stage, guests, owner, until_settled
-from tests.soak.crowd import Crowd, Member
-from tests.soak.findings import PATIENCE_SECONDS, Findings, until
-from tests.soak.nuisances import NUISANCES, nuisance, vandal
-from tests.soak.publishers import HttpOutlet, Producer, SocketOutlet
+from tests.soak.bad_input import BAD_INPUTS, run_bad_inputs, send_bad_input
+from tests.soak.churning_subscribers import (
+    connect_subscriber,
+    disconnect_subscriber,
+    run_churning_subscriber,
+    run_slow_subscriber,
+)
+from tests.soak.healthy_subscribers import HealthySubscriber, HealthySubscribers
+from tests.soak.instance import Instance
+from tests.soak.instance_changes import (
+    EVERYTHING,
+    create_instance,
+    run_config_changes,
+    run_temporary_instances,
+    set_config,
+    wait_settled,
+)
+from tests.soak.producers import HttpSender, Producer, WebSocketSender
 from tests.soak.server import CLOSE_GRACE_SECONDS, Server
-from tests.soak.stage import Stage
 from tests.soak.trend import trend_of
-from tests.soak.visitors import leave, sleeper, visit, visitor
+from tests.soak.violations import TIMEOUT_SECONDS, Violations, wait_until
 
-__all__ = ["Cast", "Result", "Soak"]
+__all__ = ["Parameters", "Result", "Soak"]
 
-# Of what was measured, so much is published.
+# The share of the measured capacity that is published.
 _LOAD = 0.8
 
 _SAMPLE_SECONDS = 0.5
@@ -38,55 +50,69 @@ _SAMPLE_SECONDS = 0.5
 # In a shorter run everything grows: allocators and caches warm up.
 _SHORTEST_TREND_SECONDS = 60
 
-# What may grow in the second half: of the memory, of the descriptors (share, or so many at all).
+# Allowed growth of memory and descriptors in the second half: share, or absolute.
 _MEMORY_GROWTH = (0.05, 0)
 _DESCRIPTOR_GROWTH = (0.2, 16)
 
 
 @dataclass(frozen=True)
-class Cast:
-    """Who takes part; of residents, visitors and sleepers so many for each instance."""
+class Parameters:
+    """Numbers of instances and clients.
+
+    Args:
+        stable: healthy subscribers that stay to the end, per instance.
+        churning: healthy subscribers that connect and disconnect, per instance.
+        slow: subscribers that stop reading, per instance.
+        temporary_instances: instances that exist at a time besides `instances`.
+        bad_clients: clients that send bad input.
+    """
 
     instances: int = 4
-    residents: int = 10
-    visitors: int = 6
-    sleepers: int = 2
-    guests: int = 2
-    vandals: int = 2
+    stable: int = 10
+    churning: int = 6
+    slow: int = 2
+    temporary_instances: int = 2
+    bad_clients: int = 2
+
+    @property
+    def subscribers(self) -> int:
+        """Subscribers of the permanent instances."""
+        return self.instances * (self.stable + self.churning + self.slow)
 
 
 @dataclass
 class Result:
-    """What is told in the end."""
+    """Measurements and violations of a run."""
 
-    faults: list[str] = field(default_factory=list)
-    more_faults: int = 0
-    # Events a second, over all instances: measured, intended, published.
+    violations: list[str] = field(default_factory=list)
+    omitted_violations: int = 0
+    # Events per second over all instances: measured in a closed loop, intended, published.
     capacity: float = 0
-    intended: float = 0
+    target: float = 0
     published: float = 0
-    # Events published; frames that came out; bytes that healthy clients have received.
+    # Events published; different frames received; bytes received by healthy subscribers.
     events: int = 0
     frames: int = 0
     received_bytes: int = 0
     seconds: float = 0
     server_cpu_seconds: float = 0
-    # Resident memory and descriptors: before anybody came, in the second half, after all had left.
+    # Resident bytes and descriptors: "before" the first client, "level" and "growth" in the second
+    # half, "after" all have disconnected.
     memory: dict[str, float] = field(default_factory=dict)
     descriptors: dict[str, float] = field(default_factory=dict)
-    # (seconds, bytes) and (seconds, count) all the way.
+    # (seconds, bytes) and (seconds, count) throughout.
     memory_samples: list[tuple[float, float]] = field(default_factory=list)
     descriptor_samples: list[tuple[float, float]] = field(default_factory=list)
     exit_code: int | None = None
-    done: dict[str, int] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
 
     @property
-    def is_well(self) -> bool:
-        """Nothing has gone wrong."""
-        return not self.faults
+    def has_passed(self) -> bool:
+        """There was no violation."""
+        return not self.violations
 
     def as_json(self) -> dict[str, Any]:
-        """For programs."""
+        """The fields as a JSON object."""
         return asdict(self)
 
 
@@ -94,93 +120,102 @@ class Soak:
     """One run against a server that has just started.
 
     Args:
-        server: see there.
-        cast: who takes part.
-        seed: of all that is random.
-        tell: is told what goes on, once a second.
+        server: the server under test.
+        parameters: numbers of instances and clients.
+        seed: of all random choices.
+        show_progress: called with a line of text about once a second.
     """
 
-    def __init__(self, server: Server, cast: Cast, seed: int, tell: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        server: Server,
+        parameters: Parameters,
+        seed: int,
+        show_progress: Callable[[str], None],
+    ) -> None:
         self._server = server
-        self._cast = cast
+        self._parameters = parameters
         self._seed = seed
-        self._tell = tell
-        self._findings = Findings()
-        self._crowd = Crowd(self._findings)
-        self._stages: list[Stage] = []
-        self._residents: list[Member] = []
-        self._publishers: list[Producer] = []
-        # Descriptors before anybody came.
-        self._before: Counter[str] = Counter()
+        self._show_progress = show_progress
+        self._violations = Violations()
+        self._subscribers = HealthySubscribers(self._violations)
+        self._instances: list[Instance] = []
+        self._stable: list[HealthySubscriber] = []
+        self._producers: list[Producer] = []
+        # Descriptors of the server before the first client.
+        self._descriptors_before: Counter[str] = Counter()
         self._result = Result()
 
     async def run(self, seconds: float) -> Result:
-        """All of it; `seconds` is for the soak itself."""
+        """Run all phases; `seconds` is the duration of the load."""
         result = self._result
         await self._start()
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._crowd.run)
-            for stage in self._stages:
-                await self._settle_in(stage, nursery)
-            await self._soak(seconds)
-            with self._findings.watching("the end"):
+            nursery.start_soon(self._subscribers.run)
+            for instance in self._instances:
+                await self._connect_stable(instance, nursery)
+            await self._load(seconds)
+            with self._violations.recording("settling"):
                 await self._settle()
-            with self._findings.watching("leaving"):
-                await self._empty()
-            with self._findings.watching("SIGTERM"):
+            with self._violations.recording("disconnecting"):
+                await self._disconnect()
+            with self._violations.recording("SIGTERM"):
                 await self._terminate()
             nursery.cancel_scope.cancel()
-        self._judge_trends()
-        self._judge_log()
-        result.faults, result.more_faults = self._findings.faults, self._findings.more
-        result.done = dict(sorted(self._findings.done.items()))
+        self._check_trends()
+        self._check_log()
+        result.violations = self._violations.messages
+        result.omitted_violations = self._violations.omitted
+        result.counts = dict(sorted(self._violations.counts.items()))
         return result
 
-    def _chance(self, name: str) -> random.Random:
+    def _rng(self, name: str) -> random.Random:
         return random.Random(f"{self._seed} {name}")
 
     # Start
 
     async def _start(self) -> None:
-        """Instances, and one of each nuisance: what the server makes once, it makes now."""
-        for number in range(self._cast.instances):
-            name = f"stage-{number}"
-            may_turn_off = number > 0
-            self._stages.append(
-                await create_stage(self._server, name, EVERYTHING, may_turn_off=may_turn_off)
+        """Create instances; send each bad input once, so that one-time allocations are made."""
+        for number in range(self._parameters.instances):
+            self._instances.append(
+                await create_instance(
+                    self._server, f"soak-{number}", EVERYTHING, can_be_disabled=number > 0
+                )
             )
-        for each in NUISANCES:
-            with self._findings.watching(each.name):
-                await nuisance(self._stages[0], each)
-        # Until the server has closed what was just closed here: it waits for a farewell.
+        for bad_input in BAD_INPUTS:
+            with self._violations.recording(bad_input.name):
+                await send_bad_input(self._instances[0], bad_input)
+        # The server keeps a connection for up to the close grace after its close frame.
         await trio.sleep(1.25 * CLOSE_GRACE_SECONDS)
         self._result.memory["before"] = self._server.memory()
-        self._before = self._server.descriptors()
-        self._result.descriptors["before"] = self._before.total()
+        self._descriptors_before = self._server.descriptors()
+        self._result.descriptors["before"] = self._descriptors_before.total()
 
-    async def _settle_in(self, stage: Stage, nursery: trio.Nursery) -> None:
-        for number in range(self._cast.residents):
-            member = await visit(stage, self._crowd, deflate=number % 10 == 3, first=True)
-            assert member is not None, f"refused: {stage.name}"
-            self._residents.append(member)
-        outlet = await SocketOutlet.open(stage)
-        nursery.start_soon(outlet.run)
-        for each in (outlet, await HttpOutlet.open(stage)):
-            self._publishers.append(Producer(each, stage, self._findings))
+    async def _connect_stable(self, instance: Instance, nursery: trio.Nursery) -> None:
+        for number in range(self._parameters.stable):
+            subscriber = await connect_subscriber(
+                instance, self._subscribers, deflate=number % 10 == 3, first=True
+            )
+            assert subscriber is not None, f"refused: {instance.name}"
+            self._stable.append(subscriber)
+        websocket = await WebSocketSender.open(instance)
+        nursery.start_soon(websocket.run)
+        for sender in (websocket, await HttpSender.open(instance)):
+            self._producers.append(Producer(sender, instance, self._violations))
 
     # Load
 
-    async def _soak(self, seconds: float) -> None:
+    async def _load(self, seconds: float) -> None:
         async with trio.open_nursery() as nursery:
-            for publisher in self._publishers:
-                nursery.start_soon(publisher.run)
-            self._start_visitors(nursery)
+            for producer in self._producers:
+                nursery.start_soon(producer.run)
+            self._start_clients(nursery)
             await self._calibrate(min(10, max(1, seconds / 10)))
-            # Now: what is filtered out costs less.
-            self._start_owners(nursery)
+            # Not before: filtered events cost less, and the capacity would come out too high.
+            self._start_changes(nursery)
             begin, sent = trio.current_time(), self._sent
             while (passed := trio.current_time() - begin) < seconds:
-                await self._look(passed, seconds)
+                await self._sample(passed, seconds)
                 await trio.sleep(_SAMPLE_SECONDS)
             nursery.cancel_scope.cancel()
         self._result.seconds = trio.current_time() - begin
@@ -188,112 +223,120 @@ class Soak:
         self._result.published = self._result.events / self._result.seconds
 
     async def _calibrate(self, seconds: float) -> None:
-        """How many events a second does each publisher get through, when all do their best?"""
-        self._tell("calibrating")
+        """Measure the events per second of each producer without a limit, and limit its rate."""
+        self._show_progress("calibrating")
         await trio.sleep(seconds / 4)
-        before = [publisher.sent for publisher in self._publishers]
+        before = [producer.sent for producer in self._producers]
         begin = trio.current_time()
         await trio.sleep(seconds)
         passed = trio.current_time() - begin
-        for publisher, sent in zip(self._publishers, before, strict=True):
-            rate = (publisher.sent - sent) / passed
+        for producer, sent in zip(self._producers, before, strict=True):
+            rate = (producer.sent - sent) / passed
             self._result.capacity += rate
-            publisher.slow_down(_LOAD * rate)
-        self._result.intended = _LOAD * self._result.capacity
+            producer.limit_rate(_LOAD * rate)
+        self._result.target = _LOAD * self._result.capacity
 
-    def _start_visitors(self, nursery: trio.Nursery) -> None:
-        cast, crowd, findings = self._cast, self._crowd, self._findings
-        for stage in self._stages:
-            for number in range(cast.visitors):
-                chance = self._chance(f"visitor {stage.name} {number}")
-                nursery.start_soon(visitor, stage, crowd, findings, chance)
-            for number in range(cast.sleepers):
-                chance = self._chance(f"sleeper {stage.name} {number}")
-                nursery.start_soon(sleeper, stage, findings, chance)
-        for number in range(cast.vandals):
-            chance = self._chance(f"vandal {number}")
-            nursery.start_soon(vandal, self._stages[0], findings, chance)
+    def _start_clients(self, nursery: trio.Nursery) -> None:
+        parameters, subscribers, violations = self._parameters, self._subscribers, self._violations
+        for instance in self._instances:
+            for number in range(parameters.churning):
+                rng = self._rng(f"churning {instance.name} {number}")
+                nursery.start_soon(run_churning_subscriber, instance, subscribers, violations, rng)
+            for number in range(parameters.slow):
+                rng = self._rng(f"slow {instance.name} {number}")
+                nursery.start_soon(run_slow_subscriber, instance, violations, rng)
+        for number in range(parameters.bad_clients):
+            rng = self._rng(f"bad client {number}")
+            nursery.start_soon(run_bad_inputs, self._instances[0], violations, rng)
 
-    def _start_owners(self, nursery: trio.Nursery) -> None:
-        findings = self._findings
-        for stage in self._stages:
-            nursery.start_soon(owner, stage, findings, self._chance(f"owner {stage.name}"))
-        for number in range(self._cast.guests):
-            chance = self._chance(f"guests {number}")
-            nursery.start_soon(guests, self._server, self._crowd, findings, chance, number)
+    def _start_changes(self, nursery: trio.Nursery) -> None:
+        subscribers, violations = self._subscribers, self._violations
+        for instance in self._instances:
+            rng = self._rng(f"configuration {instance.name}")
+            nursery.start_soon(run_config_changes, instance, violations, rng)
+        for number in range(self._parameters.temporary_instances):
+            rng = self._rng(f"temporary {number}")
+            nursery.start_soon(
+                run_temporary_instances, self._server, subscribers, violations, rng, number
+            )
 
-    async def _look(self, passed: float, seconds: float) -> None:
-        """Take samples, ask for its health, tell how it goes."""
+    async def _sample(self, passed: float, seconds: float) -> None:
+        """Sample memory and descriptors, check /health, show the progress."""
         self._result.memory_samples.append((passed, self._server.memory()))
         self._result.descriptor_samples.append((passed, self._server.descriptors().total()))
-        with self._findings.watching("health"):
-            answer = await self._server.request("GET", "/health")
-            assert answer.status == 200, answer
-        done = self._findings.done
-        self._tell(
+        with self._violations.recording("health"):
+            response = await self._server.request("GET", "/health")
+            assert response.status == 200, response
+        counts = self._violations.counts
+        self._show_progress(
             f"{passed:.0f} of {seconds:.0f} s, {self._sent:,} events,"
-            f" {len(self._crowd)} clients, {done['visitors']:,} visits,"
-            f" {done['bad inputs']:,} bad inputs,"
-            f" {self._result.memory_samples[-1][1] / 2**20:.1f} MiB, {len(self._findings)} faults"
+            f" {len(self._subscribers)} healthy subscribers,"
+            f" {counts['churning subscribers']:,} came and went,"
+            f" {counts['bad inputs']:,} bad inputs,"
+            f" {self._result.memory_samples[-1][1] / 2**20:.1f} MiB,"
+            f" {len(self._violations)} violations"
         )
 
     @property
     def _sent(self) -> int:
-        return sum(publisher.sent for publisher in self._publishers)
+        return sum(producer.sent for producer in self._producers)
 
     # End
 
     async def _settle(self) -> None:
-        """All events come out: the last ones pass every filter, so they tell of all before."""
-        self._tell("settling")
-        for stage in self._stages:
-            await change_config(stage, EVERYTHING)
-        for publisher in self._publishers:
-            await publisher.publish(6)
-            await publisher.outlet.fence()
-        for stage in self._stages:
-            with self._findings.watching(f"the ledger of {stage.name}"):
-                await until_settled(stage)
-            self._result.frames += stage.ledger.frames
-        self._result.received_bytes = self._crowd.received
+        """Check that all events are received.
 
-    async def _empty(self) -> None:
-        """Everybody leaves, and descriptors are back to what they were."""
-        self._tell("leaving")
-        for member in self._residents:
-            await leave(member, self._findings)
-        for publisher in self._publishers:
-            await publisher.outlet.aclose()
-        await until(lambda: not self._server.descriptors() - self._before)
+        The last events pass every filter, so that they show whether earlier ones are missing.
+        """
+        self._show_progress("settling")
+        for instance in self._instances:
+            await set_config(instance, EVERYTHING)
+        for producer in self._producers:
+            await producer.publish(6)
+            await producer.sender.wait_published()
+        for instance in self._instances:
+            with self._violations.recording(f"expected stream of {instance.name}"):
+                await wait_settled(instance)
+            self._result.frames += instance.expected.frames
+        self._result.received_bytes = self._subscribers.received_bytes
+
+    async def _disconnect(self) -> None:
+        """Disconnect all clients; the descriptors are those of before the first client."""
+        self._show_progress("disconnecting")
+        for subscriber in self._stable:
+            await disconnect_subscriber(subscriber, self._violations)
+        for producer in self._producers:
+            await producer.sender.aclose()
+        await wait_until(lambda: not self._server.descriptors() - self._descriptors_before)
         after = self._server.descriptors()
         self._result.descriptors["after"] = after.total()
         self._result.memory["after"] = self._server.memory()
-        if more := after - self._before:
-            self._findings.add("descriptors", f"more than before anybody came: {dict(more)}")
-        if len(self._crowd):
-            self._findings.add("clients", f"{len(self._crowd)} have not left")
+        if more := after - self._descriptors_before:
+            self._violations.add("descriptors", f"more than before the first client: {dict(more)}")
+        if len(self._subscribers):
+            self._violations.add("subscribers", f"{len(self._subscribers)} are still connected")
 
     async def _terminate(self) -> None:
-        """Everybody who is there is told, and the server ends well."""
-        self._tell("terminating")
-        members = [
-            member
-            for stage in self._stages
-            for _ in range(self._cast.residents)
-            if (member := await visit(stage, self._crowd)) is not None
+        """Connect subscribers and send SIGTERM: each is closed with 1012, the exit code is 0."""
+        self._show_progress("terminating")
+        connected = [
+            subscriber
+            for instance in self._instances
+            for _ in range(self._parameters.stable)
+            if (subscriber := await connect_subscriber(instance, self._subscribers)) is not None
         ]
-        for member in members:
-            member.may_end_with = frozenset({1012})
+        for subscriber in connected:
+            subscriber.allowed_close_codes = frozenset({1012})
         self._result.server_cpu_seconds = self._server.cpu_seconds()
         self._result.exit_code = await self._server.terminate()
         assert self._result.exit_code == 0, f"exit code {self._result.exit_code}"
-        with trio.fail_after(PATIENCE_SECONDS):
-            for member in members:
-                await member.ended.wait()
+        with trio.fail_after(TIMEOUT_SECONDS):
+            for subscriber in connected:
+                await subscriber.ended.wait()
 
-    # Judgement
+    # Checks after the end
 
-    def _judge_trends(self) -> None:
+    def _check_trends(self) -> None:
         result = self._result
         is_long = result.seconds >= _SHORTEST_TREND_SECONDS
         for name, samples, allowed, into in (
@@ -303,15 +346,15 @@ class Soak:
             trend = trend_of(samples)
             into |= {"level": trend.level, "growth": trend.growth}
             if is_long and not trend.is_flat(*allowed):
-                self._findings.add(name, f"grows by {trend.growth:,.0f} from {trend.level:,.0f}")
+                self._violations.add(name, f"grows by {trend.growth:,.0f} from {trend.level:,.0f}")
 
-    def _judge_log(self) -> None:
+    def _check_log(self) -> None:
         for line in self._server.unexpected_log():
-            self._findings.add("the log", line)
+            self._violations.add("log", line)
         logged = self._server.logged()
-        self._findings.done["connections"] = logged["connected"]
+        self._violations.counts["connections"] = logged["connected"]
         if logged["connected"] != logged["disconnected"]:
-            self._findings.add(
+            self._violations.add(
                 "connections",
                 f"{logged['connected']} were opened, {logged['disconnected']} have ended",
             )

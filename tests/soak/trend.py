@@ -1,20 +1,20 @@
-"""Does something grow? The slope through many samples, which no single one of them can bend."""
+"""Trend of samples over time: the Theil-Sen slope, which outliers do not change."""
 
 from collections.abc import Sequence
 from statistics import median
 
 __all__ = ["Trend", "trend_of"]
 
-# Every pair of samples counts, so a long run is thinned out.
+# The slope needs every pair of samples, so the samples of a long run are thinned out.
 _MOST_SAMPLES = 300
 
 
 class Trend:
-    """What the second half of the samples says.
+    """Trend of the second half of the samples.
 
     Args:
-        level: their median.
-        growth: by which the line through them rises from the first to the last.
+        level: median of the samples.
+        growth: rise of the line through them, from the first sample to the last.
     """
 
     def __init__(self, level: float, growth: float) -> None:
@@ -22,12 +22,12 @@ class Trend:
         self.growth = growth
 
     def is_flat(self, share: float, absolute: float) -> bool:
-        """Is the growth within this share of the level, or within this much at all?"""
+        """Whether the growth is within `share` of the level, or within `absolute`."""
         return self.growth <= max(share * self.level, absolute)
 
 
 def trend_of(samples: Sequence[tuple[float, float]]) -> Trend:
-    """The trend of (time, value) pairs in the second half of their time (Theil-Sen)."""
+    """Trend of (time, value) pairs in the second half of their time."""
     begin, end = samples[0][0], samples[-1][0]
     late = [each for each in samples if each[0] >= (begin + end) / 2]
     late = late[:: -(-len(late) // _MOST_SAMPLES)]

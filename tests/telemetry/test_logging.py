@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from ryze.telemetry.logging import configure_logging, redact_query
 
-pytestmark = pytest.mark.usefixtures("logging_as_it_was")
+pytestmark = pytest.mark.usefixtures("restore_logging")
 
 
 class Terminal(io.StringIO):

@@ -18,7 +18,7 @@ from wsproto.events import (
 
 from ryze.disconnects import (
     CLIENT_CLOSED,
-    GONE,
+    CONNECTION_LOST,
     INSTANCE_DELETED,
     MESSAGE_TOO_BIG,
     NO_HEARTBEAT,
@@ -30,7 +30,7 @@ from ryze.hub.hub import Hub, HubStatistics
 from ryze.hub.outbox import OutboxLimits
 from ryze.websocket.connection import ConnectionLimits
 from ryze.websocket.subscriber import Subscriber
-from tests.cancelling import CancelAt, cancelled_everywhere
+from tests.cancelling import CancelAt, cancel_at_every_step
 from tests.fakes import FakeTransport, PieceTransport, client_frame, make_instance, server_frames
 from tests.hub.operations import publish
 from tests.websocket.harness import (
@@ -391,7 +391,7 @@ async def test_a_peer_that_is_gone_needs_no_farewell(
     await wait_all_tasks_blocked()
     assert peer.ended.is_set()
     assert trio.current_time() == start
-    assert connection.outbox.disconnect is GONE
+    assert connection.outbox.disconnect is CONNECTION_LOST
     assert peer.wire == b""
     assert hub.statistics() == NOBODY
 
@@ -415,7 +415,7 @@ async def test_a_peer_that_is_gone_before_the_101(
     transport.fail()
     connection, peer = await open_connection(nursery, hub, transport=transport)
     assert peer.ended.is_set()
-    assert connection.outbox.disconnect is GONE
+    assert connection.outbox.disconnect is CONNECTION_LOST
     assert hub.statistics() == NOBODY
 
 
@@ -609,7 +609,7 @@ def test_cancelled_wherever_it_is_a_connection_leaves_nothing_behind(
     scenario: Scenario, make: Callable[[float], FakeTransport]
 ) -> None:
     with capture_logs():
-        assert cancelled_everywhere(partial(_run, scenario, make)) > 5
+        assert cancel_at_every_step(partial(_run, scenario, make)) > 5
 
 
 def _run(scenario: Scenario, make: Callable[[float], FakeTransport], canceller: CancelAt) -> None:

@@ -14,7 +14,7 @@ from wsproto.connection import Connection, ConnectionType
 from wsproto.events import CloseConnection, Ping, Pong
 from wsproto.extensions import PerMessageDeflate
 
-from ryze.disconnects import INVALID_TEXT, MESSAGE_TOO_BIG, PROTOCOL_ERROR, Disconnect
+from ryze.disconnects import INVALID_UTF8, MESSAGE_TOO_BIG, PROTOCOL_ERROR, Disconnect
 from ryze.websocket.client_frames import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, FrameError
 from ryze.websocket.frame_validator import FrameValidator
 from tests.fakes import client_frame
@@ -70,10 +70,10 @@ def test_messages_of_all_lengths_are_passed_over(opcode: int, length: int) -> No
         (client_frame(PING, bytes(126)), 2, PROTOCOL_ERROR),
         (b"\x81\xfe\x00\x7dxxxx", 4, PROTOCOL_ERROR),
         (client_frame(BINARY, bytes(65537)), 10, MESSAGE_TOO_BIG),
-        (client_frame(TEXT, b"ab\xffcd"), 9, INVALID_TEXT),
-        (client_frame(TEXT, b"ab\xed\xa0\x80cd"), 10, INVALID_TEXT),
-        (client_frame(TEXT, b"ab\xed\x9f\xbf\xed\xff"), 13, INVALID_TEXT),
-        (client_frame(TEXT, b"ab\xc3"), 9, INVALID_TEXT),
+        (client_frame(TEXT, b"ab\xffcd"), 9, INVALID_UTF8),
+        (client_frame(TEXT, b"ab\xed\xa0\x80cd"), 10, INVALID_UTF8),
+        (client_frame(TEXT, b"ab\xed\x9f\xbf\xed\xff"), 13, INVALID_UTF8),
+        (client_frame(TEXT, b"ab\xc3"), 9, INVALID_UTF8),
     ],
 )
 def test_it_fails_at_the_first_byte_that_is_wrong(

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from wsproto.connection import Connection, ConnectionType
 from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessage
 
-from ryze.disconnects import INVALID_TEXT, MESSAGE_TOO_BIG, PROTOCOL_ERROR, Disconnect
+from ryze.disconnects import INVALID_UTF8, MESSAGE_TOO_BIG, PROTOCOL_ERROR, Disconnect
 from ryze.websocket.client_frames import BINARY, CLOSE, PING, PONG, TEXT, FrameError, check_close
 from ryze.websocket.message_reader import MessageReader
 from tests.fakes import client_frame
@@ -159,7 +159,7 @@ def test_good_closes(payload: bytes) -> None:
         (b"\x03\xf7", PROTOCOL_ERROR),
         (b"\x0b\xb7", PROTOCOL_ERROR),
         (b"\x13\x88", PROTOCOL_ERROR),
-        (b"\x03\xe8\xff", INVALID_TEXT),
+        (b"\x03\xe8\xff", INVALID_UTF8),
     ],
 )
 def test_bad_closes(payload: bytes, why: Disconnect) -> None:

@@ -22,7 +22,7 @@ from ryze.records import WebsocketConfig
 from ryze.websocket.encodings import PLAIN
 from ryze.websocket.producer import Producer
 from ryze.websocket.server import WebSocketLimits
-from tests.cancelling import CancelAt, cancelled_everywhere
+from tests.cancelling import CancelAt, cancel_at_every_step
 from tests.fakes import FakeTransport, client_frame, make_instance, server_frames
 from tests.hub.operations import configure, publish
 from tests.websocket.harness import HEAD, NOBODY, Peer, open_server, serve_upgrade, upgrade
@@ -309,7 +309,7 @@ def test_cancelled_wherever_it_is_a_publisher_leaves_nothing_behind(
 ) -> None:
     """With one listener its events go out at once, with many they wait for the flush."""
     with capture_logs():
-        assert cancelled_everywhere(partial(_run_publisher, scenario, listeners)) > 5
+        assert cancel_at_every_step(partial(_run_publisher, scenario, listeners)) > 5
 
 
 def _run_publisher(

@@ -24,7 +24,7 @@ from ryze.websocket.server import Admission, WebSocketLimits, WebSocketServer
 from tests.fakes import (
     FakeTransport,
     PieceTransport,
-    at_the_next_pause,
+    call_at_next_checkpoint,
     client_frame,
     make_instance,
     server_frames,
@@ -292,7 +292,7 @@ async def test_a_token_that_is_revoked_right_behind_the_admission_ends_the_conne
     """There is no moment after the checks at which the hub does not know the connection."""
 
     def admit(request: h11.Request, address: str) -> Admission:
-        at_the_next_pause(lambda: hub.follow(AccountTokenRevoked(TOKEN_KEY)))
+        call_at_next_checkpoint(lambda: hub.follow(AccountTokenRevoked(TOKEN_KEY)))
         return Admission(make_instance(), TOKEN_KEY, {}, publishes)
 
     peer = await connect(nursery, WebSocketServer(hub, Publisher(hub), admit, WebSocketLimits()))

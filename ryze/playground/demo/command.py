@@ -3,7 +3,7 @@
 import io
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 
 import trio
 from rich.console import Console
@@ -12,6 +12,7 @@ from ryze.exception_groups import unwrap_groups
 from ryze.playground.demo.dashboard import Board
 from ryze.playground.demo.environment import Plan
 from ryze.playground.demo.scenario import demo
+from ryze.signals import STOP_SIGNALS, stop_on_signal
 from ryze.telemetry.logging import configure_logging
 
 __all__ = ["run"]
@@ -46,15 +47,6 @@ class _Lines(io.StringIO):
 
 
 async def _run_until_signal(plan: Plan, board: Board, console: Console) -> None:
-    stop = trio.Event()
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(_watch_signals, signals, stop)
-            await demo(plan, board, console, stop)
-            nursery.cancel_scope.cancel()
-
-
-async def _watch_signals(signals: AsyncIterator[int], stop: trio.Event) -> None:
-    # What is left to do then takes a moment; who insists has to wait for it as well.
-    async for _ in signals:
-        stop.set()
+    # A repeated signal is ignored: ending takes a moment only.
+    async with stop_on_signal(*STOP_SIGNALS, signal.SIGHUP) as stop:
+        await demo(plan, board, console, stop)

@@ -8,7 +8,7 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from ryze.client.error_text import one_line
+from ryze.client.error_text import sanitize_line
 from ryze.events.event import Event
 from ryze.playground.demo.event_summary import describe
 from ryze.playground.simulate import Meter
@@ -76,7 +76,7 @@ class Board:
 
     def note(self, text: str, style: str = "") -> None:
         """Something worth a line has happened."""
-        self.notes.append((self.elapsed, one_line(text), style))
+        self.notes.append((self.elapsed, sanitize_line(text), style))
 
     def take(self, event: Event) -> None:
         """An event has come; it will be shown unless another of its type comes first."""
@@ -201,7 +201,7 @@ def _line(*parts: tuple[str, str]) -> Text:
 
 def _event_line(event: Event) -> Text:
     return _line(
-        (f"{event.type:17}", "blue"), (one_line(describe(event).translate(_WIDTHS_DIFFER)), "")
+        (f"{event.type:17}", "blue"), (sanitize_line(describe(event).translate(_WIDTHS_DIFFER)), "")
     )
 
 

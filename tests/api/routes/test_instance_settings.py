@@ -8,7 +8,7 @@ import pytest
 from wsproto.events import TextMessage
 
 from ryze.errors import StoreError
-from tests.clients import Answer
+from tests.clients import Response
 from tests.conftest import ACCOUNT_TOKEN, Server, StartServer
 
 SET = "/api/instance/settings/demo"
@@ -30,7 +30,7 @@ OTHERS = {
 }
 
 
-async def change(server: Server, **settings: Any) -> Answer:
+async def change(server: Server, **settings: Any) -> Response:
     return await server.request("POST", SET, json=settings)
 
 
@@ -187,7 +187,7 @@ class TestIgnoring:
     STATUS = (FIXTURES / "message.exchange.live.status.json").read_bytes()
     ALL = (GROUP, STATUS, PRIVATE)
 
-    async def post(self, server: Server, *bodies: bytes) -> Answer:
+    async def post(self, server: Server, *bodies: bytes) -> Response:
         body = b"[" + b",".join(bodies) + b"]"
         return await server.request("POST", "/api/events/publish/demo", body=body)
 

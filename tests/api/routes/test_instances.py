@@ -10,9 +10,9 @@ from ryze.changes import AccountTokenRevoked
 from ryze.errors import StoreError
 from ryze.records import Account
 from ryze.store import hash_token, insert_account
-from tests.clients import UPGRADE, Answer, WebSocketClient, chunked
+from tests.clients import UPGRADE, Response, WebSocketClient, chunked
 from tests.conftest import ACCOUNT_TOKEN, JSON, Server
-from tests.fakes import at_the_next_pause
+from tests.fakes import call_at_next_checkpoint
 
 NEW = "/api/instance/new"
 LIST = "/api/instance/list"
@@ -20,7 +20,7 @@ LIST = "/api/instance/list"
 DISABLED = {"enabled": False, "events": [], "mediaBase64": False}
 
 
-async def new(server: Server, *, by: str = ACCOUNT_TOKEN, **body: Any) -> Answer:
+async def new(server: Server, *, by: str = ACCOUNT_TOKEN, **body: Any) -> Response:
     return await server.request("POST", NEW, json=body, token=by)
 
 
@@ -356,7 +356,7 @@ class TestDelete:
 class TestToken:
     PATH = "/api/instance/token/demo"
 
-    async def change(self, server: Server, **body: Any) -> Answer:
+    async def change(self, server: Server, **body: Any) -> Response:
         return await server.request("POST", self.PATH, json=body)
 
     async def test_the_answer_to_the_byte(self, server: Server, demo: str) -> None:
@@ -415,7 +415,9 @@ class TestToken:
         account_by_token = server.services.registry.account_by_token
 
         def look_up(token_hash: str) -> Account | None:
-            at_the_next_pause(lambda: server.services.hub.follow(AccountTokenRevoked(token_hash)))
+            call_at_next_checkpoint(
+                lambda: server.services.hub.follow(AccountTokenRevoked(token_hash))
+            )
             return account_by_token(token_hash)
 
         kept_alive = await server.open()

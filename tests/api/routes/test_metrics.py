@@ -123,7 +123,7 @@ async def test_connections_that_come_are_refused_and_go(server: Server, demo: st
     await until(lambda: not server.services.websockets.connections)
     assert differences(before, await scrape(server)) == {
         "ryze_connections_opened_total publisher": 1,
-        "ryze_disconnects_total bad frame": 1,
+        "ryze_disconnects_total invalid_event": 1,
         "ryze_upgrades_refused_total not_enabled 400": 2,
         "ryze_upgrades_refused_total invalid_token 401": 1,
         "ryze_upgrades_refused_total invalid_handshake 400": 1,

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ryze.events.event import EVENT_TYPES
-from tests.clients import Answer, WebSocketClient, chunked, request_bytes
+from tests.clients import Response, WebSocketClient, chunked, request_bytes
 from tests.conftest import ACCOUNT_TOKEN, JSON, Server, StartServer
 
 PUBLISH = "/api/events/publish/demo"
@@ -19,7 +19,7 @@ UGLY = (
 )
 
 
-async def post(server: Server, body: bytes | str) -> Answer:
+async def post(server: Server, body: bytes | str) -> Response:
     data = body.encode() if isinstance(body, str) else body
     return await server.request("POST", PUBLISH, body=data)
 
@@ -159,7 +159,7 @@ def form_of(file: bytes) -> bytes:
     ) % (file, event)
 
 
-async def post_form(server: Server, body: bytes, boundary: str = "; boundary=b") -> Answer:
+async def post_form(server: Server, body: bytes, boundary: str = "; boundary=b") -> Response:
     headers = {"Content-Type": f"multipart/form-data{boundary}"}
     return await server.request("POST", PUBLISH, body=body, headers=headers)
 

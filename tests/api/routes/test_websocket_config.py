@@ -222,4 +222,4 @@ class TestOpenConnections:
         assert (await server.publish({"n": 2})).json["clients"] == 2
         for socket in sockets:
             assert await socket.data() == {"n": 2}
-        assert (await server.connect()).answer.status == 101
+        assert (await server.connect()).response.status == 101
