@@ -32,7 +32,7 @@ INSTANCE_NAME = "[A-Za-z0-9_-]{1,100}"
 
 _InstanceName = Annotated[str, Meta(pattern=rf"\A{INSTANCE_NAME}\Z")]
 
-# What a header can carry.
+# Visible ASCII, because a token must fit into a header.
 _token = re.compile(r"[\x21-\x7e]{0,255}")
 
 _Token = Annotated[
