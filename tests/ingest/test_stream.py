@@ -64,7 +64,7 @@ async def test_lines_are_published_as_they_come() -> None:
     assert (producer.stream.published, producer.stream.clients) == (4, 3)
 
 
-async def test_a_stream_without_events_publishes_nothing() -> None:
+async def test_stream_without_events_publishes_nothing() -> None:
     producer = Producer(b"\n", b" \r\n")
     await producer.stream.publish_all()
     assert (producer.published, producer.stream.published, producer.stream.clients) == ([], 0, 0)
@@ -79,7 +79,7 @@ async def test_events_before_an_invalid_line_stay_published() -> None:
     assert producer.published == [[event(1)], [event(2)]]
 
 
-async def test_a_line_over_the_limit_is_a_413() -> None:
+async def test_line_over_the_limit_is_a_413() -> None:
     producer = Producer(line(1) + b"x" * 101)
     assert await fail(producer) == (413, "Request body too large: line 2; 1 published")
     assert producer.published == [[event(1)]]
@@ -109,21 +109,21 @@ async def test_incomplete_lines_do_not_extend_the_deadline(autojump_clock: MockC
     assert trio.current_time() == begun + 25 + 60
 
 
-async def test_the_first_line_has_a_deadline(autojump_clock: MockClock) -> None:
+async def test_first_line_has_a_deadline(autojump_clock: MockClock) -> None:
     begun = trio.current_time()
     assert await fail(Producer(ends=False)) == (408, "Request timeout; 0 published")
     assert trio.current_time() == begun + 60
 
 
 @pytest.mark.parametrize("piece", [line(2), b"\n", b"{"], ids=["event", "blank line", "no line"])
-async def test_a_void_token_ends_the_stream_at_the_next_bytes(piece: bytes) -> None:
+async def test_void_token_ends_the_stream_at_the_next_bytes(piece: bytes) -> None:
     producer = Producer(line(1), piece, line(3))
     producer.void_after = 2
     assert await fail(producer) == (401, "Invalid token; 1 published")
     assert producer.published == [[event(1)]]
 
 
-async def test_a_void_token_does_not_spoil_the_end_of_a_stream() -> None:
+async def test_token_is_not_rechecked_at_the_end_of_a_stream() -> None:
     producer = Producer(line(1))
     producer.void_after = 2
     await producer.stream.publish_all()

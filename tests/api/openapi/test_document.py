@@ -40,7 +40,7 @@ def resolved(schema: Any) -> Any:
     return {**schema, "components": DOCUMENT["components"]}
 
 
-def test_every_route_is_described_and_no_other() -> None:
+def test_exactly_the_given_routes_are_described() -> None:
     assert {rule.endpoint for rule in rules()} == DESCRIBED.keys()
     paths = {
         rule.rule.replace("<name>", "{instance}").replace("<", "{").replace(">", "}")
@@ -49,7 +49,7 @@ def test_every_route_is_described_and_no_other() -> None:
     assert DOCUMENT["paths"].keys() == paths | UPGRADES.keys()
 
 
-def test_a_route_without_a_description_is_an_error() -> None:
+def test_route_without_a_description_is_an_error() -> None:
     undescribed = Blueprint("undescribed", __name__)
 
     @undescribed.get("/undescribed")
@@ -117,7 +117,7 @@ def test_examples_of_request_bodies_are_valid(name: str) -> None:
         ("connectToPublish", "101 400 401 403 404 426 429 431 500 503"),
     ],
 )
-def test_the_statuses_are_those_of_the_contract(name: str, statuses: str) -> None:
+def test_statuses_are_those_of_the_contract(name: str, statuses: str) -> None:
     assert " ".join(sorted(OPERATIONS[name]["responses"])) == statuses
 
 
@@ -144,7 +144,7 @@ def test_rate_limit_headers_are_described_for_counted_requests() -> None:
             assert ("Retry-After" in response.get("headers", {})) == (status == "429")
 
 
-def test_patterns_are_those_of_ecmascript() -> None:
+def test_patterns_are_valid_in_ecmascript() -> None:
     name = DOCUMENT["components"]["schemas"]["NewInstance"]["properties"]["name"]
     assert name["pattern"] == "^[A-Za-z0-9_-]{1,100}$"
 
