@@ -1,4 +1,4 @@
-"""Which routes there are, and what holds for all of them; their errors: test_errors.py."""
+"""The routes, and rules that hold for all of them; for their errors see test_errors.py."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -61,7 +61,7 @@ def test_routes_are_those_of_the_contract() -> None:
 async def test_upgrade_header_is_ignored_outside_of_websocket_paths(
     server: Server, route: Any
 ) -> None:
-    """Hypercorn's own WebSockets are out of reach: they have no token, limit or deadline."""
+    """Hypercorn's own WebSockets, without token, limit and deadline, cannot be reached."""
     await server.create()
     plain = await server.request("GET", path_of(route))
     upgrade = await server.request("GET", path_of(route), headers=UPGRADE)

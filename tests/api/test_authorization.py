@@ -1,4 +1,4 @@
-"""Who may do what: every way to send a token, on every route that asks for one."""
+"""Authorization: every way to send a token, on every route that requires one."""
 
 from itertools import product
 from typing import Any
@@ -31,7 +31,7 @@ def _ids(route: Any) -> str:
 
 
 async def add_account(server: Server, name: str, token: str, quota: int | None = None) -> None:
-    """Another tenant; the server learns of it as of any change by the command line."""
+    """Create another account, as the command line does; the server notices it."""
     await server.services.database.write(insert_account, name, hash_token(token), quota)
     await server.services.registry._load_accounts()
 
@@ -129,7 +129,7 @@ class TestNamedInstance:
     async def test_instance_token_for_an_unknown_name_is_a_401(
         self, server: Server, demo: str, route: Any
     ) -> None:
-        """A TokenInstance cannot find out which names exist."""
+        """A TokenInstance must not reveal which names exist."""
         method, path, json = route
         path = path.replace("/demo", "/nobody")
         response = await server.request(method, path, json=json, token=demo)

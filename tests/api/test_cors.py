@@ -1,4 +1,4 @@
-"""What a browser is told of who may call; tests/e2e/test_browser.py has the browser's own view."""
+"""CORS headers and preflights; tests/e2e/test_browser.py checks them in a browser."""
 
 import limits
 import pytest
@@ -19,12 +19,12 @@ REFUSED = (403, "Origin not allowed")
 
 @pytest.fixture
 async def open_server(start_server: StartServer) -> Server:
-    """A server that two origins may call."""
+    """A server that allows two origins."""
     return await start_server(allowed_origins=(PAGE, OTHER_PAGE))
 
 
 async def preflight(server: Server, path: str, origin: str = PAGE, method: str = "GET") -> Response:
-    """What a browser sends by itself: without a token."""
+    """Send a preflight as a browser does: without a token."""
     headers = {
         "Origin": origin,
         "Access-Control-Request-Method": method,
@@ -34,7 +34,7 @@ async def preflight(server: Server, path: str, origin: str = PAGE, method: str =
 
 
 def cors(response: Response) -> dict[str, str]:
-    """The headers that this is about."""
+    """Return the headers of CORS."""
     return {
         name: value
         for name, value in response.headers.items()
@@ -43,7 +43,7 @@ def cors(response: Response) -> dict[str, str]:
 
 
 def told(origin: str) -> dict[str, str]:
-    """What a page of this origin finds on every response."""
+    """Return the headers of every response to this origin."""
     return {
         "access-control-allow-origin": origin,
         "access-control-expose-headers": EXPOSED,
@@ -78,7 +78,7 @@ class TestPreflight:
     async def test_preflight_of_an_unknown_route_is_accepted(
         self, open_server: Server, path: str
     ) -> None:
-        """A GET needs no method to be allowed, so it can read that this is a 404."""
+        """A GET needs no allowed method, so the page can read the 404."""
         response = await preflight(open_server, path)
         assert response.status == 204
         assert "access-control-allow-methods" not in response.headers
@@ -212,7 +212,7 @@ class TestResponses:
             assert cors(response) == told(PAGE)
 
     async def test_requests_without_preflight_change_nothing(self, open_server: Server) -> None:
-        """What needs no preflight: a form's content types, and no header of its own."""
+        """Only the content types of forms need no preflight, and no header of the page."""
         await open_server.create()
         body = b'{"enabled": false}'
         kinds = ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data")

@@ -1,7 +1,7 @@
-"""One error shape on every path, whatever goes wrong (contract, section 1).
+"""Every error of every route has the same shape (contract, section 1).
 
-Every failure is tried on every route that it can happen to. The routes are those that the
-application has, so a new one is in this by itself; what it takes is read off its handler.
+Each failure is tried on each route that it concerns. The routes are those of the application, so a
+new one is covered without a change here; its scope is read from its handler.
 """
 
 import re
@@ -22,7 +22,7 @@ from tests.conftest import JSON, Server, StartServer
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "BREW")
 
-# All of them, publishing included, so that every response that is counted says so.
+# Publishing has a limit too, so that every counted response has the headers.
 COUNTED = dict.fromkeys(
     ("global_rate_limit", "create_rate_limit", "publish_rate_limit"), limits.parse("100/minute")
 )
@@ -34,7 +34,7 @@ class Route:
     """A route of the application, with one of its methods.
 
     Args:
-        scope: None for a path of the gateway, which the application only refuses.
+        scope: None for a WebSocket path, which the application only refuses.
     """
 
     endpoint: str
@@ -68,7 +68,7 @@ class Route:
 
     @property
     def is_ours(self) -> bool:
-        """Not a path of the gateway, where GET is another matter."""
+        """Is it no WebSocket path? There GET does not reach the application."""
         return not self.rule.startswith("/ws/")
 
     async def ask(self, server: Server, **request: Any) -> Response:
@@ -91,14 +91,14 @@ Provoke = Callable[[Server, Route, pytest.MonkeyPatch], Awaitable[Response]]
 
 @dataclass(frozen=True)
 class Failure:
-    """What can go wrong, and what is answered then.
+    """One kind of failure, and its response.
 
     Args:
-        concerns: can it happen to this route?
-        provoke: asks for the route so that it happens.
+        concerns: can it happen on this route?
+        provoke: sends a request that fails in this way.
         settings: of the server.
-        is_counted: the response tells the rate limit, where the route has one.
-        headers: that the response has besides.
+        is_counted: the response has rate limit headers, if the route has a limit.
+        headers: further headers of the response.
     """
 
     name: str
@@ -116,7 +116,7 @@ def every(_: Route) -> bool:
 
 
 def broken(error: Exception) -> Provoke:
-    """The handler raises."""
+    """Let the handler raise an error."""
 
     async def provoke(server: Server, route: Route, monkeypatch: pytest.MonkeyPatch) -> Response:
         async def handler(**_: str) -> None:
@@ -149,7 +149,7 @@ async def repeat(server: Server, route: Route, _: pytest.MonkeyPatch) -> Respons
 
 
 def sending(*, exists: bool = True, **request: Any) -> Provoke:
-    """The request has this in it; the instance exists, or not."""
+    """Send a request with these arguments, with or without its instance."""
 
     async def provoke(server: Server, route: Route, _: pytest.MonkeyPatch) -> Response:
         if exists:
@@ -270,7 +270,7 @@ async def test_failure_of_a_route_is_an_error_response(
     assert ("x-ratelimit-limit" in response.headers) == is_counted
     assert set(failure.headers) <= response.headers.keys()
     monkeypatch.undo()
-    # Nobody else is harmed.
+    # The server goes on.
     assert (await server.request("GET", "/health")).status == 200
 
 
@@ -317,7 +317,7 @@ async def test_unknown_route_is_a_404_without_token(server: Server) -> None:
 
 
 class TestWebsocketPaths:
-    """Of ``/ws/``, asked by somebody who does not speak WebSocket."""
+    """Requests to ``/ws/`` that are no upgrades."""
 
     @pytest.mark.parametrize("path", ["/ws/demo", "/ws/nobody", "/ws/demo/publish"])
     async def test_get_without_upgrade_is_a_426(self, server: Server, demo: str, path: str) -> None:
@@ -342,7 +342,7 @@ class TestWebsocketPaths:
                 assert response.rate_limit[0] == 100
 
     async def test_body_of_a_get_is_not_read_as_a_request(self, server: Server, demo: str) -> None:
-        """Nobody waits for it, and what stands in it is no request."""
+        """The body is ignored, even if it looks like a request."""
         data = request_bytes("GET", "/ws/demo", JSON, body=request_bytes("GET", "/health"))
         assert (await server.raw(data)).error == (426, "Upgrade required")
 

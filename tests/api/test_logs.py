@@ -1,4 +1,4 @@
-"""No token in anything that is written at debug level, crashes and their tracebacks included."""
+"""No log line at debug level contains a token, tracebacks included."""
 
 import io
 import json

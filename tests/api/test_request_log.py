@@ -1,4 +1,4 @@
-"""A line for each HTTP request, with all that helps and no token."""
+"""One log line per HTTP request, without its token."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""Publishing a stream of lines: applied as they come, answered at the end, bounded on the way."""
+"""NDJSON over HTTP: published while it is received, with back-pressure and limits."""
 
 import math
 from collections.abc import Sequence
@@ -37,7 +37,7 @@ def piece(data: bytes) -> bytes:
 
 
 async def publish(server: Server, body: bytes, size: int = 0, **headers: str) -> Response:
-    """In chunks of `size`, or with a length."""
+    """Send the body in chunks of `size`, or with a Content-Length."""
     if size:
         data = request_bytes("POST", PUBLISH, {**CHUNKED, **headers}, chunked(body, size))
     else:
@@ -46,7 +46,7 @@ async def publish(server: Server, body: bytes, size: int = 0, **headers: str) ->
 
 
 async def open_stream(server: Server, body: bytes = b"") -> RawClient:
-    """A request that has begun, whose first lines have been published."""
+    """Begin a request, and send its first lines."""
     client = await server.open()
     await client.send(HEAD + (piece(body) if body else b""))
     return client
@@ -222,7 +222,7 @@ class TestSize:
 
 
 class TestEnds:
-    """A stream that does not come to its own end."""
+    """Streams that end before their body does."""
 
     async def test_stalled_stream_is_a_408(
         self, server: Server, demo: str, mock_clock: MockClock
@@ -253,7 +253,7 @@ class TestEnds:
         self, server: Server, demo: str, resets: bool
     ) -> None:
         socket = await server.connect()
-        # More than is handed on in one piece, and a last line that did not come to its end.
+        # More than one piece, and a last line that is incomplete.
         count = 5000
         body = lines(*range(count)) + line(count, b"")
         client = await server.open()
@@ -343,11 +343,11 @@ class TestEnds:
 
 
 class Hold:
-    """Stops whoever publishes until it is released, as a hub that is busy."""
+    """Holds back every publication until it is released, like a busy hub."""
 
     def __init__(self, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
         self.released = trio.Event()
-        # What was held up: the body of the request, and how many events.
+        # Per publication: the body of its request, and the number of events.
         self.held: list[tuple[Any, int]] = []
         self._publish = server.services.publisher.publish
         monkeypatch.setattr(server.services.publisher, "publish", self._publish_later)
@@ -364,7 +364,7 @@ def hold(server: Server, demo: str, monkeypatch: pytest.MonkeyPatch) -> Hold:
 
 
 class Flood:
-    """Twenty megabytes of a stream: more than the kernel's buffers would take."""
+    """Sends a stream of 20 MB, more than the buffers of the kernel hold."""
 
     LINES = 20_000
 
@@ -389,7 +389,7 @@ class TestBackPressure:
         flood = Flood(nursery, client)
         await wait_all_tasks_blocked(0.01)
         ((body, events),) = hold.held
-        # Some room, and one piece more.
+        # The buffer, and one piece more.
         assert len(body._data) <= 2 * 64 * 1024
         assert events <= 2 * 64
         assert not flood.is_sent
@@ -428,7 +428,7 @@ class TestBackPressure:
 
 
 class TestUnreadBodies:
-    """An response that does not wait for the body: what comes of it has no reader."""
+    """The rest of a body has no reader once the response is sent."""
 
     @pytest.mark.parametrize(
         ("path", "token", "status"),

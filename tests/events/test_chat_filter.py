@@ -1,4 +1,4 @@
-"""Which events belong to a chat that an instance ignores."""
+"""Events of ignored chats are recognised, and no others."""
 
 import json
 from pathlib import Path
@@ -112,7 +112,7 @@ def test_escapes_do_not_hide_a_group() -> None:
 
 
 def test_deep_nesting_is_not_ignored() -> None:
-    """Or it would end the publisher; a decoder's recursion has a limit."""
+    """The decoder's recursion limit must not become an error of the producer."""
     deep = '{"a":' * 100_000 + "1" + "}" * 100_000
     event = Event("message.exchange", f'{{"x":{deep}}}'.encode())
     assert not is_of_chat(event, ignored_chats(GROUPS))
@@ -131,7 +131,7 @@ def test_result_equals_that_of_a_full_decoding(data: bytes) -> None:
 
 
 def test_unpaired_surrogate_does_not_hide_a_chat() -> None:
-    """As JavaScript writes a text that was cut in the middle of an emoji."""
+    """JavaScript writes one for a string that was cut inside an emoji."""
     text = {"text": "cut \ud83d", "chat": {"jid": GROUP_JID, "name": "\udc00"}}
     assert is_ignored(GROUPS, text)
     assert not is_ignored(STATUS, text)

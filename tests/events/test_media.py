@@ -1,4 +1,4 @@
-"""media.base64: cut out where it is not wanted, and nothing else is touched."""
+"""``media.base64`` is removed, replaced or added, and no other byte changes."""
 
 import json
 from pathlib import Path
@@ -64,7 +64,7 @@ def test_same_name_elsewhere_is_kept(data: str) -> None:
 
 
 def _pairs(value: Any) -> Any:
-    """Parsed, with repeated names and their order kept."""
+    """Parse, keeping duplicate names and their order."""
     return json.loads(value, object_pairs_hook=_Members)
 
 
@@ -103,7 +103,7 @@ def test_any_other_object_is_kept(data: bytes) -> None:
 
 
 def _check_bytes(data: bytes, result: bytes) -> None:
-    """Nothing is added or moved: what is left is the input with some bytes taken out."""
+    """Check that the result is the input with some bytes removed."""
     rest = iter(data)
     assert all(byte in rest for byte in result)
     if _expected(_pairs(data)) == _pairs(data):
@@ -151,7 +151,7 @@ def test_unchecked_input_is_an_error_and_no_endless_loop(data: bytes) -> None:
         without_base64(data)
 
 
-# --- Where a frame would be too large ---
+# --- Too large for a frame ---
 
 
 @pytest.mark.parametrize(
@@ -189,7 +189,7 @@ def test_only_the_member_is_replaced(data: bytes) -> None:
         assert without_base64(data) == data
 
 
-# --- Where a file comes beside its event ---
+# --- A file that comes with its event ---
 
 
 @pytest.mark.parametrize(

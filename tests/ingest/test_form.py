@@ -1,4 +1,4 @@
-"""A form with an event and a file: what is taken, and what is wrong with the others."""
+"""Forms with an event and a file: valid ones are decoded, others have a reason."""
 
 import base64
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Lines of a body: the same ones however the bytes are cut."""
+"""Lines of a body do not depend on how its bytes are split."""
 
 from itertools import pairwise
 
@@ -16,12 +16,12 @@ bodies = st.lists(
 
 
 def read(chunks: list[bytes]) -> tuple[list[Line], int | None]:
-    """The lines, and the number of the one that is too long."""
+    """Return the lines, and the number of the line that is too long."""
     reader, lines = LineReader(LIMIT), []
     try:
         for chunk in chunks:
             lines += reader.receive_data(chunk)
-            # What is remembered is bounded, too.
+            # The memory for an incomplete line is bounded.
             assert len(reader._partial) <= LIMIT + 1
         lines += reader.end()
     except LineTooLong as error:

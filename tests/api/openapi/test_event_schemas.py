@@ -25,7 +25,7 @@ def of_its_type(document: Any) -> dict[str, Any]:
 
 
 def shapes(data: object) -> list[str]:
-    """The shapes of a message that fit."""
+    """Return the titles of the message shapes that `data` matches."""
     either = DATA["message.exchange"]["anyOf"]
     return [shape["title"] for shape in either if is_valid(data, shape)]
 
@@ -93,7 +93,7 @@ def test_events_without_required_members_are_invalid(event: str, data: object) -
 
 @pytest.mark.parametrize("event", EVENT_TYPES)
 def test_unknown_members_are_allowed(event: str) -> None:
-    """What a producer adds is no reason to refuse an event."""
+    """Members that a producer adds are no reason to refuse an event."""
     (example, *_) = (each for each in examples().values() if each["event"] == event)
     more = {**example, "data": {**example["data"], "new": [1]}, "more": None}
     assert is_valid(more, of_its_type(more))

@@ -1,4 +1,4 @@
-"""The documents and the page, as a server gives them."""
+"""The documents and the page, as a server sends them."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Health: for who has no token and asks often."""
+"""Health checks."""
 
 from datetime import UTC, datetime, timedelta
 

@@ -1,4 +1,4 @@
-"""The seven settings: every rule of the body, every response, and what two of them do to events."""
+"""The seven settings: bodies, responses, and the effect of two of them on events."""
 
 import json
 from pathlib import Path
@@ -35,7 +35,7 @@ async def change(server: Server, **settings: Any) -> Response:
 
 
 async def known(server: Server) -> Any:
-    """What is told of them, which must be the same at both places."""
+    """Return the settings, after checking that both routes return the same."""
     settings = (await server.request("GET", GET)).json["settings"]
     listed = await server.request("GET", "/api/instance/list")
     assert listed.json["instances"][0]["settings"] == settings
@@ -137,7 +137,7 @@ async def test_account_and_instance_token_are_accepted(
         if status == 401:
             assert response.error == (401, "Invalid token")
     unknown = path.replace("demo", "nobody")
-    # The instance is looked for before the body.
+    # The instance is checked before the body.
     assert (await server.request(method, unknown, json=[])).error == (404, "Instance not found")
     assert (await server.request(method, unknown, token=demo)).error == (401, "Invalid token")
 

@@ -119,7 +119,7 @@ class TestNew:
         for token in (demo, f" {demo} ", ACCOUNT_TOKEN):
             response = await new(server, name="other", token=token)
             assert response.error == (409, "Token already in use")
-        # The name is looked at first.
+        # The name is checked first.
         assert (await new(server, name="demo", token=demo)).error[1] == "Instance already exists"
 
     async def test_instance_over_the_quota_is_a_403(self, server: Server) -> None:
@@ -415,7 +415,7 @@ class TestToken:
     async def test_upgrade_in_progress_ends_with_its_token(
         self, server: Server, demo: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """The token is good when it is looked at, and void at the first moment after that."""
+        """The token is valid when it is checked, and void immediately after."""
         account_by_token = server.services.registry.account_by_token
 
         def look_up(token_hash: str) -> Account | None:

@@ -1,4 +1,4 @@
-"""Publish over HTTP: what is taken, what is refused, and what clients get of it."""
+"""Publish over HTTP: accepted and refused bodies, and the frames of subscribers."""
 
 import base64
 import json
@@ -12,7 +12,7 @@ from tests.conftest import ACCOUNT_TOKEN, JSON, Server, StartServer
 
 PUBLISH = "/api/events/publish/demo"
 
-# As ugly as JSON can be, and to be passed on like this.
+# Unusual but valid JSON, to be passed on unchanged.
 UGLY = (
     '{ "b" :1,"a":\t1.0,"b":2 ,"big":123456789012345678901234567890,"e":1E+2,'
     '"text":"\\u00e9\\/é\\ud83d\\ude00 \U0001f600 \u2028","nested":[[],{},[{"x":null}]]\r\n}'
@@ -25,7 +25,7 @@ async def post(server: Server, body: bytes | str) -> Response:
 
 
 async def raw_data(socket: WebSocketClient) -> str:
-    """The bytes between `data` and `instanceData`, as they stand in the frame."""
+    """Return the bytes between `data` and `instanceData` in the next frame."""
     text = await socket.text()
     assert text.startswith('{"event":"')
     return text.partition(',"data":')[2].rpartition(',"instanceData":{')[0]

@@ -1,4 +1,4 @@
-"""Set Websocket and Check Websocket: every field rule, every response."""
+"""Set Websocket and Check Websocket: the rules of all fields, and all responses."""
 
 import json
 from itertools import permutations
@@ -16,7 +16,7 @@ GET = "/api/events/getWebsocket/demo"
 
 @pytest.fixture
 async def plain(server: Server) -> Server:
-    """With an instance whose WebSocket was never configured."""
+    """A server with an instance whose WebSocket was never configured."""
     await server.request("POST", "/api/instance/new", json={"name": "demo"})
     return server
 
@@ -119,7 +119,7 @@ async def test_last_configuration_applies(plain: Server) -> None:
         assert (await plain.request("GET", GET)).json["websocket"]["events"] == list(order)
     await plain.configure(enabled=False)
     await plain.configure(enabled=True)
-    # What was there before it was disabled does not come back.
+    # The configuration before it was disabled does not come back.
     assert (await plain.request("GET", GET)).json["websocket"] == config(True, [], False)
 
 
