@@ -1,8 +1,8 @@
-"""Values that the store keeps and the rest of the server works with: frozen, no rows, no SQL.
+"""Records: accounts, instances and their configuration as frozen values, without SQL.
 
 `WebsocketConfig` and `InstanceSettings` are also the JSON objects of the API's responses (in camel
-case), and the requests' bodies are derived from their fields. A new setting is a field here and a
-column in the store, nothing else.
+case), and request bodies are derived from their fields: a new setting is one field here and one
+column in the store.
 """
 
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ _EventName = Annotated[str, Meta(extra_json_schema={"enum": list(EVENT_TYPES)})]
 
 
 class WebsocketConfig(msgspec.Struct, frozen=True, rename="camel"):
-    """The WebSocket configuration of an instance."""
+    """WebSocket configuration of an instance."""
 
     # Subscribers may connect and receive events.
     enabled: bool
@@ -31,7 +31,7 @@ class WebsocketConfig(msgspec.Struct, frozen=True, rename="camel"):
     media_base64: bool = False
 
 
-#: What remains of a configuration that is switched off.
+#: The configuration after it was switched off: nothing of the rest is kept.
 DISABLED = WebsocketConfig(enabled=False)
 
 
@@ -49,10 +49,10 @@ class InstanceSettings(msgspec.Struct, frozen=True, rename="camel"):
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A tenant; its token is known only by its hash.
+    """A tenant; only the hash of its token is known.
 
     Attributes:
-        max_instances: its quota; None means no limit.
+        max_instances: the instance quota; None = no limit.
     """
 
     id: int
@@ -63,11 +63,11 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """An instance of an account, with its token in the clear.
+    """An instance of an account, with its token in plain text.
 
     Attributes:
-        token: goes into frames and responses, never into a log: the repr leaves it out.
-        websocket: None when it was never configured.
+        token: for frames and responses, never for logs: the repr leaves it out.
+        websocket: None if it was never configured.
     """
 
     id: int

@@ -18,6 +18,7 @@ def test_slow_consumer_of_the_demo_is_evicted(tmp_path: Path) -> None:
         timeout=TIMEOUT_SECONDS,
     )
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
+    assert "256 pending" in done.stdout
     assert "4008 slow consumer" in done.stdout
     assert "\x1b" not in done.stdout
     assert list(tmp_path.iterdir()) == []

@@ -51,15 +51,15 @@ class TestSlow:
         await silent[2].send(CONNECT[:-1])
         await wait_all_tasks_blocked()
         mock_clock.jump(0.9)
-        newcomer = await server.open()
+        new_client = await server.open()
         await wait_all_tasks_blocked()
         mock_clock.jump(0.1)
         server.make_room()
         for each in (*silent, idle):
             assert await each.rest() in (b"", b"<reset>")
         # A new connection may be about to send its request.
-        await newcomer.send(CONNECT)
-        assert (await newcomer.read_response()).status == 101
+        await new_client.send(CONNECT)
+        assert (await new_client.read_response()).status == 101
         await check_delivery(server, client, 1)
 
     async def test_at_most_256_are_evicted_at_once(

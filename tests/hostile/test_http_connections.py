@@ -140,8 +140,8 @@ class TestConnectionLimit:
             mock_clock.jump(1)
         for evicted in (idle[1], idle[0]):
             # A new connection takes its place, and is busy.
-            newcomer = await server.open()
-            assert (await newcomer.request("GET", "/health")).status == 200
+            new_client = await server.open()
+            assert (await new_client.request("GET", "/health")).status == 200
             assert await evicted.rest() == b""
             mock_clock.jump(1)
         assert (await idle[2].request("GET", "/health")).status == 200

@@ -25,13 +25,6 @@ from tests.websocket.harness import EVENT, HEAD, Peer, open_connection
 CONTINUATION, TEXT, BINARY, PING = 0, 1, 2, 9
 
 
-@pytest.fixture
-def hub(nursery: trio.Nursery) -> Hub:
-    hub = Hub("http://ryze.test")
-    nursery.start_soon(hub.run)
-    return hub
-
-
 @contextmanager
 def flat_memory(most_bytes: int) -> Iterator[None]:
     """Check that peak memory within the block grows by at most `most_bytes`."""
@@ -51,7 +44,7 @@ class TestSlowConsumers:
     ) -> None:
         limits = ConnectionLimits(ping_interval_seconds=3600, pong_timeout_seconds=7200)
         _, healthy = await open_connection(nursery, hub, limits)
-        stuck = [
+        slow = [
             (await open_connection(nursery, hub, limits, transport=FakeTransport(len(HEAD))))[1]
             for _ in range(1000)
         ]
@@ -62,7 +55,7 @@ class TestSlowConsumers:
         assert hub.statistics().pending == 0
         # After the close grace all have been aborted.
         await trio.sleep(2.1)
-        assert all(peer.ended.is_set() and peer.transport.aborted for peer in stuck)
+        assert all(peer.ended.is_set() and peer.transport.aborted for peer in slow)
         assert len(await healthy.texts()) == 257
         nursery.cancel_scope.cancel()
 

@@ -107,14 +107,14 @@ class TestDescriptors:
                 client.receive()
                 # The database cannot be opened either.
                 assert set_websocket(process) == (500, FAILED)
-                newcomer = stack.enter_context(connect(process))
-                newcomer.sendall(b"GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n")
+                new_client = stack.enter_context(connect(process))
+                new_client.sendall(b"GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n")
                 wait_until(lambda: process.logged(ACCEPTING_PAUSED), "accepting is paused")
-                ticks = processor_ticks(process)
+                ticks = cpu_ticks(process)
                 # Long enough for several attempts to accept, which must not log or use CPU time.
                 time.sleep(1)
-                assert processor_ticks(process) - ticks < 0.5 * os.sysconf("SC_CLK_TCK")
-            assert newcomer.recv(100).startswith(b"HTTP/1.1 404 ")
+                assert cpu_ticks(process) - ticks < 0.5 * os.sysconf("SC_CLK_TCK")
+            assert new_client.recv(100).startswith(b"HTTP/1.1 404 ")
             process.close_http_connection()
             assert set_websocket(process)[0] == 200
             assert process.publish("demo", EVENT) == 1
@@ -138,7 +138,7 @@ def no_descriptors(process: Process) -> Iterator[None]:
         resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
 
 
-def processor_ticks(process: Process) -> int:
+def cpu_ticks(process: Process) -> int:
     """CPU time of the server so far, in clock ticks."""
     stat = Path(f"/proc/{process.process.pid}/stat").read_text().rpartition(")")[2].split()
     return int(stat[11]) + int(stat[12])

@@ -7,7 +7,7 @@ by one.
 
 import zlib
 
-from bench.wire import CLOSE, PING, PONG, TEXT, client_frame, parse_frames
+from bench.websocket_client import CLOSE, PING, PONG, TEXT, client_frame, parse_frames
 from tests.soak.expected_stream import ExpectedStream, Violation
 from tests.soak.workload import server_frame
 

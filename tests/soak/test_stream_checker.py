@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.wire import CLOSE, PING, PONG, client_frame
+from bench.websocket_client import CLOSE, PING, PONG, client_frame
 from ryze.records import WebsocketConfig
 from tests.soak.config_timeline import ConfigTimeline
 from tests.soak.expected_stream import ExpectedStream, Violation
