@@ -27,7 +27,7 @@ from ryze.api.openapi.operations import (
 )
 from ryze.api.openapi.websocket_operations import PUBLISHER, SUBSCRIBER, UPGRADES
 from ryze.api.request_bodies import INSTANCE_NAME
-from ryze.api.response_bodies import Body, ErrorDetail, ErrorResponse
+from ryze.api.response_bodies import Body, ErrorResponse
 from ryze.errors import (
     BODY_TOO_LARGE,
     DATABASE_FAILED,
@@ -41,6 +41,7 @@ from ryze.errors import (
     REQUEST_TIMEOUT,
     TOO_MANY_CONNECTIONS,
     ErrorKind,
+    error_body,
 )
 
 __all__ = ["openapi"]
@@ -244,8 +245,10 @@ def _response_json(response: ResponseContent) -> _Json:
 
 
 def _error_json(status: int, messages: Sequence[str], headers: _Json) -> _Json:
-    bodies = {message: ErrorResponse(error=ErrorDetail(message=message)) for message in messages}
-    examples = {message: {"value": msgspec.to_builtins(body)} for message, body in bodies.items()}
+    # Of the bytes that are sent: a test checks them against the schema of `ErrorResponse`.
+    examples = {
+        message: {"value": msgspec.json.decode(error_body(message))} for message in messages
+    }
     error: _Json = {
         "description": HTTPStatus(status).phrase,
         "content": {JSON: {"schema": _schema(ErrorResponse), "examples": examples}},
