@@ -131,7 +131,7 @@ def _summarize(rows: list[dict[str, float]]) -> dict[str, float]:
 def _print_table(clients: int, summary: Summary) -> None:
     columns = (
         *("server", "memory/connection", "connections/s", "all reconnected after", "failures"),
-        *("growth, first time", "growth, each further time", "kept when empty"),
+        *("memory growth, first time", "each further time", "kept when empty"),
     )
     rows = [
         (

@@ -174,8 +174,8 @@ def _print_fast_clients(slow: int, clients: int, others: Results) -> None:
             )
         )
     columns = (
-        *("server", *(f"events/s {phase}" for phase in PHASES), "ratio"),
-        *(*(f"p99 ms {phase}" for phase in PHASES), "ratio"),
+        *("server", "events/s before", "during", "after", "ratio"),
+        *("p99 ms before", "during", "after", "ratio"),
         *("slow ones closed after", "load CPU"),
     )
     title = f"Fast clients while {slow} of {clients} clients are slow; medians of rounds"

@@ -45,7 +45,7 @@ def test_without_address_nothing_is_sent(logs: Logs) -> None:
     assert logs == []
 
 
-@pytest.mark.parametrize("address", ["/nowhere/notify", "@nobody here", "x" * 200, "vsock:2:1"])
+@pytest.mark.parametrize("address", ["/nowhere/notify", "@not bound", "x" * 200, "vsock:2:1"])
 def test_missing_listener_is_logged_and_not_raised(address: str, logs: Logs) -> None:
     Notifier(address).notify(READY)
     [line] = logs
