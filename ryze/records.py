@@ -11,12 +11,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from ryze.events.event import EVENT_TYPES
-
 __all__ = ["DISABLED", "Account", "Instance", "InstanceSettings", "WebsocketConfig"]
-
-# To type checkers a plain string, as the database and the hub use it.
-_EventName = Annotated[str, Meta(extra_json_schema={"enum": list(EVENT_TYPES)})]
 
 
 class WebsocketConfig(msgspec.Struct, frozen=True, rename="camel"):
@@ -24,9 +19,7 @@ class WebsocketConfig(msgspec.Struct, frozen=True, rename="camel"):
 
     # Subscribers may connect and receive events.
     enabled: bool
-    events: Annotated[
-        tuple[_EventName, ...], Meta(description="In the order sent; empty = all.")
-    ] = ()
+    events: Annotated[tuple[str, ...], Meta(description="In the order sent; empty = all.")] = ()
     # Events carry their ``media.base64``.
     media_base64: bool = False
 

@@ -43,6 +43,7 @@ from ryze.errors import (
     ErrorKind,
     error_body,
 )
+from ryze.events.event import EVENT_TYPES
 
 __all__ = ["openapi"]
 
@@ -331,3 +332,5 @@ _SCHEMAS: _Json = {
     **{name: _closed(schema) for name, schema in _RESPONSE_SCHEMAS.items()},
     **_ecmascript(_REQUEST_SCHEMAS),
 }
+# The record knows no event types: to it they are strings.
+_SCHEMAS["WebsocketConfig"]["properties"]["events"]["items"] = {"enum": list(EVENT_TYPES)}
