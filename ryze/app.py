@@ -37,7 +37,7 @@ from ryze.instances.registry import Registry
 from ryze.publishing.publisher import Publisher
 from ryze.server.acceptor import Acceptor, allow_all_descriptors
 from ryze.server.dispatcher import Dispatcher
-from ryze.server.http_connection import HttpServer
+from ryze.server.hypercorn_connection import HttpServer
 from ryze.settings import Settings
 from ryze.signals import stop_on_signal
 from ryze.store import Database, TokenCipher, load_key, open_database

@@ -27,7 +27,7 @@ from structlog.contextvars import bound_contextvars
 
 from ryze.errors import REQUEST_TIMEOUT, TOO_MANY_CONNECTIONS, ApiError
 from ryze.hub.transport import Transport
-from ryze.server.http_connection import HttpConnection, HttpServer, Stream, Upgrade
+from ryze.server.hypercorn_connection import HttpConnection, HttpServer, Stream, Upgrade
 from ryze.server.transport import SocketTransport, StreamTransport
 from ryze.server.trusted_proxies import TrustedProxies
 from ryze.settings import Settings

@@ -20,7 +20,7 @@ from ryze.hub.hub import Hub
 from ryze.hub.outbox import Outbox, OutboxLimits
 from ryze.publishing.publisher import Publisher
 from ryze.server.dispatcher import Dispatcher
-from ryze.server.http_connection import HttpServer
+from ryze.server.hypercorn_connection import HttpServer
 from ryze.settings import Settings
 from ryze.websocket.encodings import PLAIN
 from ryze.websocket.handshake import check_upgrade, header
