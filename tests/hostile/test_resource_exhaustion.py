@@ -58,7 +58,7 @@ class TestDescriptors:
         with ExitStack() as stack:
             process.hang_up()
             clients = [stack.enter_context(closing(RawClient(*target)))]
-            while not process.logged("accepts nobody"):
+            while not process.logged("accepting paused"):
                 clients.append(stack.enter_context(closing(RawClient(*target))))
                 time.sleep(0.01)
             assert 40 < len(clients) < 75
@@ -76,8 +76,8 @@ class TestDescriptors:
             assert process.publish("demo", EVENT) == len(clients)
             for client in clients:
                 assert b'"data":{"n": 1}' in message(client)
-        assert len(process.logged("accepts nobody")) == 1
-        assert len(process.logged("accepts again")) <= 1
+        assert len(process.logged("accepting paused")) == 1
+        assert len(process.logged("accepting resumed")) <= 1
 
     def test_the_silent_make_way_for_those_who_speak(self, start_process: StartProcess) -> None:
         process = start_process(**FEW)
@@ -86,7 +86,7 @@ class TestDescriptors:
             client = stack.enter_context(closing(RawClient(*target)))
             process.hang_up()
             silent = [stack.enter_context(connect(process)) for _ in range(150)]
-            wait_until(lambda: process.logged("accepts nobody"), "descriptors are out")
+            wait_until(lambda: process.logged("accepting paused"), "descriptors are out")
             # Behind all of them in the queue, and long before their time for a request is over.
             assert process.publish("demo", EVENT) == 1
             assert b'"data":{"n": 1}' in message(client)
@@ -106,7 +106,7 @@ class TestDescriptors:
                 assert set_websocket(process) == (500, FAILED)
                 newcomer = stack.enter_context(connect(process))
                 newcomer.sendall(b"GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n")
-                wait_until(lambda: process.logged("accepts nobody"), "descriptors are out")
+                wait_until(lambda: process.logged("accepting paused"), "descriptors are out")
                 ticks = processor_ticks(process)
                 # Some rounds, of which none may be heard of.
                 time.sleep(1)
@@ -116,7 +116,7 @@ class TestDescriptors:
             assert set_websocket(process)[0] == 200
             assert process.publish("demo", EVENT) == 1
             client.receive()
-        warnings = [line for line in process.log.splitlines() if "accepts nobody" in line]
+        warnings = [line for line in process.log.splitlines() if "accepting paused" in line]
         assert len(warnings) == 1
         assert "Too many open files" in warnings[0]
 
