@@ -21,6 +21,7 @@ from ryze.api.application import create_app
 from ryze.api.services import Services
 from ryze.hub.hub import Hub
 from ryze.server.dispatcher import Dispatcher
+from ryze.server.http_connections import HttpConnections
 from ryze.settings import Settings
 from tests.clients import UPGRADE, RawClient, Response, WebSocketClient, request_bytes
 
@@ -78,9 +79,9 @@ class Server:
     def dispatcher(self) -> Dispatcher:
         return self._dispatcher
 
-    def http_connections(self) -> set[object]:
+    def http_connections(self) -> HttpConnections:
         """The connections that speak HTTP at the moment."""
-        return set(self._dispatcher._answering)
+        return self._dispatcher.http_connections
 
     def make_room(self) -> None:
         """Evict idle connections as if the server had run out of descriptors."""
@@ -94,7 +95,7 @@ class Server:
         await self.finished.wait()
         assert self.services.websockets.connections == 0
         assert self.services.hub.outboxes() == []
-        assert self.http_connections() == set()
+        assert not self.http_connections()
 
     async def raw(self, data: bytes, *, has_body: bool = True) -> Response:
         """Send exactly these bytes on a new connection, and read one response."""

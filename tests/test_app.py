@@ -369,7 +369,7 @@ class TestDrain:
         await server.create()
         stays = await stuck_client(server)
         server.stop.set()
-        await until(lambda: server.services.websockets.is_draining)
+        await until(lambda: server.services.drain.has_begun)
         down = (503, "Server is shutting down")
         refused = await server.try_to_connect()
         assert refused.error == down

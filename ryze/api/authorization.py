@@ -82,7 +82,7 @@ async def admit() -> None:
     g.principal = _principal(asked.scope)
     who = g.principal.token_hash if g.principal else address_key(request.remote_addr or "")
     g.window = services().rate_limits.hit(asked.limit, who)
-    if services().websockets.is_draining:
+    if services().drain.has_begun:
         raise ApiError(DRAINING)
     if asked.scope is not Scope.PUBLIC:
         require_principal(g.principal, g.window)

@@ -24,6 +24,7 @@ from quart import Request
 from quart_trio.asgi import TrioASGIHTTPConnection
 from quart_trio.wrappers.request import TrioBody, TrioRequest
 
+from ryze.access.drain import Drain
 from ryze.errors import DRAINING, REQUEST_TIMEOUT, ApiError
 
 __all__ = ["NDJSON", "StreamedBody", "StreamingConnection", "StreamingRequest", "Streams"]
@@ -133,13 +134,16 @@ async def _answer(body: StreamedBody, send: ASGISendCallable, message: ASGISendE
 
 
 class Streams:
-    """The streamed requests of a server: each may last for ever, until the server shuts down."""
+    """The streamed requests of a server: each may last for ever, until the server shuts down.
 
-    def __init__(self) -> None:
+    Args:
+        drain: from its beginning on no request waits for more of its body.
+    """
+
+    def __init__(self, drain: Drain) -> None:
         # Those that wait for more of their body; receive() changes it.
         self._waiting: set[trio.CancelScope] = set()
-        # Set once, by end().
-        self._is_over = False
+        self._drain = drain
 
     async def receive(self, body: StreamedBody, deadline: float) -> bytes:
         """What has come of a body; nothing at its end.
@@ -152,7 +156,7 @@ class Streams:
             ApiError: 408 at the deadline, 503 if the server shuts down.
         """
         scope = trio.CancelScope(deadline=deadline)
-        if self._is_over:
+        if self._drain.has_begun:
             scope.cancel()
         self._waiting.add(scope)
         try:
@@ -160,12 +164,11 @@ class Streams:
                 return await body.read()
         finally:
             self._waiting.discard(scope)
-        if self._is_over:
+        if self._drain.has_begun:
             raise ApiError(DRAINING)
         raise ApiError(REQUEST_TIMEOUT)
 
     def end(self) -> None:
-        """Let every stream be answered when it has read what has come."""
-        self._is_over = True
+        """Wake the waiting requests, once the drain has begun."""
         for scope in self._waiting:
             scope.cancel()

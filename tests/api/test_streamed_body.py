@@ -10,6 +10,7 @@ import quart
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from ryze.access.drain import Drain
 from ryze.api.streamed_body import StreamedBody, Streams
 from ryze.errors import ApiError
 from ryze.events.event import Event
@@ -323,8 +324,10 @@ class TestEnds:
         assert (await client.read_response()).error == (401, "Invalid token; 1 published")
 
     async def test_after_the_end_only_what_is_there_is_handed_out(self) -> None:
-        streams, body = Streams(), StreamedBody()
+        drain = Drain()
+        streams, body = Streams(drain), StreamedBody()
         body._take(b"x", is_last=False)
+        drain.begin()
         streams.end()
         assert await streams.receive(body, math.inf) == b"x"
         with pytest.raises(ApiError, match="503 Server is shutting down"):

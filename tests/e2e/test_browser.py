@@ -67,6 +67,6 @@ def test_a_page_on_a_foreign_origin_can_do_neither(
     # A browser does not tell a page why.
     assert result["socket"] == {"closed": 1006}
     [refused] = server.logged("refused")
-    assert (refused["status"], refused["reason"]) == (403, "Origin not allowed")
+    assert (refused["status"], refused["reason"]) == (403, "origin_not_allowed")
     assert configuration(server) == before
     assert server.logged("connected") == []

@@ -40,11 +40,11 @@ def hold_health(server: Server) -> trio.Event:
 async def busy(server: Server, count: int) -> list[RawClient]:
     """So many connections with a request that is not answered yet."""
     clients = []
-    before = len(server.front_door_connections())
+    before = len(server.http_connections())
     for _ in range(count):
         clients.append(await server.open())
         await clients[-1].send(HEALTH)
-    await until(lambda: len(server.front_door_connections()) == before + count)
+    await until(lambda: len(server.http_connections()) == before + count)
     return clients
 
 
@@ -66,14 +66,14 @@ class TestBodies:
                 await each.send(b" ")
             await wait_all_tasks_blocked()
             mock_clock.jump(9.9)
-        assert len(server.front_door_connections()) == 20
+        assert len(server.http_connections()) == 20
         await wait_all_tasks_blocked()
         mock_clock.jump(0.7)
         for each in slow:
             assert (await each.answer()).error == (408, "Request timeout")
         # As long as the answer may need to get through.
         mock_clock.jump(2)
-        await until(lambda: not server.front_door_connections())
+        await until(lambda: not server.http_connections())
         await is_well(server, client)
 
     async def test_without_a_token_there_is_nothing_to_wait_for(
@@ -100,12 +100,12 @@ class TestAnswers:
         # One question, or more than will ever be looked at.
         for pipelined in (1, 1, 1000):
             await (await server.open()).send(HEALTH * pipelined)
-        await until(lambda: len(server.front_door_connections()) == 3)
+        await until(lambda: len(server.http_connections()) == 3)
         await wait_all_tasks_blocked(0.1)
         for _ in range(2):
             await is_well(server, client)
             mock_clock.jump(30)
-        await until(lambda: not server.front_door_connections())
+        await until(lambda: not server.http_connections())
         await is_well(server, client)
 
 
@@ -113,7 +113,7 @@ class TestCap:
     async def test_the_cap_and_one_past_it(self, start_server: StartServer) -> None:
         server = await start_server(max_http_connections=3)
         await server.create()
-        await until(lambda: not server.front_door_connections())
+        await until(lambda: not server.http_connections())
         go_on = hold_health(server)
         served = await busy(server, 3)
         for _ in range(3):
@@ -153,7 +153,7 @@ class TestCap:
             slow = await server.open()
             await slow.send(b"POST / HTTP/1.1\r\nHost: %d" % number)
             await wait_all_tasks_blocked()
-            assert len(server.front_door_connections()) <= 3
+            assert len(server.http_connections()) <= 3
         assert (await server.request("GET", "/health")).status == 200
 
     async def test_a_request_in_hand_never_makes_way(self, start_server: StartServer) -> None:
@@ -162,7 +162,7 @@ class TestCap:
         client = await server.open()
         # Two at once: between them it is idle, and on.
         await client.send(HEALTH * 2)
-        await until(lambda: bool(server.front_door_connections()))
+        await until(lambda: bool(server.http_connections()))
         await wait_all_tasks_blocked()
         for _ in range(5):
             other = await server.open()

@@ -255,7 +255,7 @@ class TestTls:
                 nursery.start_soon(fail_politely, server, distrustful)
                 nursery.start_soon(fail_politely, server, too_old)
         await until(lambda: left_open() == before)
-        refused = [line for line in logs if line["event"] == "no TLS"]
+        refused = [line for line in logs if line["event"] == "TLS handshake failed"]
         # The client that does not trust us says so after our end of the handshake is done.
         assert 33 <= len(refused) <= 36
         assert {line["client"] for line in refused} == {"127.0.0.1"}

@@ -85,7 +85,7 @@ class TestUpgrade:
         assert not await ws.closed_by_now()
 
     async def test_one_split_at_every_byte(self, server: Server, demo: str) -> None:
-        """On a kept-alive connection; for a fresh one see test_front_door.py."""
+        """On a kept-alive connection; test_dispatcher.py has the same for a fresh one."""
         client = await server.open()
         await client.request("GET", "/health")
         for byte in CONNECT:

@@ -22,7 +22,7 @@ async def health() -> Response:
     """200 if requests and clients are welcome, 503 if not."""
     checks = {
         "database": await _database_check(),
-        "gateway": "draining" if services().websockets.is_draining else "ok",
+        "gateway": "draining" if services().drain.has_begun else "ok",
     }
     is_well = set(checks.values()) == {"ok"}
     body = {
