@@ -1,1 +1,1 @@
-"""How fast, how steady, how small: one file a question (see README.md)."""
+"""Benchmarks of the gateway: one module per question (see README.md)."""

@@ -1,4 +1,4 @@
-"""All questions, one after the other, and then the targets: ``python -m bench [--full]``."""
+"""Run all questions one after the other, then the targets: ``python -m bench [--full]``."""
 
 import subprocess
 import sys
@@ -7,11 +7,12 @@ from pathlib import Path
 
 import click
 
-from bench.notes import notes, tell
+from bench.options import output_option
+from bench.progress import console, warn
 
 __all__ = ["main"]
 
-# What the long run takes beyond each question's defaults.
+# Arguments of each question in a full run, besides its defaults.
 _QUESTIONS = {
     "fanout": [],
     "latency": [],
@@ -22,25 +23,19 @@ _QUESTIONS = {
 
 
 @click.command()
-@click.option("--full", is_flag=True, help="What is quoted, instead of: does it all work?")
-@click.option(
-    "--output",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path("build/bench"),
-    show_default=True,
-    help="Where JSON and plots go.",
-)
+@click.option("--full", is_flag=True, help="Measure figures to quote, not only a short run.")
+@output_option
 def main(full: bool, output: Path) -> None:
-    """Measure everything; a question that fails does not keep the others from being asked."""
+    """Measure all questions; one that fails does not stop the others."""
     failed = []
-    for question, more in _QUESTIONS.items():
+    for question, full_arguments in _QUESTIONS.items():
         started = time.monotonic()
-        how = more if full else ["--short"]
-        command = [sys.executable, "-m", f"bench.{question}", *how, "--output", str(output)]
+        arguments = full_arguments if full else ["--short"]
+        command = [sys.executable, "-m", f"bench.{question}", *arguments, "--output", str(output)]
         if subprocess.run(command, check=False).returncode:
             failed.append(question)
-            tell(f"{question} has failed: python -m bench.{question} says why")
-        notes.print(f"{question}: {time.monotonic() - started:.0f} s")
+            warn(f"{question} failed; run python -m bench.{question} alone to see why")
+        console.print(f"{question}: {time.monotonic() - started:.0f} s")
     subprocess.run([sys.executable, "-m", "bench.targets", "--output", str(output)], check=False)
     if failed:
         sys.exit(1)

@@ -1,8 +1,8 @@
-"""The events that every server under test carries, and how a receipt is checked.
+"""Events that the bench publishes, and the check of a received one.
 
-All events of a run have the same length, so that the load generator knows to the byte what
-must come, and each has a number, so that order and completeness can be checked. A template is
-an event with ``%010d`` in place of its number.
+All events of a run have the same length, so that the load generator knows how many bytes must
+arrive. Each has a number, so that order and completeness can be checked. A template is an event
+with ``%010d`` in place of its number.
 """
 
 import json
@@ -10,16 +10,16 @@ import json
 __all__ = [
     "INSTANCE",
     "INSTANCE_DATA",
-    "SMALLEST_EVENT",
+    "MIN_EVENT_BYTES",
     "event_template",
-    "json_number",
+    "parse_event_number",
     "relayed_template",
 ]
 
 INSTANCE = "bench"
 
-# What our server adds to every event. The peers add nothing, so they are handed the whole
-# envelope: the same bytes reach the subscribers of all servers.
+# Ryze adds this to every event. The peers add nothing, so they get the whole envelope as input:
+# the same bytes reach the subscribers of all servers.
 INSTANCE_DATA = {
     "baseUrl": "https://gateway.example",
     "instance": INSTANCE,
@@ -29,38 +29,38 @@ INSTANCE_DATA = {
 _HEAD = '{"event":"message.exchange","data":{"id":"%010d","text":"'
 _TAIL = '"}'
 
-# The number takes ten bytes where its place-holder takes five.
+# The number takes ten bytes where its placeholder takes five.
 _UNPADDED = len(_HEAD) + 5 + len(_TAIL)
 
 # Bytes of an event without padding, as `event_template` counts them.
-SMALLEST_EVENT = _UNPADDED + len("}")
+MIN_EVENT_BYTES = _UNPADDED + len("}")
 
 
 def event_template(size: int) -> bytes:
-    """An event of `size` bytes, at least `SMALLEST_EVENT`, as a producer hands it to our server."""
-    return _padded(size, "}")
+    """Return an event of `size` bytes (at least `MIN_EVENT_BYTES`), as Ryze gets it."""
+    return _pad(size, "}")
 
 
 def relayed_template(size: int) -> bytes:
-    """The same event inside the envelope that our server would put around it."""
+    """Return the same event inside the envelope that Ryze puts around it."""
     instance_data = json.dumps(INSTANCE_DATA, separators=(",", ":"))
     extra = f',"instanceData":{instance_data}}}'
-    return _padded(size - 1 + len(extra), extra)
+    return _pad(size - 1 + len(extra), extra)
 
 
-def json_number(payload: bytes) -> int:
-    """The number of a received event.
+def parse_event_number(payload: bytes) -> int:
+    """Return the number of a received event.
 
     Raises:
-        ValueError: it is none of ours.
+        ValueError: the payload is not an event of the bench in its envelope.
     """
     document = json.loads(payload)
     match document:
         case {"event": "message.exchange", "data": {"id": str(number)}, "instanceData": instance}:
             if instance == INSTANCE_DATA and list(document) == ["event", "data", "instanceData"]:
                 return int(number)
-    raise ValueError(f"not an event of ours: {payload!r}")
+    raise ValueError(f"not an event of the bench: {payload!r}")
 
 
-def _padded(size: int, end: str) -> bytes:
+def _pad(size: int, end: str) -> bytes:
     return (_HEAD + "x" * (size - _UNPADDED - len(end)) + _TAIL + end).encode()

@@ -1,8 +1,8 @@
-"""Fan-out: deliveries a second to n subscribers with w events in flight, ours against others.
+"""Fan-out: how many deliveries per second to n subscribers, with w events in flight?
 
-A closed loop: the next w events are published when all n have received the last. All servers
-are up, each with its own subscribers, and take turns of half a second, so that all meet the
-same noise; those whose turn it is not do nothing.
+A closed loop: the next w events are published when all n subscribers have received the last
+ones. All servers run at the same time, each with its own subscribers, and take turns of half a
+second, so that all of them meet the same noise. A server is idle when it is not its turn.
 """
 
 from collections import defaultdict
@@ -13,12 +13,22 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bench.figures import medians, percentile
-from bench.generator import LoadGenerator, open_all
-from bench.notes import Trouble, progress, tell
-from bench.options import EVENT_BYTES, Options, available, common_options, counts, option, options
-from bench.peers import OURS, Peer
-from bench.report import ratio_text, save, save_plot, show
+from bench.errors import MeasurementError
+from bench.load_generator.process import LoadGenerator, open_all_servers
+from bench.options import (
+    EVENT_BYTES,
+    CommonOptions,
+    common_options,
+    installed_peers,
+    option,
+    parse_common_options,
+    parse_counts,
+    plot_option,
+)
+from bench.peers import RYZE, Peer
+from bench.percentiles import medians, percentile
+from bench.progress import progress_bar, warn
+from bench.report import format_ratio, print_table, save_plot, save_results
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,31 +37,38 @@ __all__ = ["main", "measure"]
 
 # One measurement: name of the server, n, w.
 Cell = tuple[str, int, int]
-Rows = dict[Cell, list[dict[str, float]]]
+Rounds = dict[Cell, list[dict[str, float]]]
+Summary = dict[Cell, dict[str, float]]
 
 _WARM_UP_SECONDS = 0.1
 
 
 @click.command()
-@option("-n", "--clients", callback=counts, default="10,100,1000", help="Subscribers.")
-@option("-w", "--in-flight", callback=counts, default="1,8,64", help="Events in flight.")
-@option("--event-bytes", type=EVENT_BYTES, default=300)
-@click.option("--plot/--no-plot", default=True)
+@option("-n", "--clients", callback=parse_counts, default="10,100,1000", help="Subscribers (n).")
+@option(
+    "-w",
+    "--in-flight",
+    callback=parse_counts,
+    default="1,8,64",
+    help="Events in flight (w).",
+)
+@option("--event-bytes", type=EVENT_BYTES, default=300, help="Size of an event.")
+@plot_option
 @common_options(peers="ryze,gorilla,c", rounds=15, seconds=0.5)
 def main(
     clients: list[int], in_flight: list[int], event_bytes: int, plot: bool, **common: Any
 ) -> None:
-    """How many deliveries a second to n subscribers, with w events in flight?"""
-    given = options(**common)
-    rows = measure(given, clients, in_flight, event_bytes)
-    summary = {cell: medians(rounds) for cell, rounds in rows.items()}
-    _show(summary)
+    """Fan-out: deliveries per second to n subscribers, with w events in flight."""
+    given = parse_common_options(**common)
+    rounds = measure(given, clients, in_flight, event_bytes)
+    summary = {cell: medians(rows) for cell, rows in rounds.items()}
+    _print_table(summary)
     parameters = {"clients": clients, "in_flight": in_flight, "event_bytes": event_bytes}
     results = [
-        {"server": name, "clients": n, "in_flight": w, **summary[name, n, w], "rounds": rounds}
-        for (name, n, w), rounds in rows.items()
+        {"server": name, "clients": n, "in_flight": w, **summary[name, n, w], "rounds": rows}
+        for (name, n, w), rows in rounds.items()
     ]
-    save(given.output, "fanout", {**parameters, **vars(given)}, results)
+    save_results(given.output, "fanout", {**parameters, **vars(given)}, results)
     if plot:
         save_plot(
             given.output,
@@ -61,69 +78,74 @@ def main(
         )
 
 
-def measure(given: Options, clients: list[int], in_flight: list[int], event_bytes: int) -> Rows:
-    """All cells of the grid, each in every round."""
-    peers = available(given.peers)
-    rows: Rows = defaultdict(list)
+def measure(
+    given: CommonOptions, clients: list[int], in_flight: list[int], event_bytes: int
+) -> Rounds:
+    """Measure all cells of the grid, in every round."""
+    peers = installed_peers(given.peers)
+    rounds: Rounds = defaultdict(list)
     steps = len(clients) * given.rounds * len(in_flight) * len(peers)
-    with progress("fan-out", steps) as step:
+    with progress_bar("fan-out", steps) as step:
         for n in clients:
             with ExitStack() as stack:
-                opened = open_all(stack, peers, n, event_bytes, given.port)
-                loads = {peer: load for peer, (_, load) in opened.items()}
+                loads = open_all_servers(stack, peers, n, event_bytes, given.port)
                 for turn, w in product(range(given.rounds), in_flight):
-                    # Whoever comes first in one round comes last in the next.
+                    # Every other round goes backwards, so that no server always runs first.
                     for peer in list(loads)[:: 1 if turn % 2 == 0 else -1]:
                         step(f"n={n}, w={w}, {peer.title}")
-                        _measure_one(peer, loads, n, w, given.seconds, rows)
-    return rows
+                        _measure_one(peer, loads, n, w, given.seconds, rounds)
+    return rounds
 
 
 def _measure_one(
-    peer: Peer, loads: dict[Peer, LoadGenerator], n: int, w: int, seconds: float, rows: Rows
+    peer: Peer, loads: dict[Peer, LoadGenerator], n: int, w: int, seconds: float, rounds: Rounds
 ) -> None:
+    """Measure one cell once; leave the server out from now on if that fails."""
     try:
         loads[peer].call("closed_loop", seconds=_WARM_UP_SECONDS, in_flight=w)
-        result = loads[peer].measured("closed_loop", seconds=seconds, in_flight=w)
-    except Trouble as trouble:
-        tell(str(trouble))
+        result = loads[peer].measure("closed_loop", seconds=seconds, in_flight=w)
+    except MeasurementError as error:
+        warn(str(error))
         del loads[peer]
         return
     if result["closed"]:
-        tell(f"{peer.name}: n={n}, w={w}: {result['closed']} clients were dropped: left out")
+        warn(f"{peer.name}: n={n}, w={w}: left out, it closed {result['closed']} subscribers")
         del loads[peer]
         return
-    rows[peer.name, n, w].append(_row(result))
+    rounds[peer.name, n, w].append(_to_row(result))
 
 
-def _row(result: dict[str, Any]) -> dict[str, float]:
+def _to_row(result: dict[str, Any]) -> dict[str, float]:
     seconds = result["end"] - result["begin"]
-    starts, ends = result["spans"][::2], result["spans"][1::2]
-    spans = [end - start for start, end in zip(starts, ends, strict=True)]
+    starts, ends = result["batch_times"][::2], result["batch_times"][1::2]
+    durations = [end - start for start, end in zip(starts, ends, strict=True)]
     return {
         "deliveries_per_second": result["deliveries"] / seconds,
         "server_cpu_us_per_delivery": result["server_cpu"] / result["deliveries"] * 1e6,
         "server_cpu": result["server_cpu"] / seconds,
         "load_cpu": result["load_cpu"] / seconds,
         "decoded": result["decoded"],
-        "p50": percentile(spans, 0.5),
-        "p99": percentile(spans, 0.99),
+        "p50": percentile(durations, 0.5),
+        "p99": percentile(durations, 0.99),
     }
 
 
-def _show(summary: dict[Cell, dict[str, float]]) -> None:
-    columns = ("server", "n", "w", "deliveries/s", "ours", "CPU us", "CPU", "load CPU")
+def _print_table(summary: Summary) -> None:
+    columns = (
+        *("server", "n", "w", "deliveries/s", "Ryze/server", "CPU us/delivery"),
+        *("server CPU", "load CPU", "p50 ms", "p99 ms"),
+    )
     rows = []
     for name, n, w in sorted(summary, key=lambda cell: (cell[1], cell[2])):
         row = summary[name, n, w]
-        ours = summary.get((OURS, n, w), {}).get("deliveries_per_second", 0)
+        ryze = summary.get((RYZE, n, w), {}).get("deliveries_per_second", 0)
         rows.append(
             (
                 name,
                 str(n),
                 str(w),
                 f"{row['deliveries_per_second']:,.0f}",
-                ratio_text(ours, row["deliveries_per_second"]),
+                format_ratio(ryze, row["deliveries_per_second"]),
                 f"{row['server_cpu_us_per_delivery']:.2f}",
                 f"{row['server_cpu']:.0%}",
                 f"{row['load_cpu']:.0%}",
@@ -131,14 +153,11 @@ def _show(summary: dict[Cell, dict[str, float]]) -> None:
                 f"{row['p99'] * 1e3:.2f}",
             )
         )
-    show("Fan-out, medians", (*columns, "p50 ms", "p99 ms"), rows)
+    print_table("Fan-out to n subscribers, w events in flight; medians of rounds", columns, rows)
 
 
 def _draw(
-    axes: "Sequence[Axes]",
-    summary: dict[Cell, dict[str, float]],
-    clients: list[int],
-    in_flight: list[int],
+    axes: "Sequence[Axes]", summary: Summary, clients: list[int], in_flight: list[int]
 ) -> None:
     names = list(dict.fromkeys(name for name, _, _ in summary))
     width = 0.8 / len(names)
@@ -152,7 +171,7 @@ def _draw(
         axis.set_xticks([w + 0.4 - width / 2 for w in range(len(in_flight))])
         axis.set_xticklabels([f"w = {w}" for w in in_flight])
         axis.set_title(f"{n} subscribers")
-        axis.set_ylabel("deliveries a second")
+        axis.set_ylabel("deliveries per second")
     axes[0].legend(ncols=4, fontsize="small")
 
 

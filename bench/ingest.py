@@ -1,88 +1,115 @@
-"""Ingest: how many events a second a server takes from one publisher, and in how much memory.
+"""Ingest: how many events per second from one producer, and in how much memory?
 
-By each way in: a POST for each event, a POST with an array, a POST that streams lines, the
-publisher socket; with nobody connected. Then, by each way that streams, a great many events in
-one go while the server's resident memory is watched.
+Nobody is connected. Four methods are measured: a POST per event, a POST per array, one POST that
+streams lines, and the producer socket. Then each method that streams takes a large number of
+events in one stream, while the server's resident memory is sampled.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from bench.figures import medians
-from bench.generator import load_generator
-from bench.notes import Trouble, progress, tell
-from bench.options import COUNT, EVENT_BYTES, Options, common_options, option, options
+from bench.errors import MeasurementError
+from bench.load_generator.process import open_load_generator
+from bench.options import (
+    COUNT,
+    EVENT_BYTES,
+    CommonOptions,
+    common_options,
+    option,
+    parse_common_options,
+    plot_option,
+)
 from bench.peers import PEERS
-from bench.report import bytes_text, ratio_text, save, save_plot, show
-from bench.servers import running
-from bench.watch import Watch
+from bench.percentiles import medians
+from bench.progress import progress_bar, warn
+from bench.report import format_bytes, format_ratio, print_table, save_plot, save_results
+from bench.server_process import open_server
+from bench.server_sampler import ServerSampler
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["STREAMS", "main", "measure"]
+__all__ = ["SINGLE_POSTS", "STREAMS", "Method", "main", "measure"]
 
-Rows = dict[str, list[dict[str, float]]]
+# By the key of the method.
+Rounds = dict[str, list[dict[str, float]]]
+Summary = dict[str, dict[str, float]]
 
-# The ways that stream, by the server's name.
-STREAMS = {"HTTP, a line an event": "ryze-ndjson", "publisher socket": "ryze"}
 
-# What is measured: its name, the server's name, events a write.
-_WAYS = (
-    ("HTTP, one a POST", "ryze-http", 1),
-    ("HTTP, array of 100", "ryze-http", 100),
-    *((title, name, 100) for title, name in STREAMS.items()),
+class Method(NamedTuple):
+    """One way to publish."""
+
+    # In the JSON of results, so that it can be compared with earlier ones.
+    key: str
+    # In tables and plots.
+    title: str
+    # Name of the peer.
+    server: str
+    # Events per write.
+    batch: int
+
+
+SINGLE_POSTS = Method("HTTP, one a POST", "HTTP, one event per POST", "ryze-http", 1)
+_ARRAYS = Method("HTTP, array of 100", "HTTP, array of 100", "ryze-http", 100)
+STREAMS = (
+    Method("HTTP, a line an event", "HTTP, one event per line", "ryze-ndjson", 100),
+    Method("publisher socket", "producer socket", "ryze", 100),
 )
+_METHODS = (SINGLE_POSTS, _ARRAYS, *STREAMS)
 
 _SHORT_EVENTS = 100_000
+_WARM_UP_SECONDS = 0.3
 
-# Of all looks at the memory, the share until which it may still rise to where it stays.
-_WARM_UP = 0.1
+# Share of the memory samples before the level that must then stay flat.
+_WARM_UP_SHARE = 0.1
 
 
 @click.command()
-@option("--event-bytes", type=EVENT_BYTES, default=300)
-@option("--events", type=COUNT, default=1_000_000, help="While memory is watched.")
-@click.option("--plot/--no-plot", default=True)
+@option("--event-bytes", type=EVENT_BYTES, default=300, help="Size of an event.")
+@option("--events", type=COUNT, default=1_000_000, help="Events while memory is sampled.")
+@plot_option
 @common_options(peers=None, rounds=5, seconds=2.0)
 def main(event_bytes: int, events: int, plot: bool, **common: Any) -> None:
-    """How many events a second can be published, by each way in, and does memory stay flat?"""
-    given = options(**common)
-    if common["short"]:
+    """Ingest: events per second from one producer, by each method, and memory meanwhile."""
+    given = parse_common_options(**common)
+    if given.short:
         events = min(events, _SHORT_EVENTS)
-    rows = measure(given, event_bytes)
+    rounds = measure(given, event_bytes)
     memory = _measure_memory(given, event_bytes, events)
-    summary = {title: medians(rounds) for title, rounds in rows.items()}
-    _show(summary)
-    _show_memory(events, memory)
+    summary = {key: medians(rows) for key, rows in rounds.items()}
+    _print_rates(summary)
+    _print_memory(events, memory)
     parameters = {"event_bytes": event_bytes, "events": events, **vars(given)}
-    save(given.output, "ingest", parameters, {"rates": rows, "memory": memory})
+    save_results(given.output, "ingest", parameters, {"rates": rounds, "memory": memory})
     if plot and summary:
         save_plot(given.output, "ingest", lambda axes: _draw(axes[0], summary))
 
 
-def measure(given: Options, event_bytes: int) -> Rows:
-    """All ways in, in turn, in every round."""
-    rows: Rows = {}
-    with progress("ingest", given.rounds * len(_WAYS)) as step:
+def measure(given: CommonOptions, event_bytes: int) -> Rounds:
+    """Measure the rates of all methods, in every round."""
+    rounds: Rounds = {}
+    with progress_bar("ingest", given.rounds * len(_METHODS)) as step:
         for _ in range(given.rounds):
-            for title, name, in_flight in _WAYS:
-                step(title)
+            for method in _METHODS:
+                step(method.title)
                 try:
-                    row = _measure_one(name, in_flight, event_bytes, given)
-                except Trouble as trouble:
-                    tell(str(trouble))
+                    row = _measure_one(method, event_bytes, given)
+                except MeasurementError as error:
+                    warn(str(error))
                     continue
-                rows.setdefault(title, []).append(row)
-    return rows
+                rounds.setdefault(method.key, []).append(row)
+    return rounds
 
 
-def _measure_one(name: str, in_flight: int, event_bytes: int, given: Options) -> dict[str, float]:
-    with running(PEERS[name], given.port) as server, load_generator(server) as load:
-        load.open_publisher(event_bytes)
-        load.call("ingest", seconds=0.3, in_flight=in_flight)
-        result = load.measured("ingest", seconds=given.seconds, in_flight=in_flight)
+def _measure_one(method: Method, event_bytes: int, given: CommonOptions) -> dict[str, float]:
+    with (
+        open_server(PEERS[method.server], given.port) as server,
+        open_load_generator(server) as load,
+    ):
+        load.open_producer(event_bytes)
+        load.call("ingest_for", seconds=_WARM_UP_SECONDS, batch=method.batch)
+        result = load.measure("ingest_for", seconds=given.seconds, batch=method.batch)
     seconds = result["end"] - result["begin"]
     return {
         "events_per_second": result["events"] / seconds,
@@ -91,74 +118,81 @@ def _measure_one(name: str, in_flight: int, event_bytes: int, given: Options) ->
     }
 
 
-def _measure_memory(given: Options, event_bytes: int, events: int) -> dict[str, dict[str, float]]:
+def _measure_memory(given: CommonOptions, event_bytes: int, events: int) -> Summary:
     memory = {}
-    for title, name in STREAMS.items():
+    for method in STREAMS:
         try:
-            memory[title] = _pour(name, event_bytes, events, given.port)
-        except Trouble as trouble:
-            tell(str(trouble))
+            memory[method.key] = _measure_memory_of(method, event_bytes, events, given.port)
+        except MeasurementError as error:
+            warn(str(error))
     return memory
 
 
-def _pour(name: str, event_bytes: int, events: int, port: int) -> dict[str, float]:
-    """So many events in one stream; how memory was at its warm-up's end, and at most after it."""
-    with running(PEERS[name], port) as server, load_generator(server) as load:
-        load.open_publisher(event_bytes)
-        with Watch(server) as watch:
-            result = load.measured("pour", count=events, in_flight=100)
-        sizes = [look.memory for look in watch.looks if result["begin"] < look.at < result["end"]]
-        if not sizes:
-            raise Trouble(f"{name}: {events} events are too few to see memory move")
-        later = sizes[round((len(sizes) - 1) * _WARM_UP) :]
-        return {
-            "warm": later[0],
-            "growth": max(later) - later[0],
-            "events_per_second": events / (result["end"] - result["begin"]),
-        }
+def _measure_memory_of(
+    method: Method, event_bytes: int, events: int, port: int
+) -> dict[str, float]:
+    """Publish all events in one stream; return memory after the warm-up, and its growth."""
+    with open_server(PEERS[method.server], port) as server, open_load_generator(server) as load:
+        load.open_producer(event_bytes)
+        with ServerSampler(server) as sampler:
+            result = load.measure("ingest_count", count=events, batch=method.batch)
+    sizes = [
+        sample.memory for sample in sampler.samples if result["begin"] < sample.at < result["end"]
+    ]
+    if not sizes:
+        raise MeasurementError(
+            f"{method.title}: {events:,} events are too few to sample memory; increase --events"
+        )
+    later = sizes[round((len(sizes) - 1) * _WARM_UP_SHARE) :]
+    return {
+        "warm": later[0],
+        "growth": max(later) - later[0],
+        "events_per_second": events / (result["end"] - result["begin"]),
+    }
 
 
-def _show(summary: dict[str, dict[str, float]]) -> None:
-    base = summary.get(_WAYS[0][0], {}).get("events_per_second", 0.0)
-    table = [
+def _print_rates(summary: Summary) -> None:
+    base = summary.get(SINGLE_POSTS.key, {}).get("events_per_second", 0.0)
+    rows = [
         (
-            title,
+            method.title,
             f"{row['events_per_second']:,.0f}",
-            ratio_text(row["events_per_second"], base),
+            format_ratio(row["events_per_second"], base),
             f"{row['server_cpu_us_per_event']:.1f}",
             f"{row['load_cpu']:.0%}",
         )
-        for title, row in summary.items()
+        for method in _METHODS
+        if (row := summary.get(method.key))
     ]
-    show(
-        "Publishing with nobody connected, medians",
-        ("way in", "events/s", "of single POSTs", "CPU us", "load CPU"),
-        table,
-    )
+    columns = ("method", "events/s", "method/single POSTs", "CPU us/event", "load CPU")
+    print_table("Publishing with nobody connected; medians of rounds", columns, rows)
 
 
-def _show_memory(events: int, memory: dict[str, dict[str, float]]) -> None:
-    table = [
+def _print_memory(events: int, memory: Summary) -> None:
+    rows = [
         (
-            title,
+            method.title,
             f"{row['events_per_second']:,.0f}",
-            bytes_text(row["warm"]),
-            bytes_text(row["growth"]),
+            format_bytes(row["warm"]),
+            format_bytes(row["growth"]),
         )
-        for title, row in memory.items()
+        for method in STREAMS
+        if (row := memory.get(method.key))
     ]
-    columns = ("way in", "events/s", "RSS after a tenth", "at most more, later")
-    show(f"{events:,} events in one stream", columns, table)
+    columns = ("method", "events/s", "RSS after 10 %", "largest growth after that")
+    print_table(f"{events:,} events in one stream", columns, rows)
 
 
-def _draw(axes: "Axes", summary: dict[str, dict[str, float]]) -> None:
-    rates = [row["events_per_second"] for row in summary.values()]
-    axes.bar_label(axes.barh(list(summary), rates), fmt="{:,.0f}", padding=3)
+def _draw(axes: "Axes", summary: Summary) -> None:
+    methods = [method for method in _METHODS if method.key in summary]
+    rates = [summary[method.key]["events_per_second"] for method in methods]
+    bars = axes.barh([method.title for method in methods], rates)
+    axes.bar_label(bars, fmt="{:,.0f}", padding=3)
     axes.invert_yaxis()
     axes.set_xscale("log")
-    # Room for the shortest bar, and for the longest one's label.
+    # A log axis has no zero: leave room for the shortest bar, and for the longest one's label.
     axes.set_xlim(min(rates) / 10, max(rates) * 3)
-    axes.set_xlabel("events a second, nobody connected")
+    axes.set_xlabel("events per second, nobody connected")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The machine: what it is, and how many connections it allows."""
+"""The machine under the bench: its description, and its limit of file descriptors."""
 
 import os
 import platform
@@ -10,26 +10,26 @@ from typing import Any
 
 import psutil
 
-from bench.notes import Trouble
+from bench.errors import MeasurementError
 
 __all__ = ["machine", "raise_file_limit"]
 
-# Before anything is measured: what is measured would be in it.
+# Read at import, before the bench itself adds to the load.
 _LOAD_AVERAGE = os.getloadavg()[0]
 
-# Descriptors of a process that are no connections.
+# Descriptors of a process besides its connections.
 _SPARE_FILES = 100
 
 
 def machine() -> dict[str, Any]:
-    """What was measured on."""
+    """Describe processor, memory, system and interpreter, for the JSON of a result."""
     return {
         "cpu": _cpu_model(),
         "cores": os.cpu_count(),
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
         "system": f"{platform.system()} {platform.release()}",
         "python": f"{platform.python_version()} ({os.path.realpath(sys.executable)})",
-        # An interpreter built without optimisations costs a tenth to a fifth.
+        # An interpreter built without optimisations is 10-20 % slower.
         "python_built_with": sysconfig.get_config_var("CONFIG_ARGS"),
         "load_average_at_start": _LOAD_AVERAGE,
     }
@@ -44,15 +44,15 @@ def _cpu_model() -> str:
 
 
 def raise_file_limit(connections: int) -> None:
-    """Let this process and its children open so many connections.
+    """Allow this process and its children to open that many connections.
 
     Raises:
-        Trouble: the system does not let us.
+        MeasurementError: the hard limit is too low.
     """
     wanted = connections + _SPARE_FILES
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and hard < wanted:
-        raise Trouble(
+        raise MeasurementError(
             f"{connections} connections need {wanted} file descriptors, the limit is {hard}:"
             f" raise it (ulimit -Hn {wanted}) or take fewer"
         )

@@ -1,4 +1,4 @@
-"""The command line that all questions share."""
+"""Command-line options that all questions share, and the types of their values."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -8,35 +8,44 @@ from typing import Any, TypeVar
 
 import click
 
-from bench.events import SMALLEST_EVENT
-from bench.notes import tell
+from bench.events import MIN_EVENT_BYTES
 from bench.peers import PEERS, Peer
+from bench.progress import warn
 
 __all__ = [
     "COUNT",
     "EVENT_BYTES",
     "POSITIVE",
-    "Options",
-    "available",
+    "CommonOptions",
     "common_options",
-    "counts",
+    "installed_peers",
     "option",
-    "options",
+    "output_option",
+    "parse_common_options",
+    "parse_counts",
+    "plot_option",
 ]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-
-# What a question may be asked about: so many, more than none of it, and the size of an event.
 COUNT = click.IntRange(1)
 POSITIVE = click.FloatRange(0, min_open=True)
-EVENT_BYTES = click.IntRange(SMALLEST_EVENT)
+EVENT_BYTES = click.IntRange(MIN_EVENT_BYTES)
 
 option = partial(click.option, show_default=True)
 
+output_option = option(
+    "--output",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("build/bench"),
+    help="Directory of the JSON files and plots.",
+)
 
-def counts(context: click.Context, parameter: click.Parameter, value: str) -> list[int]:
-    """The callback of an option that takes several counts, as in "1,8,64"."""
+plot_option = option("--plot/--no-plot", default=True, help="Write plots as PNG and SVG.")
+
+
+def parse_counts(context: click.Context, parameter: click.Parameter, value: str) -> list[int]:
+    """Parse an option such as "1,8,64" (a click callback)."""
     numbers = value.split(",")
     if not all(number.isdecimal() and int(number) for number in numbers):
         raise click.BadParameter(f"{value!r} is not a list of counts, such as 1,8,64")
@@ -44,69 +53,74 @@ def counts(context: click.Context, parameter: click.Parameter, value: str) -> li
 
 
 @dataclass(frozen=True)
-class Options:
-    """What all questions have in common; see `common_options`."""
+class CommonOptions:
+    """Values of the options that `common_options` adds."""
 
     peers: list[str]
     rounds: int
     seconds: float
     port: int
     output: Path
-    # Figures of a short run are not to be quoted.
+    # Figures of a short run must not be quoted.
     short: bool
 
 
 def common_options(
     *, peers: str | None, rounds: int, seconds: float | None
 ) -> Callable[[Command], Command]:
-    """The options of every question, with its own defaults; None: it has no such option."""
-    rows = [
-        option("--rounds", type=COUNT, default=rounds, help="Medians are of these."),
+    """Add the common options to a command, with its own defaults; None leaves an option out."""
+    decorators = [
+        option("--rounds", type=COUNT, default=rounds, help="Rounds; results are their medians."),
         click.option(
             "--port",
             type=click.IntRange(0, 65535),
             default=0,
-            help="Of the server; those that run beside it have the next ones. 0: any.",
+            help="Port of the first server; further ones take the next ports. 0: any free port.",
         ),
-        option(
-            "--output",
-            type=click.Path(file_okay=False, path_type=Path),
-            default=Path("build/bench"),
-            help="Where JSON and plots go.",
+        output_option,
+        click.option(
+            "--short", is_flag=True, help="At most 2 rounds of 1 s, to see that everything works."
         ),
-        click.option("--short", is_flag=True, help="Two rounds of a second: does it all work?"),
     ]
     if seconds is not None:
-        rows.insert(0, option("--seconds", type=POSITIVE, default=seconds, help="A measurement."))
+        decorators.insert(
+            0, option("--seconds", type=POSITIVE, default=seconds, help="Seconds per measurement.")
+        )
     if peers is not None:
-        rows.insert(0, option("--peers", default=peers, help="Names, or 'all'."))
+        decorators.insert(
+            0, option("--peers", default=peers, help="Servers, comma-separated, or 'all'.")
+        )
 
     def decorate(command: Command) -> Command:
-        for row in reversed(rows):
-            command = row(command)
+        for decorator in reversed(decorators):
+            command = decorator(command)
         return command
 
     return decorate
 
 
-def options(
+def parse_common_options(
     rounds: int, port: int, output: Path, short: bool, peers: str = "", seconds: float = 0
-) -> Options:
-    """Make sense of what `common_options` has read."""
+) -> CommonOptions:
+    """Check the values of the common options, and apply ``--short``.
+
+    Raises:
+        click.UsageError: there is no peer of that name.
+    """
     names = list(PEERS) if peers == "all" else [name for name in peers.split(",") if name]
     if unknown := [name for name in names if name not in PEERS]:
         raise click.UsageError(f"no such peer: {unknown[0]} (there are: {', '.join(PEERS)})")
     if short:
         rounds, seconds = min(rounds, 2), min(seconds, 1.0)
-    return Options(names, rounds, seconds, port, output, short)
+    return CommonOptions(names, rounds, seconds, port, output, short)
 
 
-def available(names: Sequence[str]) -> list[Peer]:
-    """Those of the peers that can be started here; the others are told of, by name."""
-    found = []
+def installed_peers(names: Sequence[str]) -> list[Peer]:
+    """Return the peers that can be started here; warn about the others."""
+    installed = []
     for name in names:
-        if reason := PEERS[name].is_available():
-            tell(f"skipped {name}: {reason}")
+        if hint := PEERS[name].install_hint():
+            warn(f"skipped {name}: {hint}")
         else:
-            found.append(PEERS[name])
-    return found
+            installed.append(PEERS[name])
+    return installed

@@ -1,4 +1,4 @@
-"""How results are shown: a table for people, JSON for programs, plots for both."""
+"""Output of results: a table on standard output, a JSON file, plots."""
 
 import json
 from collections.abc import Callable, Iterable, Sequence
@@ -11,22 +11,25 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.machine import machine
-from bench.notes import notes
 from bench.peers import PEERS
+from bench.progress import console
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["bytes_text", "ratio_text", "save", "save_plot", "show"]
+__all__ = ["format_bytes", "format_ratio", "print_table", "save_plot", "save_results"]
+
+# Width of a table in a file or pipe, where it need not fit a terminal.
+_FILE_WIDTH = 160
 
 
-def ratio_text(ours: float, theirs: float) -> str:
-    """How many times theirs ours is; a dash where one of them was not measured."""
-    return f"{ours / theirs:.2f} x" if ours and theirs else "-"
+def format_ratio(value: float, base: float) -> str:
+    """Format value / base, such as "1.35 x"; "-" if one of them was not measured."""
+    return f"{value / base:.2f} x" if value and base else "-"
 
 
-def bytes_text(count: float) -> str:
-    """In the unit that suits."""
+def format_bytes(count: float) -> str:
+    """Format a size with the largest fitting unit, such as "9.5 KiB"."""
     for unit in ("B", "KiB", "MiB"):
         if abs(count) < 1024:
             return f"{count:.1f} {unit}"
@@ -34,7 +37,7 @@ def bytes_text(count: float) -> str:
     return f"{count:.1f} GiB"
 
 
-def show(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Print a table on standard output, if it has rows."""
     rows = list(rows)
     if not rows:
@@ -44,21 +47,19 @@ def show(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> N
         table.add_column(column, justify="left" if index == 0 else "right")
     for row in rows:
         table.add_row(*row)
-    # Where nobody looks at it, a table need not fit the screen.
-    console = Console()
-    Console(width=None if console.is_terminal else 160).print(table)
+    Console(width=None if Console().is_terminal else _FILE_WIDTH).print(table)
 
 
-def save(output: Path, question: str, parameters: dict[str, Any], results: Any) -> None:
-    """Write results with all that is needed to judge them later.
+def save_results(output: Path, question: str, parameters: dict[str, Any], results: Any) -> None:
+    """Write the JSON file of a question: results, parameters, machine and versions.
 
     Raises:
-        click.ClickException: there are none; what was written before stays.
+        click.ClickException: there are no results; an existing file stays as it is.
     """
     if not any(results.values() if isinstance(results, dict) else results):
         raise click.ClickException("nothing was measured")
     output.mkdir(parents=True, exist_ok=True)
-    versions = {name: peer.version() for name, peer in PEERS.items() if not peer.is_available()}
+    versions = {name: peer.version() for name, peer in PEERS.items() if not peer.install_hint()}
     document = {
         "question": question,
         "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -69,13 +70,13 @@ def save(output: Path, question: str, parameters: dict[str, Any], results: Any) 
     }
     path = output / f"{question}.json"
     path.write_text(json.dumps(document, indent=1, default=str) + "\n")
-    notes.print(f"written: {path}")
+    console.print(f"wrote {path}")
 
 
 def save_plot(
     output: Path, name: str, draw: "Callable[[Sequence[Axes]], None]", panels: int = 1
 ) -> None:
-    """Draw into `panels` axes below each other, and write PNG and SVG."""
+    """Draw into `panels` axes, one below the other, and write them as PNG and SVG."""
     import matplotlib as mpl
 
     mpl.use("Agg")
@@ -88,4 +89,4 @@ def save_plot(
     for kind in ("png", "svg"):
         figure.savefig(output / f"{name}.{kind}", dpi=120)
     pyplot.close(figure)
-    notes.print(f"drawn: {output / name}.png, .svg")
+    console.print(f"wrote {output / name}.png and .svg")

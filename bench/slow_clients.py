@@ -1,44 +1,57 @@
-"""Slow clients: when is one dropped, and what do the others notice?
+"""Slow clients: when is one evicted, and do the fast clients notice?
 
-Three runs against each server: how many messages are pending when a slow client is dropped
-(exactly 256 are promised), how long until its socket and memory are given back (both in
-`bench.dropping`), and throughput and p99 of the fast clients with and without slow ones (in
-`bench.bystanders`).
+Three measurements per server. How many messages are pending when a slow client is evicted (256 is
+promised), and how long until its socket and memory are released: both in `bench.eviction`.
+Throughput and p99 of the fast clients with and without slow ones: in `bench.fast_clients`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from bench.bystanders import PHASES, median_of, watch_the_others
-from bench.dropping import count_pending, time_to_close
-from bench.figures import median
-from bench.notes import Trouble, progress, tell
-from bench.options import COUNT, EVENT_BYTES, available, common_options, option, options
+from bench.errors import MeasurementError
+from bench.eviction import EvictionOptions, count_pending, time_release
+from bench.fast_clients import PHASES, measure_fast_clients, median_of_phase
+from bench.options import (
+    COUNT,
+    EVENT_BYTES,
+    common_options,
+    installed_peers,
+    option,
+    parse_common_options,
+    plot_option,
+)
 from bench.peers import Peer
-from bench.report import bytes_text, save, save_plot, show
+from bench.percentiles import median
+from bench.progress import progress_bar, warn
+from bench.report import format_bytes, print_table, save_plot, save_results
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["main"]
+__all__ = ["main", "measure"]
 
-# The queue that everybody promises.
-_QUEUE = 256
+# Messages that every server queues per subscriber.
+_QUEUE_SIZE = 256
 
+# By the name of the server.
 Results = dict[str, dict[str, Any]]
 
 
 @click.command()
-@option("-n", "--clients", type=COUNT, default=100, help="Subscribers.")
-@option("-k", "--slow", type=COUNT, default=10, help="Those of them that are slow.")
-@option("--read-rate", type=click.FloatRange(0), default=0.0, help="Bytes/s a slow one reads.")
-@option("-w", "--in-flight", type=COUNT, default=8, help="In the closed loop.")
-@option("--event-bytes", type=EVENT_BYTES, default=8000, help="In the count.")
-@option("--fast-event-bytes", type=EVENT_BYTES, default=300, help="In the closed loop.")
-@option("--most", type=COUNT, default=2000, help="Events until a count is given up.")
-@click.option("--plot/--no-plot", default=True)
+@option("-n", "--clients", type=COUNT, default=100, help="Number of subscribers, slow ones too.")
+@option("-k", "--slow", type=COUNT, default=10, help="Number of them that are slow.")
+@option(
+    "--read-rate", type=click.FloatRange(0), default=0.0, help="Bytes/s that a slow client reads."
+)
+@option("-w", "--in-flight", type=COUNT, default=8, help="Events in flight in the closed loop.")
+@option("--event-bytes", type=EVENT_BYTES, default=8000, help="Size of an event that fills queues.")
+@option(
+    "--fast-event-bytes", type=EVENT_BYTES, default=300, help="Size of an event in the closed loop."
+)
+@option("--most", type=COUNT, default=2000, help="Events after which filling queues is given up.")
+@plot_option
 @common_options(peers="ryze,gorilla,websockets,node-ws", rounds=2, seconds=4.0)
 def main(
     clients: int,
@@ -51,112 +64,125 @@ def main(
     plot: bool,
     **common: Any,
 ) -> None:
-    """When is a client that reads too slowly dropped, and what do the others notice?"""
-    given = options(**common)
+    """Slow clients: when they are evicted, and what the fast clients notice."""
+    given = parse_common_options(**common)
     if slow >= clients:
-        raise click.UsageError("--slow: some must not be slow")
-    # The count needs few fast clients: they only make each of its events slower.
-    counted = (min(clients, 2 * slow), slow, read_rate, event_bytes, most, given.port)
+        raise click.UsageError(f"--slow must be less than --clients, got {slow} of {clients}")
+    # Fast clients only make each event slower here, so that few of them are enough.
+    eviction = EvictionOptions(
+        min(clients, 2 * slow), slow, read_rate, event_bytes, most, given.port
+    )
     loop: dict[str, Any] = {
         "clients": clients,
         "slow": slow,
-        "rate": read_rate,
         "in_flight": in_flight,
         "event_bytes": fast_event_bytes,
     }
-    results = _measure(
-        available(given.peers),
+    results = measure(
+        installed_peers(given.peers),
         {
-            "counts": lambda peer: count_pending(peer, *counted),
-            "closing": lambda peer: time_to_close(peer, *counted),
-            "others": lambda peer: watch_the_others(peer, given, **loop),
+            "counts": lambda peer: count_pending(peer, eviction),
+            "closing": lambda peer: time_release(peer, eviction),
+            "others": lambda peer: measure_fast_clients(peer, given, read_rate=read_rate, **loop),
         },
     )
-    _show_counts(results["counts"])
-    _show_closing(results["closing"])
-    _show_others(slow, clients, results["others"])
-    parameters = {**loop, "count_event_bytes": event_bytes, "most": most}
-    save(given.output, "slow_clients", {**parameters, **vars(given)}, results)
+    _print_pending(results["counts"])
+    _print_release(results["closing"])
+    _print_fast_clients(slow, clients, results["others"])
+    parameters = {**loop, "rate": read_rate, "count_event_bytes": event_bytes, "most": most}
+    save_results(given.output, "slow_clients", {**parameters, **vars(given)}, results)
     if plot and results["others"]:
         save_plot(given.output, "slow_clients", lambda axes: _draw(axes, results["others"]), 2)
 
 
-def _measure(peers: list[Peer], runs: dict[str, Any]) -> dict[str, Results]:
-    """Every run against every peer."""
-    results: dict[str, Results] = {run: {} for run in runs}
-    with progress("slow clients", len(peers) * len(runs)) as step:
-        for run, measure in runs.items():
+def measure(
+    peers: list[Peer], measurements: dict[str, Callable[[Peer], dict[str, Any]]]
+) -> dict[str, Results]:
+    """Make all measurements of all servers."""
+    results: dict[str, Results] = {name: {} for name in measurements}
+    with progress_bar("slow clients", len(peers) * len(measurements)) as step:
+        for name, measure_one in measurements.items():
             for peer in peers:
-                step(f"{run}, {peer.title}")
+                step(f"{name}, {peer.title}")
                 try:
-                    results[run][peer.name] = measure(peer)
-                except Trouble as trouble:
-                    tell(str(trouble))
+                    results[name][peer.name] = measure_one(peer)
+                except MeasurementError as error:
+                    warn(str(error))
     return results
 
 
-def _show_counts(counts: Results) -> None:
-    table = []
+def _print_pending(counts: Results) -> None:
+    rows = []
     for name, count in counts.items():
-        rows = count["clients"]
-        pending = [row["pending"] for row in rows]
-        table.append(
+        clients = count["clients"]
+        pending = [client["pending"] for client in clients]
+        rows.append(
             (
                 name,
-                f"{sum(row['dropped_by'] is not None for row in rows)} of {count['slow']}",
-                _span([row["dropped_by"] for row in rows]),
-                _span([row["taken"] for row in rows]),
-                _span(pending),
-                "yes" if set(pending) == {_QUEUE} else "no",
-                ", ".join(sorted({str(row["close_code"]) for row in rows})),
+                f"{sum(each['dropped_by'] is not None for each in clients)} of {count['slow']}",
+                _format_range([client["dropped_by"] for client in clients]),
+                _format_range([client["taken"] for client in clients]),
+                _format_range(pending),
+                "yes" if set(pending) == {_QUEUE_SIZE} else "no",
+                ", ".join(sorted({str(client["close_code"]) for client in clients})),
             )
         )
-    columns = ("server", "dropped", "by event", "taken", "pending", f"exactly {_QUEUE}", "code")
-    show("Slow clients that are dropped, and then read on", columns, table)
+    columns = (
+        *("server", "evicted", "by event", "taken by the system", "pending"),
+        *(f"exactly {_QUEUE_SIZE}", "close code"),
+    )
+    print_table("Slow clients that read on after their eviction", columns, rows)
 
 
-def _show_closing(closing: Results) -> None:
-    table = []
+def _print_release(closing: Results) -> None:
+    rows = []
     for name, row in closing.items():
         known = [after for after in row["closed_after"] if after is not None]
-        back = row["memory_back_after"]
-        table.append(
+        released = row["memory_back_after"]
+        rows.append(
             (
                 name,
                 f"{len(known)} of {len(row['closed_after'])}",
                 f"{median(known) * 1e3:,.0f} ms" if known else "-",
                 f"{max(known) * 1e3:,.0f} ms" if known else "-",
-                bytes_text(row["memory_peak"]),
-                "-" if back is None else f"{back:.2f} s",
-                bytes_text(row["memory_kept"]),
+                format_bytes(row["memory_peak"]),
+                "-" if released is None else f"{released:.2f} s",
+                format_bytes(row["memory_kept"]),
             )
         )
-    columns = ("server", "closed", "median", "last", "memory rose", "half back", "kept a wave")
-    show("From the event that dropped them, if they never read on", columns, table)
+    columns = (
+        *("server", "closed", "median after", "last after", "memory growth"),
+        *("half released after", "kept per wave"),
+    )
+    print_table("Slow clients that never read on; times from the evicting event", columns, rows)
 
 
-def _show_others(slow: int, clients: int, others: Results) -> None:
-    table = []
+def _print_fast_clients(slow: int, clients: int, others: Results) -> None:
+    rows = []
     for name, result in others.items():
         rounds = result["rounds"]
-        gone = [each["gone_after"] for each in rounds]
-        table.append(
+        closed = [each["gone_after"] for each in rounds]
+        rows.append(
             (
                 name,
-                *(f"{median_of(rounds, each, 'events_per_second'):,.0f}" for each in PHASES),
+                *(f"{median_of_phase(rounds, each, 'events_per_second'):,.0f}" for each in PHASES),
                 f"{median(each['rate_ratio'] for each in rounds):.2f} x",
-                *(f"{median_of(rounds, each, 'p99') * 1e3:.2f}" for each in PHASES),
+                *(f"{median_of_phase(rounds, each, 'p99') * 1e3:.2f}" for each in PHASES),
                 f"{median(each['p99_ratio'] for each in rounds):.2f} x",
-                "never" if None in gone else f"{median(gone):.2f} s",
-                f"{median_of(rounds, 'during', 'load_cpu'):.0%}",
+                "never" if None in closed else f"{median(closed):.2f} s",
+                f"{median_of_phase(rounds, 'during', 'load_cpu'):.0%}",
             )
         )
-    columns = ("server", *(f"{phase}, events/s" for phase in PHASES), "ratio")
-    columns += (*(f"{phase}, p99 ms" for phase in PHASES), "ratio", "gone after", "load CPU")
-    show(f"The others while {slow} of {clients} are slow, medians of rounds", columns, table)
+    columns = (
+        *("server", "events/s before", "during", "after", "ratio"),
+        *("p99 ms before", "during", "after", "ratio"),
+        *("slow ones closed after", "load CPU"),
+    )
+    title = f"Fast clients while {slow} of {clients} clients are slow; medians of rounds"
+    print_table(title, columns, rows)
 
 
-def _span(values: Sequence[int | None]) -> str:
+def _format_range(values: Sequence[int | None]) -> str:
     known = [value for value in values if value is not None]
     if not known:
         return "-"
@@ -172,7 +198,7 @@ def _draw(axes: "Sequence[Axes]", others: Results) -> None:
             axes[0].axvspan(begin, end, color=line.get_color(), alpha=0.06)
         memory = [(at, size / 2**20) for at, size in result["memory"]]
         axes[1].plot(*zip(*memory, strict=True), label=name, color=line.get_color())
-    axes[0].set_ylabel("events a second, fast clients")
+    axes[0].set_ylabel("events per second, fast clients")
     axes[0].set_yscale("log")
     axes[0].legend(ncols=4, fontsize="small")
     axes[1].set_ylabel("resident memory, MiB")

@@ -1,6 +1,7 @@
-"""The targets, one a line: what was asked for, what was measured, met or missed.
+"""Targets: which of them are met by the last results?
 
-Reads the JSON that the questions have written. What was not measured is said to be so.
+Reads the JSON files of all questions and prints one row per target: limit, measured figure, met
+or missed. A target without a measurement is not judged, but reported as not measured.
 """
 
 import json
@@ -10,75 +11,70 @@ from typing import Any, NamedTuple
 
 import click
 
-from bench.figures import median
-from bench.ingest import STREAMS
-from bench.notes import tell
-from bench.peers import OURS
-from bench.report import bytes_text, show
+from bench.ingest import SINGLE_POSTS, STREAMS
+from bench.options import output_option
+from bench.peers import RYZE
+from bench.percentiles import median
+from bench.progress import warn
+from bench.report import format_bytes, print_table
 
-__all__ = ["Line", "lines", "main"]
+__all__ = ["TargetResult", "judge_targets", "main"]
 
 _OTHER = "gorilla"
-_QUEUE = 256
+_QUEUE_SIZE = 256
 _KIB = 1024
-# Memory that stays flat: an allocator breathes this much, and a million events have 300 times it.
+# Growth that counts as flat: an allocator varies this much, and a million events have 300 times it.
 _FLAT = 1024 * _KIB
-# Memory that is "back to where it was" is back up to this share of what was taken.
+# Share of the memory taken that may remain when it "is released".
 _NOISE = 0.1
-_SCALES = {OURS: "1 instance", f"{OURS}-1000": "1,000 instances"}
+_SCALES = {RYZE: "1 instance", f"{RYZE}-1000": "1,000 instances"}
 
 
-class Line(NamedTuple):
-    """One target."""
+class TargetResult(NamedTuple):
+    """One target, and what was measured."""
 
     name: str
     target: str
     measured: str
-    met: bool
+    is_met: bool
 
 
-Results = dict[str, Any]
+Document = dict[str, Any]
 
 
 @click.command()
-@click.option(
-    "--output",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path("build/bench"),
-    show_default=True,
-    help="Where the questions have written to.",
-)
+@output_option
 def main(output: Path) -> None:
-    """Which targets are met?"""
+    """Print which targets are met by the last results."""
     rows = [
-        (line.name, line.target, line.measured, "met" if line.met else "MISSED")
-        for line in lines(output)
+        (result.name, result.target, result.measured, "met" if result.is_met else "MISSED")
+        for result in judge_targets(output)
     ]
-    show("Targets", ("", "target", "measured", ""), rows)
+    print_table("Targets", ("target", "limit", "measured", "result"), rows)
 
 
-def lines(output: Path) -> Iterator[Line]:
-    """All targets that can be judged by what lies there; the others are told of."""
+def judge_targets(output: Path) -> Iterator[TargetResult]:
+    """Judge all targets by the JSON files in a directory; warn about those not measured."""
     for question, judge in _JUDGES.items():
         path = output / f"{question}.json"
         if not path.exists():
-            tell(f"not measured: python -m bench.{question} (there is no {path})")
+            warn(f"not measured: there is no {path}; run python -m bench.{question}")
             continue
         document = json.loads(path.read_text())
-        _tell_of(question, document)
+        _print_date(question, document)
         try:
             yield from judge(document)
         except (KeyError, IndexError) as error:
-            tell(f"{path} has not all that the targets need: {error}")
+            warn(f"{path} lacks {error}, which the targets need; run python -m bench.{question}")
 
 
-def _tell_of(question: str, document: Results) -> None:
+def _print_date(question: str, document: Document) -> None:
     is_short = document.get("parameters", {}).get("short")
-    note = ": a short run, whose figures are not to be quoted" if is_short else ""
-    tell(f"{question}: finished {document.get('finished_at', 'who knows when')}{note}")
+    note = ": a short run, do not quote its figures" if is_short else ""
+    warn(f"{question}: finished {document.get('finished_at', 'at an unknown time')}{note}")
 
 
-def _fanout(document: Results) -> Iterator[Line]:
+def _judge_fanout(document: Document) -> Iterator[TargetResult]:
     rates = {
         (row["server"], row["clients"], row["in_flight"]): row["deliveries_per_second"]
         for row in document["results"]
@@ -91,123 +87,128 @@ def _fanout(document: Results) -> Iterator[Line]:
         (10, 1, _OTHER, 1.0),
     ):
         name = f"fan-out, n={n}, w={w}"
-        if (OURS, n, w) not in rates or (other, n, w) not in rates:
-            tell(f"not measured: {name}, {OURS} against {other}")
+        if (RYZE, n, w) not in rates or (other, n, w) not in rates:
+            warn(f"not measured: {name}, {RYZE} against {other}")
             continue
-        ratio = rates[OURS, n, w] / rates[other, n, w]
-        yield Line(name, f">= {least:g} x {other}", f"{ratio:.2f} x", ratio >= least)
+        ratio = rates[RYZE, n, w] / rates[other, n, w]
+        yield TargetResult(name, f">= {least:g} x {other}", f"{ratio:.2f} x", ratio >= least)
 
 
-def _latency(document: Results) -> Iterator[Line]:
+def _judge_latency(document: Document) -> Iterator[TargetResult]:
     given = document["parameters"]
-    name = f"p99 to last receipt, n={given['clients']}, {given['rate']:g} events/s"
+    name = f"p99 until the last receipt, n={given['clients']}, {given['rate']:g} events/s"
     last = {
-        server: [each["last_receipts"]["p99"] for each in rounds if each["usable"]]
-        for server, rounds in document["results"].items()
+        server: [row["last_receipts"]["p99"] for row in rows if row["usable"]]
+        for server, rows in document["results"].items()
     }
-    if not last[OURS] or not last[_OTHER]:
-        tell(f"not usable: {name}: the load generator was late")
+    if not last[RYZE] or not last[_OTHER]:
+        warn(f"not measured: {name}: no usable round, the load generator was late")
         return
-    ours, theirs = median(last[OURS]), median(last[_OTHER])
-    text = f"{ours * 1e3:.2f} ms, {theirs * 1e3:.2f} ms: {ours / theirs:.2f} x"
-    yield Line(name, f"<= 1 x {_OTHER}", text, ours <= theirs)
+    ryze, other = median(last[RYZE]), median(last[_OTHER])
+    text = f"{ryze * 1e3:.2f} ms, {other * 1e3:.2f} ms: {ryze / other:.2f} x"
+    yield TargetResult(name, f"<= 1 x {_OTHER}", text, ryze <= other)
 
 
-def _slow_clients(document: Results) -> Iterator[Line]:
+def _judge_slow_clients(document: Document) -> Iterator[TargetResult]:
     results, given = document["results"], document["parameters"]
     if given["rate"]:
-        tell(f"not measured: slow clients that do not read (they read {given['rate']:g} bytes/s)")
+        warn(f"not measured: slow clients that do not read (they read {given['rate']:g} bytes/s)")
         return
-    rounds = results["others"][OURS]["rounds"]
-    name = f"fast clients, {given['slow']} of {given['clients']} do not read"
+    rounds = results["others"][RYZE]["rounds"]
+    name = f"fast clients while {given['slow']} of {given['clients']} do not read"
     rate = median(each["rate_ratio"] for each in rounds)
-    yield Line(f"{name}: rate", ">= 0.95 x", _with_range(rate, rounds, "rate_ratio"), rate >= 0.95)
+    text = _format_with_range(rate, rounds, "rate_ratio")
+    yield TargetResult(f"{name}: rate", ">= 0.95 x", text, rate >= 0.95)
     p99 = median(each["p99_ratio"] for each in rounds)
-    yield Line(f"{name}: p99", "<= 1.1 x", _with_range(p99, rounds, "p99_ratio"), p99 <= 1.1)
-    pending = sorted({str(row["pending"]) for row in results["counts"][OURS]["clients"]})
-    yield Line(
-        "a stalled client: pending when dropped",
-        str(_QUEUE),
+    text = _format_with_range(p99, rounds, "p99_ratio")
+    yield TargetResult(f"{name}: p99", "<= 1.1 x", text, p99 <= 1.1)
+    pending = sorted({str(row["pending"]) for row in results["counts"][RYZE]["clients"]})
+    yield TargetResult(
+        "stalled client: pending when evicted",
+        str(_QUEUE_SIZE),
         ", ".join(pending),
-        pending == [str(_QUEUE)],
+        pending == [str(_QUEUE_SIZE)],
     )
-    closing = results["closing"][OURS]
+    closing = results["closing"][RYZE]
     closed = [after for after in closing["closed_after"] if after is not None]
-    held = given["count_event_bytes"] * _QUEUE
-    yield Line(
-        "a stalled client: memory is given back",
-        f"kept <= {bytes_text(_NOISE * held)}",
-        f"{bytes_text(closing['memory_kept'])} kept a wave",
-        closing["memory_kept"] <= _NOISE * held,
+    taken = given["count_event_bytes"] * _QUEUE_SIZE
+    yield TargetResult(
+        "stalled client: memory released",
+        f"<= {format_bytes(_NOISE * taken)} kept per wave",
+        format_bytes(closing["memory_kept"]),
+        closing["memory_kept"] <= _NOISE * taken,
     )
-    yield Line(
-        "a stalled client: its socket is closed",
+    yield TargetResult(
+        "stalled client: socket closed",
         "all",
         f"{len(closed)} of {len(closing['closed_after'])}",
         len(closed) == len(closing["closed_after"]),
     )
 
 
-def _with_range(value: float, rounds: list[Results], what: str) -> str:
-    every = [each[what] for each in rounds]
-    return f"{value:.2f} x ({min(every):.2f} - {max(every):.2f})"
+def _format_with_range(value: float, rounds: list[Document], key: str) -> str:
+    values = [each[key] for each in rounds]
+    return f"{value:.2f} x ({min(values):.2f} - {max(values):.2f})"
 
 
-def _connections(document: Results) -> Iterator[Line]:
+def _judge_connections(document: Document) -> Iterator[TargetResult]:
     results = document["results"]
     clients = document["parameters"]["clients"]
     size = {
-        server: median(each["bytes_a_connection"] for each in rounds)
-        for server, rounds in results.items()
+        server: median(row["bytes_a_connection"] for row in rows)
+        for server, rows in results.items()
     }
-    name = f"memory of an idle connection, {clients} of them"
-    ours = size[OURS]
-    yield Line(name, "<= 15 KiB", bytes_text(ours), ours <= 15 * _KIB)
+    name = f"memory per idle connection, {clients:,} connections"
+    ryze = size[RYZE]
+    yield TargetResult(name, "<= 15 KiB", format_bytes(ryze), ryze <= 15 * _KIB)
     if _OTHER in size:
-        text = f"{bytes_text(ours)}, {bytes_text(size[_OTHER])}"
-        yield Line(name, f"below {_OTHER}", text, ours < size[_OTHER])
+        text = f"{format_bytes(ryze)}, {format_bytes(size[_OTHER])}"
+        yield TargetResult(name, f"< {_OTHER}", text, ryze < size[_OTHER])
     else:
-        tell(f"not measured: {name}, {OURS} against {_OTHER}")
+        warn(f"not measured: {name}, {RYZE} against {_OTHER}")
     for server, scale in _SCALES.items():
         if server not in results:
-            tell(f"not measured: {clients} connections, {scale}")
+            warn(f"not measured: {clients:,} connections, {scale}")
             continue
-        rounds = results[server]
-        name = f"{clients} back at once, {scale}"
-        failures = sum(each["back_failures"] for each in rounds)
-        yield Line(name, "no failure", f"{failures:.0f} failures", not failures)
-        grown = median(each["growth_of_a_return"] for each in rounds)
-        most = _NOISE * median(each["bytes_a_connection"] for each in rounds) * clients
-        yield Line(
-            f"{name}: memory as before",
-            f"<= {bytes_text(most)} more",
-            bytes_text(grown),
-            grown <= most,
-        )
+        yield from _judge_reconnects(results[server], clients, scale)
 
 
-def _ingest(document: Results) -> Iterator[Line]:
+def _judge_reconnects(rows: list[Document], clients: int, scale: str) -> Iterator[TargetResult]:
+    name = f"{clients:,} reconnect at once, {scale}"
+    failures = sum(row["back_failures"] for row in rows)
+    yield TargetResult(name, "no failure", f"{failures:.0f} failures", not failures)
+    growth = median(row["growth_of_a_return"] for row in rows)
+    most = _NOISE * median(row["bytes_a_connection"] for row in rows) * clients
+    yield TargetResult(
+        f"{name}: memory growth each time",
+        f"<= {format_bytes(most)}",
+        format_bytes(growth),
+        growth <= most,
+    )
+
+
+def _judge_ingest(document: Document) -> Iterator[TargetResult]:
     results, events = document["results"], document["parameters"]["events"]
     rates = {
-        way: median(each["events_per_second"] for each in rounds)
-        for way, rounds in results["rates"].items()
+        key: median(row["events_per_second"] for row in rows)
+        for key, rows in results["rates"].items()
     }
-    for way in STREAMS:
-        ratio = rates[way] / rates["HTTP, one a POST"]
-        name = f"{way}, nobody connected"
-        yield Line(name, ">= 50 x single POSTs", f"{ratio:.1f} x", ratio >= 50)
-    for way in STREAMS:
-        growth = results["memory"][way]["growth"]
-        name = f"{way}, {events:,} events: memory stays flat"
-        yield Line(name, f"<= {bytes_text(_FLAT)} more", bytes_text(growth), growth <= _FLAT)
+    for method in STREAMS:
+        ratio = rates[method.key] / rates[SINGLE_POSTS.key]
+        name = f"{method.title}, nobody connected"
+        yield TargetResult(name, ">= 50 x single POSTs", f"{ratio:.1f} x", ratio >= 50)
+    for method in STREAMS:
+        growth = results["memory"][method.key]["growth"]
+        name = f"{method.title}, {events:,} events: memory growth"
+        yield TargetResult(name, f"<= {format_bytes(_FLAT)}", format_bytes(growth), growth <= _FLAT)
 
 
-_JUDGES: dict[str, Callable[[Results], Iterator[Line]]] = {
-    "fanout": _fanout,
-    "latency": _latency,
-    "slow_clients": _slow_clients,
-    "connections": _connections,
-    "ingest": _ingest,
+_JUDGES: dict[str, Callable[[Document], Iterator[TargetResult]]] = {
+    "fanout": _judge_fanout,
+    "latency": _judge_latency,
+    "slow_clients": _judge_slow_clients,
+    "connections": _judge_connections,
+    "ingest": _judge_ingest,
 }
 
 

@@ -155,10 +155,10 @@ async def serve(
                 await accepting.start(acceptor.accept, listeners, connections)
                 announce(first_steps(settings, token))
                 _log.info("started", url=settings.base_url, version=__version__)
-                notifier.tell(READY)
+                notifier.notify(READY)
                 task_status.started(Running(settings, hub))
                 await stop.wait()
-                notifier.tell(STOPPING)
+                notifier.notify(STOPPING)
                 await _drain(settings, drain, websockets, dispatcher)
                 accepting.cancel_scope.cancel()
             connections.cancel_scope.cancel()
@@ -276,7 +276,7 @@ async def _background(hub: Hub, registry: Registry, lag: SchedulerLag) -> AsyncI
     async with trio.open_nursery() as nursery:
         nursery.start_soon(hub.run)
         nursery.start_soon(registry.watch)
-        nursery.start_soon(lag.watch)
+        nursery.start_soon(lag.run)
         yield
         nursery.cancel_scope.cancel()
 

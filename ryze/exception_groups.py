@@ -1,4 +1,4 @@
-"""Exception groups, taken apart where a nursery meets a caller who knows nothing of it."""
+"""Unwrapping of exception groups, where a nursery meets a caller that expects one exception."""
 
 import contextlib
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ __all__ = ["first_leaf", "unwrap_groups"]
 
 @contextlib.contextmanager
 def unwrap_groups() -> Iterator[None]:
-    """Nurseries put what is raised inside them into groups; here it comes out bare."""
+    """Raise the first leaf of an exception group instead of the group."""
     try:
         yield
     except BaseExceptionGroup as group:
@@ -16,8 +16,8 @@ def unwrap_groups() -> Iterator[None]:
 
 
 def first_leaf(error: BaseException) -> BaseException:
-    """The error of a group that is worth telling; any other error is that itself."""
-    # KeyboardInterrupt and Cancelled before ordinary errors, which they often bring about.
+    """Return the most relevant exception of a group; any other exception is returned as it is."""
+    # KeyboardInterrupt and Cancelled before ordinary errors, which they often cause.
     while isinstance(error, BaseExceptionGroup):
         error = min(error.exceptions, key=lambda each: isinstance(each, Exception))
     return error

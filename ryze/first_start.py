@@ -1,4 +1,4 @@
-"""The first minutes with a server: its first account, and what to type next."""
+"""First start of a server: its first account, and the commands to try next."""
 
 import shlex
 import shutil
@@ -20,24 +20,24 @@ from ryze.store import (
 
 __all__ = ["command_line", "ensure_account", "first_steps"]
 
-# The account that a server makes for itself.
+# Name of the account that a server creates.
 _ACCOUNT = "default"
 
 _log = structlog.get_logger("ryze")
 
 
 async def ensure_account(database: Database, configured_token: str) -> str | None:
-    """See to it that somebody can use the server.
+    """Ensure that an account exists.
 
-    With a configured token, the account "default" has that token afterwards, unless another
-    account has it already: also when it was given another one meanwhile (``ryze account
-    rotate``), which is void then. Without one, a first account is made if there is none.
+    With a configured token, the account "default" gets that token, unless another account has it
+    already; a token that it got meanwhile (``ryze account rotate``) becomes invalid. Without a
+    configured token, a first account is created if there is none.
+
+    Returns:
+        The generated token, to be shown once; None if none was generated.
 
     Raises:
         StartError: the configured token is the token of an instance.
-
-    Returns:
-        The token that was made up here, to be shown once; None if there was no need.
     """
     accounts = {account.name: account for account in await database.read(select_accounts)}
     if configured_token:
@@ -52,7 +52,7 @@ async def ensure_account(database: Database, configured_token: str) -> str | Non
                 await database.write(insert_account, _ACCOUNT, token_hash)
         except AlreadyExists as error:
             raise StartError(
-                "RYZE_ACCOUNT_TOKEN is the token of an instance: choose another"
+                "RYZE_ACCOUNT_TOKEN is the token of an instance: choose another token"
             ) from error
         return None
     if accounts:
@@ -63,7 +63,7 @@ async def ensure_account(database: Database, configured_token: str) -> str | Non
 
 
 def first_steps(settings: Settings, token: str | None) -> str:
-    """What a person reads when the server is up; with a new token, commands to paste."""
+    """Format the message after the start; with a new token, commands to paste."""
     url = settings.base_url
     listening = f"Ryze listens on {url}"
     if token is None:
@@ -88,7 +88,7 @@ and in a third one, with the same export:
 
 
 def command_line() -> str:
-    """How this program is called from any directory; not everybody has it on the PATH."""
+    """Return the command that runs this program from any directory, also if not on the PATH."""
     if shutil.which("ryze"):
         return "ryze"
     script = Path(sys.argv[0]).resolve()

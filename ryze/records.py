@@ -1,4 +1,4 @@
-"""What the store keeps and the rest works with: frozen values, no rows, no SQL."""
+"""Records: accounts, instances and their configuration as frozen values, without SQL."""
 
 from dataclasses import dataclass, field
 
@@ -7,11 +7,11 @@ __all__ = ["DISABLED", "Account", "Instance", "InstanceSettings", "WebsocketConf
 
 @dataclass(frozen=True, slots=True)
 class WebsocketConfig:
-    """Whether and how an instance's events reach its WebSocket clients.
+    """WebSocket configuration of an instance.
 
     Attributes:
-        enabled: clients may connect and receive events.
-        events: the event names wanted, in the order they were sent; empty means all.
+        enabled: subscribers may connect and receive events.
+        events: names of the events to send, in the order of the request; empty means all.
         media_base64: events carry their ``media.base64``.
     """
 
@@ -20,7 +20,7 @@ class WebsocketConfig:
     media_base64: bool = False
 
 
-#: What remains of a configuration that is switched off.
+#: The configuration after it was switched off: nothing of the rest is kept.
 DISABLED = WebsocketConfig(enabled=False)
 
 
@@ -39,10 +39,10 @@ class InstanceSettings:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A tenant; its token is known only by its hash.
+    """A tenant; only the hash of its token is known.
 
     Attributes:
-        max_instances: its quota; None means no limit.
+        max_instances: the instance quota; None = no limit.
     """
 
     id: int
@@ -53,11 +53,11 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """An instance of an account, with its token in the clear.
+    """An instance of an account, with its token in plain text.
 
     Attributes:
-        token: goes into frames and answers, never into a log: the repr leaves it out.
-        websocket: None when it was never configured.
+        token: for frames and responses, never for logs: the repr leaves it out.
+        websocket: None if it was never configured.
     """
 
     id: int

@@ -64,7 +64,7 @@ def cancel_at_every_step(run: Callable[[CancelAt], None]) -> int:
         run: does one run, and checks that nothing is left behind.
 
     Returns:
-        How many runs there were.
+        The number of runs.
     """
     step = 1
     while True:

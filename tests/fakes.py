@@ -108,12 +108,12 @@ class FakeTransport:
     def __init__(self, room: float = math.inf) -> None:
         self.committed = 0
         self.receive_bytes = 4096
-        # How many bytes the operating system would take now.
+        # Bytes that the operating system would take now.
         self.room = room
-        # All bytes taken; and how many of them were reported to the sender.
+        # All bytes taken; and the number of them reported to the sender.
         self.taken = bytearray()
         self.reported = 0
-        # How the server ended the connection.
+        # Set by the calls with which the server ends the connection.
         self.eof_sent = self.closed = self.aborted = False
         self._error: OSError | None = None
         self._inbound = bytearray()

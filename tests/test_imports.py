@@ -1,7 +1,8 @@
-"""Imports point one way (ARCHITECTURE.md, "The house")."""
+"""Imports point one way (ARCHITECTURE.md, "The house"), lazy imports included."""
 
 import ast
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -9,62 +10,97 @@ import pytest
 import ryze
 
 FOLDER = Path(ryze.__file__).parent
-MODULES = sorted(FOLDER.rglob("*.py"))
-
-# What stands on nothing, or on little; and who may import what. Those who are not listed put the
-# rest together: they may import everything but the commands and the demo.
-_GROUND = {"errors", "media", "records", "tally"}
-_ALLOWED = {
-    "errors": set(),
-    "media": set(),
-    "records": set(),
-    "tally": set(),
-    "scheduler": {"tally"},
-    "groups": set(),
-    "log": set(),
-    "surrogates": set(),
-    "events": {"errors", "media", "surrogates"},
-    "settings": {"errors"},
-    "gateway": {"events", "surrogates", *_GROUND},
-    "store": {"errors", "records"},
-    "registry": {"gateway", "store", *_GROUND},
-    "api": {
-        *("registry", "gateway", "events", "log", "scheduler", "settings", "store", "__version__"),
-        *_GROUND,
-    },
-    "client": {"errors", "groups"},
-    "traffic": {"events"},
-    "simulate": {"client", "groups", "traffic"},
+MODULES = {
+    ".".join(path.relative_to(FOLDER.parent).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in sorted(FOLDER.rglob("*.py"))
 }
-# Who alone may import these.
-_ENTRANCES = {"cli": {"__main__"}, "demo": {"cli"}}
+
+# The rooms that each room may import. A room is a package or a module directly in ryze/; the
+# values that have no room of their own may be imported everywhere.
+VALUES = {"__version__", "changes", "disconnects", "errors", "exception_groups", "masking"}
+VALUES |= {"records"}
+ALLOWED = {
+    "__version__": set(),
+    "disconnects": set(),
+    "errors": set(),
+    "exception_groups": set(),
+    "masking": set(),
+    "records": set(),
+    "changes": {"records"},
+    "telemetry": {"masking"},
+    "signals": {"telemetry"},
+    "settings": {"errors", "masking"},
+    "store": {"errors", "masking", "records"},
+    "instances": {"store", *VALUES},
+    "events": {"errors", "records"},
+    "hub": {"events", "telemetry", *VALUES},
+    "publishing": {"hub", "events", *VALUES},
+    "ingest": {"publishing", "events", *VALUES},
+    "websocket": {"publishing", "hub", "events", "telemetry", *VALUES},
+    "access": {"websocket", "hub", "instances", "store", "telemetry", *VALUES},
+    "api": {
+        *("access", "ingest", "publishing", "hub", "websocket", "events", "instances", "store"),
+        *("settings", "telemetry", *VALUES),
+    },
+    "server": {"access", "websocket", "hub", "settings", "telemetry", *VALUES},
+    "client": VALUES,
+    "first_start": {"settings", "store", *VALUES},
+    "app": {
+        *("server", "api", "access", "publishing", "websocket", "hub", "instances", "store"),
+        *("first_start", "settings", "signals", "telemetry", *VALUES),
+    },
+    "playground": {"app", "client", "events", "hub", "settings", "signals", *VALUES},
+    "cli": {"app", "client", "first_start", "playground", "settings", "signals", "store", *VALUES},
+    "__main__": {"cli"},
+}
 
 
-def house_of(module: Path) -> str:
-    """The module or package at the top of ``ryze/`` that a file belongs to."""
-    return module.relative_to(FOLDER).parts[0].removesuffix(".py")
+def room_of(module: str) -> str:
+    """The package or module directly in ``ryze/`` that a module belongs to."""
+    return module.split(".")[1] if "." in module else "__version__"
 
 
-def imported_houses(module: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(module.read_text())):
+def imported_modules(module: str) -> Iterator[str]:
+    """The modules of ours that a module imports, anywhere in its code."""
+    for node in ast.walk(ast.parse(MODULES[module].read_text())):
         match node:
-            case ast.ImportFrom(module="ryze", names=names):
-                yield from (alias.name for alias in names if alias.name != "__version__")
-            case ast.ImportFrom(module=str(name)) if name.startswith("ryze."):
-                yield name.split(".")[1]
-            case ast.ImportFrom(level=level):
-                assert level == 0, "imports name the whole way"
+            case ast.ImportFrom(level=level) if level:
+                raise AssertionError(f"{module}: imports name the whole way")
+            case ast.ImportFrom(module=str(source), names=names) if source.split(".")[0] == "ryze":
+                for alias in names:
+                    name = f"{source}.{alias.name}"
+                    yield name if name in MODULES else source
             case ast.Import(names=names):
-                yield from (a.name.split(".")[1] for a in names if a.name.startswith("ryze."))
+                yield from (each.name for each in names if each.name in MODULES)
 
 
-@pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(FOLDER)))
-def test_imports_point_one_way(module: Path) -> None:
-    house = house_of(module)
-    for imported in set(imported_houses(module)) - {house}:
-        assert house in _ENTRANCES.get(imported, {house}), f"{house} imports {imported}"
-        assert imported in _ALLOWED.get(house, {imported}), f"{house} imports {imported}"
+IMPORTS = {module: set(imported_modules(module)) - {module} for module in MODULES}
 
 
-def test_what_the_rules_name_is_there() -> None:
-    assert {*_ALLOWED, *_ENTRANCES} <= {house_of(module) for module in MODULES}
+@pytest.mark.parametrize("module", MODULES)
+def test_rooms_import_what_they_may(module: str) -> None:
+    if module == "ryze":
+        return
+    room = room_of(module)
+    imported = {room_of(each) for each in IMPORTS[module]} - {room}
+    assert imported <= ALLOWED[room], f"{room} imports {imported - ALLOWED[room]}"
+
+
+def test_every_room_has_its_rule() -> None:
+    rooms = {room_of(module) for module in MODULES}
+    assert set(ALLOWED) == rooms
+
+
+def test_every_rule_is_used() -> None:
+    for room, allowed in ALLOWED.items():
+        modules = [module for module in MODULES if room_of(module) == room]
+        used = {room_of(each) for module in modules for each in IMPORTS[module]}
+        assert allowed - VALUES <= used, f"{room} does not import {allowed - VALUES - used}"
+
+
+def test_rooms_form_no_circle() -> None:
+    TopologicalSorter(ALLOWED).prepare()
+
+
+def test_modules_form_no_circle() -> None:
+    TopologicalSorter(IMPORTS).prepare()

@@ -1,3 +1,5 @@
+"""Records: immutable, and without secrets in their repr."""
+
 import dataclasses
 
 import pytest
@@ -7,18 +9,18 @@ from ryze.records import DISABLED, Account, Instance, InstanceSettings, Websocke
 INSTANCE = Instance(1, 2, "shop", "the-token", "the-hash", InstanceSettings(), None)
 
 
-def test_no_repr_shows_a_token_or_its_hash() -> None:
+def test_repr_contains_neither_token_nor_token_hash() -> None:
     assert "shop" in repr(INSTANCE)
     assert "the-token" not in repr(INSTANCE)
     assert "the-hash" not in repr(INSTANCE)
     assert "the-hash" not in repr(Account(1, "main", "the-hash", None))
 
 
-def test_disabled_is_what_the_contract_answers() -> None:
+def test_disabled_has_the_values_of_the_contract() -> None:
     assert dataclasses.astuple(DISABLED) == (False, (), False)
 
 
-def test_the_default_settings_are_those_of_the_contract() -> None:
+def test_default_instance_settings_are_those_of_the_contract() -> None:
     defaults = dataclasses.asdict(InstanceSettings())
     assert defaults.pop("disable_history_sync") is True
     assert defaults.pop("call_reject_message") == ""
@@ -26,7 +28,7 @@ def test_the_default_settings_are_those_of_the_contract() -> None:
 
 
 @pytest.mark.parametrize("record", [INSTANCE, DISABLED, InstanceSettings()])
-def test_records_cannot_be_changed(record: Instance | WebsocketConfig | InstanceSettings) -> None:
+def test_records_are_immutable(record: Instance | WebsocketConfig | InstanceSettings) -> None:
     name = dataclasses.fields(record)[0].name
     with pytest.raises(dataclasses.FrozenInstanceError):
         setattr(record, name, None)

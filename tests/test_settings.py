@@ -1,4 +1,4 @@
-"""Settings: every row works alone, the cross-checks work together, no secret is shown."""
+"""Settings: parsing and validation per row and across rows, and masking of secrets."""
 
 import base64
 from dataclasses import FrozenInstanceError, fields
@@ -14,11 +14,11 @@ from ryze.settings import Settings, all_settings
 KEY = base64.b64encode(bytes(range(32))).decode()
 
 
-def read(**texts: object) -> Settings:
+def parse(**texts: object) -> Settings:
     return Settings.from_environ({}, **texts)
 
 
-def test_every_field_is_a_row_with_a_help_text() -> None:
+def test_every_field_is_documented() -> None:
     assert [row.name for row in all_settings()] == [field.name for field in fields(Settings)]
     for row in all_settings():
         assert row.help.endswith(".")
@@ -26,13 +26,13 @@ def test_every_field_is_a_row_with_a_help_text() -> None:
         assert row.metavar
 
 
-def test_names_are_the_same_everywhere() -> None:
+def test_variable_and_flag_are_derived_from_the_attribute() -> None:
     row = next(row for row in all_settings() if row.name == "max_body_bytes")
     assert (row.variable, row.flag) == ("RYZE_MAX_BODY_BYTES", "--max-body-bytes")
 
 
-def test_the_defaults_of_the_contract() -> None:
-    settings = read()
+def test_defaults_are_those_of_the_contract() -> None:
+    settings = parse()
     assert settings == Settings()
     assert (settings.host, settings.port, settings.base_url) == ("127.0.0.1", 8080, "")
     assert settings.data_dir == Path("ryze-data")
@@ -50,19 +50,19 @@ def test_the_defaults_of_the_contract() -> None:
     assert (settings.log_level, settings.log_format) == ("info", "auto")
 
 
-def test_settings_cannot_be_changed() -> None:
+def test_settings_are_immutable() -> None:
     with pytest.raises(FrozenInstanceError):
-        read().port = 1  # type: ignore[misc]
+        parse().port = 1  # type: ignore[misc]
 
 
-def test_variables_are_read_and_overrides_win() -> None:
+def test_overrides_win_over_variables() -> None:
     environ = {"RYZE_PORT": " 9000 ", "RYZE_HOST": "::1", "RYZE_UNKNOWN": "x", "PATH": "/bin"}
     settings = Settings.from_environ(environ, host="0.0.0.0")
     assert (settings.host, settings.port) == ("0.0.0.0", 9000)
 
 
-def test_overrides_may_be_plain_values(tmp_path: Path) -> None:
-    settings = read(
+def test_overrides_accept_plain_values(tmp_path: Path) -> None:
+    settings = parse(
         port=0,
         data_dir=tmp_path,
         compression=True,
@@ -79,22 +79,22 @@ def test_overrides_may_be_plain_values(tmp_path: Path) -> None:
     assert [str(network) for network in settings.trusted_proxies] == ["10.0.0.0/8", "fd00::/8"]
     assert settings.publish_rate_limit == limits.parse("5/second")
     assert settings.global_rate_limit is None
-    assert not read(compression=False).compression
+    assert not parse(compression=False).compression
 
 
-def test_an_unknown_override_is_a_mistake_in_the_program() -> None:
+def test_unknown_override_is_a_type_error() -> None:
     with pytest.raises(TypeError, match="prot"):
-        read(prot=1)
+        parse(prot=1)
 
 
-def test_empty_means_the_default_but_off_for_a_limit() -> None:
+def test_empty_text_means_the_default_but_off_for_a_rate_limit() -> None:
     settings = Settings.from_environ({"RYZE_PORT": "", "RYZE_GLOBAL_RATE_LIMIT": " "})
     assert (settings.port, settings.global_rate_limit) == (8080, None)
 
 
-def test_the_database_is_in_the_data_directory_unless_given(tmp_path: Path) -> None:
-    assert read(data_dir=tmp_path).database_url == f"sqlite:///{tmp_path}/ryze.db"
-    assert read(data_dir=tmp_path, database_url="sqlite:///x").database_url == "sqlite:///x"
+def test_default_database_is_in_the_data_directory(tmp_path: Path) -> None:
+    assert parse(data_dir=tmp_path).database_url == f"sqlite:///{tmp_path}/ryze.db"
+    assert parse(data_dir=tmp_path, database_url="sqlite:///x").database_url == "sqlite:///x"
 
 
 @pytest.mark.parametrize(
@@ -128,8 +128,8 @@ def test_the_database_is_in_the_data_directory_unless_given(tmp_path: Path) -> N
         ("account_token", "t" * 8, "t" * 8),
     ],
 )
-def test_values_are_read(name: str, text: str, value: object) -> None:
-    assert getattr(read(**{name: text}), name) == value
+def test_valid_texts_are_parsed(name: str, text: str, value: object) -> None:
+    assert getattr(parse(**{name: text}), name) == value
 
 
 @pytest.mark.parametrize(
@@ -175,7 +175,7 @@ def test_values_are_read(name: str, text: str, value: object) -> None:
         ("log_format", "xml"),
     ],
 )
-def test_a_wrong_value_is_named_with_its_key_and_what_is_expected(name: str, text: str) -> None:
+def test_invalid_value_is_reported_with_its_variable(name: str, text: str) -> None:
     variable = f"RYZE_{name.upper()}"
     with pytest.raises(SettingsError) as caught:
         Settings.from_environ({variable: text})
@@ -196,16 +196,16 @@ def test_a_wrong_value_is_named_with_its_key_and_what_is_expected(name: str, tex
         ("encryption_key", "schlüssel"),
     ],
 )
-def test_a_wrong_secret_is_not_shown(name: str, text: str) -> None:
+def test_invalid_secret_is_masked_in_the_error(name: str, text: str) -> None:
     with pytest.raises(SettingsError) as caught:
-        read(**{name: text})
+        parse(**{name: text})
     assert caught.value.value == "***"
     assert text not in str(caught.value)
     assert caught.value.__suppress_context__
 
 
-def test_no_secret_is_in_the_repr() -> None:
-    settings = read(
+def test_secrets_are_masked_in_the_repr() -> None:
+    settings = parse(
         account_token="secret-token",
         encryption_key=KEY,
         database_url="postgresql://ryze:pass@word@host/name?password=again",
@@ -215,36 +215,36 @@ def test_no_secret_is_in_the_repr() -> None:
     assert "'postgresql://ryze:***@host/name?password=***'" in shown
     assert "port=8080" in shown
     assert not any(secret in shown for secret in ("secret-token", KEY, "@word", "again"))
-    assert [row.name for row in all_settings() if row.is_secret] == [
+    assert [row.name for row in all_settings() if row.show("text") == "***"] == [
         "account_token",
         "encryption_key",
     ]
 
 
-def test_a_password_in_a_wrong_database_url_is_not_shown() -> None:
+def test_password_of_an_invalid_database_url_is_masked() -> None:
     with pytest.raises(SettingsError) as caught:
-        read(database_url="mysql://user:secret@host/name")
+        parse(database_url="mysql://user:secret@host/name")
     assert caught.value.value == "mysql://user:***@host/name"
 
 
 @pytest.mark.parametrize("timeout", ["30", "10"])
-def test_the_pong_timeout_is_longer_than_the_ping_interval(timeout: str) -> None:
+def test_pong_timeout_must_exceed_the_ping_interval(timeout: str) -> None:
     with pytest.raises(SettingsError, match="more than RYZE_PING_INTERVAL_SECONDS, which is 30"):
-        read(pong_timeout_seconds=timeout)
+        parse(pong_timeout_seconds=timeout)
 
 
 @pytest.mark.parametrize(("given", "missing"), [("tls_cert", "TLS_KEY"), ("tls_key", "TLS_CERT")])
-def test_certificate_and_key_come_together(given: str, missing: str) -> None:
+def test_certificate_and_key_require_each_other(given: str, missing: str) -> None:
     with pytest.raises(SettingsError, match=f"RYZE_{missing}=''.*because RYZE_{given.upper()}"):
-        read(**{given: "file.pem"})
+        parse(**{given: "file.pem"})
 
 
 def test_certificate_and_key_must_be_readable(tmp_path: Path) -> None:
-    there = tmp_path / "there.pem"
-    there.write_text("PEM")
-    assert read(tls_cert=there, tls_key=there).tls_cert == there
+    readable = tmp_path / "readable.pem"
+    readable.write_text("PEM")
+    assert parse(tls_cert=readable, tls_key=readable).tls_cert == readable
     with pytest.raises(SettingsError, match=r"RYZE_TLS_KEY.*readable file \(No such file"):
-        read(tls_cert=there, tls_key=tmp_path / "missing.pem")
+        parse(tls_cert=readable, tls_key=tmp_path / "missing.pem")
 
 
 @pytest.mark.parametrize(
@@ -258,15 +258,15 @@ def test_certificate_and_key_must_be_readable(tmp_path: Path) -> None:
         ("events.example", "events.example"),
     ],
 )
-def test_the_base_url_is_made_of_the_address(host: str, shown: str) -> None:
-    assert read().with_address(host, 81).base_url == f"http://{shown}:81"
+def test_base_url_is_made_from_the_bound_address(host: str, shown: str) -> None:
+    assert parse().with_address(host, 81).base_url == f"http://{shown}:81"
 
 
-def test_the_base_url_says_https_with_tls(tmp_path: Path) -> None:
+def test_base_url_is_https_with_tls(tmp_path: Path) -> None:
     settings = Settings(tls_cert=tmp_path, tls_key=tmp_path)
     assert settings.with_address("::", 443).base_url == "https://localhost:443"
 
 
-def test_a_base_url_that_was_given_stays() -> None:
-    settings = read(base_url="https://events.example")
+def test_configured_base_url_stays() -> None:
+    settings = parse(base_url="https://events.example")
     assert settings.with_address("127.0.0.1", 8080) is settings

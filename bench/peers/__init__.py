@@ -1,9 +1,9 @@
-"""The same job done by others, behind one interface.
+"""The servers that can be measured, behind one interface: Ryze and its peers.
 
-Every peer is the smallest honest program that does it: one publisher socket in, every text
-frame broadcast to all subscribers, 256 messages queued a client, slow ones dropped. The
-programs stand in ``programs/``; a dropped client is told on standard output, as
-``dropped <frames published so far> <client's port>``.
+Each peer is the smallest complete program that does the same job: it takes events from one
+producer over a WebSocket, sends every text frame to all subscribers, queues 256 messages per
+subscriber, and evicts slow ones. The programs are in ``programs/``. They report an eviction on
+standard output, as ``evicted <frames published so far> <subscriber's port>``.
 """
 
 from bench.peers.base import Peer
@@ -13,9 +13,9 @@ from bench.peers.node import NodeWs
 from bench.peers.python import PYTHON_PEERS
 from bench.peers.ryze import ManyInstances, Ryze
 
-__all__ = ["OURS", "PEERS", "Peer"]
+__all__ = ["PEERS", "RYZE", "Peer"]
 
-OURS = "ryze"
+RYZE = "ryze"
 
 _ALL: tuple[Peer, ...] = (
     Ryze(),
@@ -29,5 +29,5 @@ _ALL: tuple[Peer, ...] = (
     *PYTHON_PEERS,
 )
 
-# Every server that can be measured, by the name that the command line knows.
+# Every server that can be measured, by its name on the command line.
 PEERS = {peer.name: peer for peer in _ALL}

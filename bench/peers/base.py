@@ -1,4 +1,4 @@
-"""What the bench needs to know of a server."""
+"""`Peer`: the interface of a server under test."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -12,57 +12,57 @@ PROGRAMS = Path(__file__).parent / "programs"
 
 
 class Peer(ABC):
-    """A server under test. Subclasses say how to start it.
+    """A server under test: how to start it, and how to connect to it.
 
     Attributes:
         name: on the command line.
         title: in tables and plots.
-        publisher: "websocket", "http" or "ndjson"; see `bench.publishers`.
-        publish_path, subscribe_path: where.
-        instances: its connections are spread over so many; "%d" in the path is the number of one.
-        headers: of subscribers and publishers.
-        bare: it only looks like a WebSocket server; its 101 fits no key.
+        producer: "websocket", "http" or "ndjson"; see `bench.load_generator.producers`.
+        publish_path, subscribe_path: paths of its URLs; "%d" stands for an instance's number.
+        instances: number of instances over which its connections are spread.
+        headers: request headers of subscribers and producers.
+        has_accept: its 101 has a valid ``Sec-WebSocket-Accept``.
         environment: variables for the process.
     """
 
     name: str
     title: str
-    publisher = "websocket"
+    producer = "websocket"
     publish_path = "/publish"
     subscribe_path = "/subscribe"
     instances = 1
     headers: Mapping[str, str] = {}
-    bare = False
+    has_accept = True
     environment: Mapping[str, str] = {}
 
-    def is_available(self) -> str | None:
-        """None if it can be started here, else one line that says what to install."""
+    def install_hint(self) -> str | None:
+        """Return one line that says what to install, or None if the peer can be started."""
         return None
 
     def version(self) -> str:
-        """Of what is measured, not of our program around it."""
+        """Return the versions of the libraries that are measured."""
         return ""
 
     @abstractmethod
     def command(self, port: int, scratch: Path) -> list[str]:
-        """The command line of the server; builds it first where it must be built.
+        """Return the server's command line; compile it first if it needs that.
 
         Args:
-            port: where it must listen, on 127.0.0.1.
+            port: to listen on, at 127.0.0.1.
             scratch: an empty directory for whatever it writes.
 
         Raises:
-            Trouble: it cannot be built.
+            MeasurementError: it cannot be compiled.
         """
 
-    def prepare(self, port: int) -> None:  # noqa: B027 - most need nothing
-        """What remains to be done once it accepts connections."""
+    def prepare(self, port: int) -> None:  # noqa: B027 - most peers need nothing
+        """Set the server up, once it accepts connections."""
 
-    def template(self, size: int) -> str:
-        """An event of `size` bytes as its publisher sends it, "%010d" for the number."""
+    def event_template(self, size: int) -> str:
+        """Return an event of `size` bytes as its producer sends it, "%010d" for the number."""
         return relayed_template(size).decode()
 
 
 def first_line(text: str) -> str:
-    """The first line that says something."""
+    """Return the first line that is not blank."""
     return next((line.strip() for line in text.splitlines() if line.strip()), "")

@@ -1,4 +1,4 @@
-"""Peers that are compiled before they run: Go with gorilla/websocket, and the bare C loop."""
+"""Peers that are compiled first: Go with gorilla/websocket, and the bare C loop."""
 
 import os
 import shutil
@@ -6,28 +6,31 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-from bench.notes import Trouble
+from bench.errors import MeasurementError
 from bench.peers.base import PROGRAMS, Peer, first_line
 
 __all__ = ["CLoop", "Gorilla"]
 
-# Where Debian puts the sources of Go packages.
+# Directory of Go sources in Debian packages.
 _GO_PATH = Path("/usr/share/gocode")
 _GORILLA = _GO_PATH / "src/github.com/gorilla/websocket"
 
 
 class Gorilla(Peer):
-    """The classic hub: a goroutine that owns the clients, a channel of 256 for each."""
+    """gorilla/websocket's hub: one goroutine owns the clients, each with a channel of 256."""
 
     name = "gorilla"
     title = "Go gorilla hub"
 
-    def is_available(self) -> str | None:
+    def install_hint(self) -> str | None:
         """See `Peer`."""
         if shutil.which("go") is None:
-            return "there is no Go: apt-get install golang-go"
+            return "Go is not installed: apt-get install golang-go"
         if not _GORILLA.is_dir():
-            return "there is no gorilla: apt-get install golang-github-gorilla-websocket-dev"
+            return (
+                "gorilla/websocket is not installed:"
+                " apt-get install golang-github-gorilla-websocket-dev"
+            )
         return None
 
     def version(self) -> str:
@@ -45,20 +48,22 @@ class Gorilla(Peer):
         }
         program = scratch / "hub"
         source = PROGRAMS / "gorilla_hub.go"
-        _build(self.name, ["go", "build", "-o", str(program), str(source)], environment)
+        _compile(self.name, ["go", "build", "-o", str(program), str(source)], environment)
         return [str(program), str(port)]
 
 
 class CLoop(Peer):
-    """The limit: a loop of ``send`` over all sockets, and nothing else."""
+    """The upper bound: a loop of ``send`` over all sockets, and nothing else."""
 
     name = "c"
     title = "bare C loop"
-    bare = True
+    has_accept = False
 
-    def is_available(self) -> str | None:
+    def install_hint(self) -> str | None:
         """See `Peer`."""
-        return None if shutil.which("gcc") else "there is no gcc: apt-get install gcc libc6-dev"
+        if shutil.which("gcc") is None:
+            return "gcc is not installed: apt-get install gcc libc6-dev"
+        return None
 
     def version(self) -> str:
         """See `Peer`."""
@@ -68,17 +73,17 @@ class CLoop(Peer):
         """See `Peer`."""
         program = scratch / "send_loop"
         source = PROGRAMS / "send_loop.c"
-        _build(self.name, ["gcc", "-O2", "-Wall", "-o", str(program), str(source)], {})
+        _compile(self.name, ["gcc", "-O2", "-Wall", "-o", str(program), str(source)], {})
         return [str(program), str(port)]
 
 
-def _build(peer: str, command: list[str], environment: Mapping[str, str]) -> None:
+def _compile(peer: str, command: list[str], environment: Mapping[str, str]) -> None:
     done = subprocess.run(
         command, env={**os.environ, **environment}, capture_output=True, text=True, check=False
     )
     if done.returncode:
-        reason = f"{command[0]} cannot build {command[-1]}: {first_line(done.stderr)}"
-        raise Trouble(f"{peer}: {reason}")
+        reason = f"{command[0]} cannot compile {command[-1]}: {first_line(done.stderr)}"
+        raise MeasurementError(f"{peer}: {reason}")
 
 
 def _output(command: list[str]) -> str:

@@ -1,4 +1,4 @@
-"""nginx with the nchan module: a configuration, no program."""
+"""nginx with the nchan module, which needs a configuration and no program."""
 
 import shutil
 import subprocess
@@ -12,16 +12,16 @@ _MODULE = Path("/usr/lib/nginx/modules/ngx_nchan_module.so")
 
 
 class Nchan(Peer):
-    """Keeps the last 256 messages of a channel, not of each client: it drops messages."""
+    """nchan: keeps the last 256 messages per channel, not per client, and drops older ones."""
 
     name = "nchan"
     title = "nginx + nchan"
 
-    def is_available(self) -> str | None:
+    def install_hint(self) -> str | None:
         """See `Peer`."""
         if shutil.which("nginx") and _MODULE.exists():
             return None
-        return "there is no nginx with nchan: apt-get install nginx libnginx-mod-nchan"
+        return "nginx with nchan is not installed: apt-get install nginx libnginx-mod-nchan"
 
     def version(self) -> str:
         """See `Peer`."""

@@ -13,16 +13,16 @@ _INSTALL = f"npm install --no-save --no-package-lock --prefix {Path('bench/peers
 
 
 class NodeWs(Peer):
-    """``ws``, and its own buffer in place of the queue: it counts bytes."""
+    """``ws``, whose socket buffer takes the place of the queue: it counts bytes."""
 
     name = "node-ws"
     title = "Node ws"
 
-    def is_available(self) -> str | None:
+    def install_hint(self) -> str | None:
         """See `Peer`."""
         if shutil.which("node") is None:
-            return "there is no Node: apt-get install nodejs npm"
-        return None if self.version() else f"Node has no ws: {_INSTALL}"
+            return "Node is not installed: apt-get install nodejs npm"
+        return None if self.version() else f"ws is not installed: {_INSTALL}"
 
     def version(self) -> str:
         """See `Peer`."""

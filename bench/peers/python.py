@@ -1,4 +1,4 @@
-"""Peers in Python: each one program, run by the interpreter of the bench."""
+"""Peers in Python: one program each, run by the interpreter of the bench."""
 
 import sys
 from importlib.metadata import PackageNotFoundError, version
@@ -10,12 +10,12 @@ __all__ = ["PYTHON_PEERS", "PythonPeer"]
 
 
 class PythonPeer(Peer):
-    """A program in ``programs/``.
+    """A Python program in ``programs/``.
 
     Args:
-        name: on the command line, and of the program.
-        title: in tables.
-        packages: what it needs; the first is the one that is measured.
+        name: on the command line; the program is ``<name>_hub.py``.
+        title: in tables and plots.
+        packages: distributions that it needs, the measured one first.
     """
 
     def __init__(self, name: str, title: str, *packages: str) -> None:
@@ -23,10 +23,10 @@ class PythonPeer(Peer):
         self.title = title
         self._packages = packages
 
-    def is_available(self) -> str | None:
+    def install_hint(self) -> str | None:
         """See `Peer`."""
         missing = [package for package in self._packages if _version(package) is None]
-        return f"pip install {' '.join(missing)}" if missing else None
+        return f"not installed: pip install {' '.join(missing)}" if missing else None
 
     def version(self) -> str:
         """See `Peer`."""

@@ -1,4 +1,4 @@
-"""Our own server, as it is: ``ryze serve`` with token, filter, envelope and heartbeat on."""
+"""Ryze itself: ``ryze serve`` with token, event filter, envelope and heartbeat on."""
 
 import json
 import sys
@@ -13,34 +13,33 @@ __all__ = ["ACCOUNT_TOKEN", "ManyInstances", "Ryze"]
 
 ACCOUNT_TOKEN = "bench-account-token"
 
-# The filter is on: the events of the bench are of the first type.
+# Event filter of the instance; the bench publishes events of the first type.
 _EVENTS = ["message.exchange", "message.status", "call.update"]
-
 
 _TITLES = {"websocket": "Ryze", "http": "Ryze (HTTP)", "ndjson": "Ryze (NDJSON)"}
 
 
 class Ryze(Peer):
-    """The real server.
+    """The real server, with one instance.
 
     Args:
-        publisher: how events come in; see `bench.publishers`.
+        producer: "websocket", "http" or "ndjson"; see `bench.load_generator.producers`.
     """
 
-    def __init__(self, publisher: str = "websocket") -> None:
-        by_http = publisher != "websocket"
-        self.name = f"ryze-{publisher}" if by_http else "ryze"
-        self.title = _TITLES[publisher]
-        self.publisher = publisher
+    def __init__(self, producer: str = "websocket") -> None:
+        is_http = producer != "websocket"
+        self.name = f"ryze-{producer}" if is_http else "ryze"
+        self.title = _TITLES[producer]
+        self.producer = producer
         self.subscribe_path = f"/ws/{INSTANCE}"
         self.publish_path = (
-            f"/api/events/publish/{INSTANCE}" if by_http else f"/ws/{INSTANCE}/publish"
+            f"/api/events/publish/{INSTANCE}" if is_http else f"/ws/{INSTANCE}/publish"
         )
         self.headers = {"token": INSTANCE_DATA["token"]}
         self.environment = {
             "RYZE_ACCOUNT_TOKEN": ACCOUNT_TOKEN,
             "RYZE_BASE_URL": INSTANCE_DATA["baseUrl"],
-            # Thousands connect from one address, with one token.
+            # No rate limits: thousands of clients connect from one address, with one token.
             "RYZE_GLOBAL_RATE_LIMIT": "",
             "RYZE_CREATE_RATE_LIMIT": "",
         }
@@ -58,13 +57,13 @@ class Ryze(Peer):
         """Create the instance, with its WebSocket enabled."""
         create_instance(port, INSTANCE, INSTANCE_DATA["token"])
 
-    def template(self, size: int) -> str:
-        """See `Peer`: the server makes the envelope."""
+    def event_template(self, size: int) -> str:
+        """See `Peer`; Ryze adds the envelope itself."""
         return event_template(size).decode()
 
 
 class ManyInstances(Ryze):
-    """The real server, with its connections spread over many instances."""
+    """The real server, with connections spread over many instances."""
 
     def __init__(self, instances: int) -> None:
         super().__init__()
@@ -72,11 +71,11 @@ class ManyInstances(Ryze):
         self.title = f"Ryze, {instances:,} instances"
         self.instances = instances
         self.subscribe_path = f"/ws/{INSTANCE}-%d"
-        # One token that is good for all of them.
+        # The account token is valid for all instances.
         self.headers = {"token": ACCOUNT_TOKEN}
 
     def prepare(self, port: int) -> None:
-        """Create all instances."""
+        """Create the instances, each with its WebSocket enabled."""
         super().prepare(port)
         for number in range(self.instances):
             create_instance(port, f"{INSTANCE}-{number}", f"bench-token-{number:010d}")
@@ -95,5 +94,5 @@ def create_instance(port: int, name: str, token: str) -> None:
         json.dumps(body).encode(),
         {"Content-Type": "application/json", "token": ACCOUNT_TOKEN},
     )
-    with urllib.request.urlopen(request, timeout=10) as answer:
-        answer.read()
+    with urllib.request.urlopen(request, timeout=10) as response:
+        response.read()

@@ -8,7 +8,7 @@ import structlog
 import trio
 from quart import Response, g, request
 
-from ryze.telemetry.logging import redact_query
+from ryze.masking import mask_query
 
 __all__ = ["begin", "log_request"]
 
@@ -27,7 +27,7 @@ async def log_request(response: Response) -> Response:
         client=request.remote_addr,
         scheme=request.scheme,
         method=request.method,
-        target=redact_query(request.full_path.removesuffix("?")),
+        target=mask_query(request.full_path.removesuffix("?")),
         status=response.status_code,
         seconds=round(trio.current_time() - g.begun_at, 6),
     )

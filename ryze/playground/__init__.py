@@ -1,3 +1,3 @@
-"""Made-up traffic to see Ryze at work: ``ryze demo``, ``ryze simulate``."""
+"""Generated traffic for demonstrations and load: ``ryze demo``, ``ryze simulate``."""
 
 __all__: list[str] = []

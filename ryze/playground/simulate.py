@@ -1,8 +1,8 @@
-"""``ryze simulate``: made-up traffic for a server that runs, at a chosen rate.
+"""``ryze simulate``: generated traffic for a running server, at a given rate.
 
-Events go over the publisher's WebSocket, one text frame each. Who sets the pace is the clock, as
-long as the server keeps up: where it does not, the send waits (back-pressure), and what was
-missed meanwhile is not made up for, except for the last second of it.
+Events are sent over the producer WebSocket, one text frame per event. The clock sets the pace,
+unless the server applies back-pressure: then the send waits, and of the events that are due
+meanwhile only those of the last second are caught up.
 """
 
 import itertools
@@ -19,41 +19,40 @@ from rich.text import Text
 
 from ryze.client import open_connection
 from ryze.exception_groups import unwrap_groups
-from ryze.playground.traffic import TimedEvent, Traffic, at_rate
+from ryze.playground.traffic import TimedEvent, Traffic, rescale_to_rate
 
 __all__ = [
-    "Meter",
+    "RateMeter",
+    "format_summary",
     "publish_events",
     "send_at_rate",
     "simulate",
-    "summary",
 ]
 
-# Who is later than this has been held up; the pace starts anew from there.
-_LATE_SECONDS = 1.0
-# Shorter pauses than a timer can keep are saved up until they are worth a sleep.
-_SLEEP_SECONDS = 0.002
+# Maximum delay that is caught up.
+_MAX_LAG_SECONDS = 1.0
+# Resolution of a timer: shorter pauses are accumulated.
+_MIN_SLEEP_SECONDS = 0.002
 # Between two updates of the progress line.
 _PROGRESS_SECONDS = 0.25
-# The rate that is shown is that of the last seconds.
-_METER_SECONDS = 3.0
+# Window of the displayed rate.
+_RATE_SECONDS = 3.0
 
 
-class Meter:
-    """Counts, and knows how many came in a second lately. Time comes as an argument."""
+class RateMeter:
+    """Counter with the rate over the last seconds. Time is an argument."""
 
     def __init__(self) -> None:
-        # All so far.
         self.count = 0
-        # The count at some moments, the oldest first; rate() adds and forgets.
-        self._marks: deque[tuple[float, int]] = deque()
+        # Samples of time and count within the window, the oldest first; rate() maintains them.
+        self._samples: deque[tuple[float, int]] = deque()
 
     def rate(self, now: float) -> float:
-        """How many a second since a few seconds ago; call it regularly."""
-        while len(self._marks) > 1 and self._marks[1][0] <= now - _METER_SECONDS:
-            self._marks.popleft()
-        self._marks.append((now, self.count))
-        since, before = self._marks[0]
+        """Return the rate per second over the last 3 s. Takes a sample: call it regularly."""
+        while len(self._samples) > 1 and self._samples[1][0] <= now - _RATE_SECONDS:
+            self._samples.popleft()
+        self._samples.append((now, self.count))
+        since, before = self._samples[0]
         return (self.count - before) / (now - since) if now > since else 0.0
 
 
@@ -67,25 +66,24 @@ async def publish_events(
     events: Iterable[TimedEvent],
     *,
     rate: float,
-    meter: Meter,
+    meter: RateMeter,
 ) -> None:
-    """Publish events over one WebSocket, so many a second.
+    """Publish events over one WebSocket at a given rate.
 
-    Returns when there are no more, and the server has taken the last one. Cancelled, it says
-    goodbye to the server, for a second at most.
+    Returns when the server has accepted the last event. If cancelled, performs the closing
+    handshake, for at most 1 s.
 
     Args:
-        url: the server.
-        instance: to whose clients.
-        token: a TokenInstance or TokenAccount.
-        events: what happens, with its natural pauses.
-        rate: events a second.
-        meter: counts what has been sent.
+        url: of the server.
+        instance: name of the instance.
+        token: TokenInstance or TokenAccount.
+        events: events with their natural pauses.
+        rate: events per second.
+        meter: counts the events sent.
 
     Raises:
-        ConnectionEnded: the server refused, went away, or ended it.
+        ConnectionEnded: the server refused or closed the connection, or it was lost.
     """
-
     async with open_connection(url, ("ws", instance, "publish"), token) as connection:
 
         async def send(event: TimedEvent) -> None:
@@ -93,11 +91,11 @@ async def publish_events(
             meter.count += 1
 
         async with trio.open_nursery() as nursery:
-            # Nothing is ever received but the end, which must be noticed in a long pause too.
+            # The server sends nothing but a close, which must be detected during a pause too.
             nursery.start_soon(connection.get_message)
             await send_at_rate(events, rate, send)
             nursery.cancel_scope.cancel()
-        # The server answers the close when it has taken everything before it.
+        # The server confirms the close when it has accepted all events before it.
         await connection.aclose()
         if connection.closed is None or connection.closed.code != 1000:
             raise trio_websocket.ConnectionClosed(connection.closed)
@@ -106,21 +104,21 @@ async def publish_events(
 async def send_at_rate(
     events: Iterable[TimedEvent], rate: float, send: Callable[[TimedEvent], Awaitable[None]]
 ) -> None:
-    """Send events one after the other, each at its time or as soon as the one before it is out.
+    """Send each event when it is due, or as soon as the previous one has been sent.
 
     Args:
-        events: with their natural pauses, which are rescaled.
-        rate: events a second.
-        send: waits while the server is busy.
+        events: events with their natural pauses, which are rescaled.
+        rate: events per second.
+        send: sends one event; waits under back-pressure.
     """
     due = trio.current_time()
-    for pause, event in at_rate(events, rate):
+    for pause, event in rescale_to_rate(events, rate):
         due += pause
         now = trio.current_time()
-        if due > now + _SLEEP_SECONDS:
+        if due > now + _MIN_SLEEP_SECONDS:
             await trio.sleep_until(due)
-        elif due < now - _LATE_SECONDS:
-            due = now - _LATE_SECONDS
+        elif due < now - _MAX_LAG_SECONDS:
+            due = now - _MAX_LAG_SECONDS
         await send(event)
 
 
@@ -137,23 +135,23 @@ async def simulate(
     seed: int | None,
     console: Console,
 ) -> None:
-    """Publish made-up traffic, with a progress line, and sum up in one line in the end.
+    """Publish generated traffic, with a progress line and a one-line summary at the end.
 
     Args:
-        url: the server.
-        instance: to whose clients.
-        token: a TokenInstance or TokenAccount.
-        rate: events a second.
-        count: how many events; None for no end.
-        seed: the same seed gives the same events, but for the time in them.
-        console: where the progress is shown, if it is a terminal, and the summary.
+        url: of the server.
+        instance: name of the instance.
+        token: TokenInstance or TokenAccount.
+        rate: events per second.
+        count: number of events; None for no limit.
+        seed: the same seed gives the same events, except for their timestamps.
+        console: shows the progress, if it is a terminal, and the summary.
 
     Raises:
-        ConnectionEnded: the server refused, went away, or ended it.
+        ConnectionEnded: the server refused or closed the connection, or it was lost.
     """
     traffic = Traffic(random.Random(seed), datetime.now(UTC))
     events = itertools.islice(traffic.events(), count)
-    meter = Meter()
+    meter = RateMeter()
     started = trio.current_time()
     try:
         with unwrap_groups():
@@ -164,32 +162,34 @@ async def simulate(
     finally:
         if meter.count:
             seconds = trio.current_time() - started
-            console.print(summary(meter.count, instance, seconds), highlight=False)
+            console.print(format_summary(meter.count, instance, seconds), highlight=False)
 
 
-def summary(count: int, instance: str, seconds: float) -> str:
-    """What has been done, in one line."""
+def format_summary(count: int, instance: str, seconds: float) -> str:
+    """Format count, duration and rate in one line."""
     rate = count / seconds if seconds else 0.0
     events = "1 event" if count == 1 else f"{count:,} events"
     return f"{events} published to {instance} in {seconds:.1f} s ({rate:,.0f}/s)"
 
 
-async def _show_progress(console: Console, instance: str, meter: Meter, count: int | None) -> None:
-    """One line that changes; on anything but a terminal, none."""
+async def _show_progress(
+    console: Console, instance: str, meter: RateMeter, count: int | None
+) -> None:
+    """Show a progress line on a terminal until cancelled; elsewhere do nothing."""
     if not console.is_terminal:
         return
-    # Live's own refreshing would be a thread.
+    # Refreshed here: Live's own refresh is a thread.
     with Live(console=console, auto_refresh=False, transient=True) as live:
         while True:
-            live.update(_progress(instance, meter, count), refresh=True)
+            live.update(_progress_line(instance, meter, count), refresh=True)
             await trio.sleep(_PROGRESS_SECONDS)
 
 
-def _progress(instance: str, meter: Meter, count: int | None) -> Text:
+def _progress_line(instance: str, meter: RateMeter, count: int | None) -> Text:
     of = f" of {count:,}" if count else ""
     line = Text(no_wrap=True, overflow="ellipsis")
     line.append(f"{meter.count:,}{of}", "bold")
     line.append(f" events to {instance}  ")
     line.append(f"{meter.rate(trio.current_time()):,.0f}/s", "bold cyan")
-    line.append("  Ctrl-C ends it", "dim")
+    line.append("  Ctrl-C to stop", "dim")
     return line

@@ -1,14 +1,15 @@
-"""What outlives a restart: accounts, instances and their settings, in one SQLite file.
+"""Persistence: accounts, instances and their settings, in one SQLite file.
 
-    tokens      making, hashing and sealing tokens
-    key_file    where the keys come from that seal them
-    rotation    sealing all of them with a new key
-    models      the tables; migrations/ makes them
-    queries     plain synchronous functions, one for each question
-    database    opens the file and runs the queries in threads
+    database        opens the file and runs query functions in worker threads
+    queries         plain synchronous query functions
+    models          the tables as peewee models; migrations/ creates them
+    tokens          generating and hashing tokens
+    sealing         encryption of instance tokens
+    key_file        loading and replacing the encryption keys
+    key_rotation    re-sealing all tokens with a new key
+    ddl             the schema as SQL
 
-The store knows nobody: of our own code it imports only ``ryze.errors``
-and ``ryze.records``, which says what it keeps.
+Of the other modules of ``ryze`` the store imports only ``errors``, ``masking`` and ``records``.
 """
 
 from ryze.records import DISABLED, Account, Instance, InstanceSettings, WebsocketConfig
@@ -31,7 +32,8 @@ from ryze.store.queries import (
     update_instance_token,
     upsert_websocket_config,
 )
-from ryze.store.sealing import TokenCipher, hash_token, new_token
+from ryze.store.sealing import TokenCipher
+from ryze.store.tokens import hash_token, new_token
 
 __all__ = [
     "DISABLED",

@@ -1,18 +1,17 @@
-"""Opening the database file, and running query functions in threads.
+"""Opening the database file, and running query functions in worker threads.
 
-peewee is synchronous, so a query runs in a worker thread: up to four reads at a time, and
-one write, because SQLite has one writer anyway and a queue in Trio is fairer than its lock.
-This module is where the errors of peewee and SQLite become ours, once.
+peewee is synchronous, so a query runs in a worker thread: up to four reads at a time, and one
+write, because SQLite has one writer anyway and a queue in Trio is fairer than its lock. Errors of
+peewee and SQLite are translated to ours here and nowhere else.
 
-The file is in WAL mode: readers and the writer do not wait for each other, and a CLI command
-can work beside a running server. Every connection is opened with ``mode=rw``: a file that
-has gone is an error, never a new and empty database.
+The file is in WAL mode: readers and the writer do not block each other, and a CLI command can
+use the database of a running server. Every connection is opened with ``mode=rw``: a missing file
+is an error, never a new and empty database.
 """
 
 import contextlib
 import fcntl
 import os
-import re
 import sqlite3
 import threading
 from collections import Counter
@@ -26,24 +25,26 @@ import trio
 from playhouse.migrations import Runner
 
 from ryze.errors import SettingsError, StartError, StoreError
+from ryze.masking import mask_url_password
 
 __all__ = ["MIGRATIONS", "Database", "DatabaseInUse", "open_database"]
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
-#: Where the migrations are.
+#: Directory of the migrations.
 MIGRATIONS = Path(__file__).with_name("migrations")
-_FOREIGN = (peewee.PeeweeException, sqlite3.Error)  # fetching rows raises SQLite's own
-_READERS = 4
+# peewee does not translate errors raised while fetching rows, so sqlite3's are here too.
+_DRIVER_ERRORS = (peewee.PeeweeException, sqlite3.Error)
+_MAX_READERS = 4
 _SCHEME = "sqlite:///"
 
 
 class DatabaseInUse(StartError):
-    """The database is held by one that needs it for itself: a server, or a key rotation.
+    """Another process has opened the database exclusively: a server, or a key rotation.
 
     Args:
-        path: the database.
+        path: the database file.
     """
 
     def __init__(self, path: Path) -> None:
@@ -52,24 +53,24 @@ class DatabaseInUse(StartError):
 
 
 class Database:
-    """An open database: runs query functions, and notices changes by others.
+    """An open database: runs query functions, and detects changes by other processes.
 
-    Made by ``open_database``; works until that context ends.
+    Use `open_database`; valid until that context ends.
     """
 
-    def __init__(self, path: Path, pool: peewee.SqliteDatabase, changes: "_Changes") -> None:
+    def __init__(self, path: Path, pool: peewee.SqliteDatabase, changes: "_ChangeCounter") -> None:
         self._path = path
-        # Gives each thread its own connection, for the length of one query function.
+        # A connection per thread, open for the duration of one query function.
         self._pool = pool
-        # Used by data_version only, one caller at a time.
+        # For data_version(), one caller at a time.
         self._changes = changes
-        self._readers = trio.CapacityLimiter(_READERS)
+        self._readers = trio.CapacityLimiter(_MAX_READERS)
         self._writer = trio.CapacityLimiter(1)
         self._watcher = trio.CapacityLimiter(1)
-        # How often it could not be read or written; what a query finds wrong does not count.
+        # Failed reads and writes, for metrics; errors of ours that a query raises are not counted.
         self.errors = Counter(read=0, write=0)
-        # Held while a thread counts one.
-        self._counting = threading.Lock()
+        # Held while a worker thread increments a counter.
+        self._errors_lock = threading.Lock()
 
     def __repr__(self) -> str:
         return (
@@ -86,13 +87,13 @@ class Database:
     ) -> _T:
         """Run a query function that only reads.
 
-        Cancelled while it waits for its turn, it does nothing; once begun, it finishes.
+        Cancellation: while queued, nothing is run; once started, the query finishes.
 
         Raises:
             StoreError: the database cannot be read.
         """
         work = partial(query, self._pool, *args, **kwargs)
-        return await self._in_thread("read", self._readers, work)
+        return await self._run_in_thread("read", self._readers, work)
 
     async def write(
         self,
@@ -101,31 +102,30 @@ class Database:
         *args: _P.args,
         **kwargs: _P.kwargs,
     ) -> _T:
-        """Run a query function that writes, after those that came before.
+        """Run a query function that writes; writes run one at a time, in order.
 
-        Cancelled while it waits for its turn, it does nothing; once begun, it finishes and
-        returns its result, and the cancellation is felt at the caller's next checkpoint.
-        So the caller always knows whether the change has landed.
+        Cancellation: while queued, nothing is run; once started, the query finishes and its
+        result is returned, and the caller is cancelled at its next checkpoint. So the caller
+        always knows whether the change was committed.
 
         Raises:
             StoreError: the database cannot be written.
         """
         work = partial(query, self._pool, *args, **kwargs)
-        return await self._in_thread("write", self._writer, work)
+        return await self._run_in_thread("write", self._writer, work)
 
     async def data_version(self) -> int:
-        """Return a number that is another one after any change to the database.
+        """Return a number that differs after any change to the database.
 
-        Whoever made the change, another process (the CLI) or we ourselves: our writes have
-        connections of their own, so this one sees them as foreign. It costs no more than a
-        glance into shared memory, so it can be asked every second.
+        Changes by this process count too: they are made on other connections than the one that
+        is read here. Cheap enough to poll every second: SQLite reads shared memory only.
 
         Raises:
-            StoreError: the database cannot be read. The number after that is a new one.
+            StoreError: the database cannot be read. The next number is a new one.
         """
-        return await self._in_thread("read", self._watcher, self._changes.count)
+        return await self._run_in_thread("read", self._watcher, self._changes.count)
 
-    async def _in_thread(
+    async def _run_in_thread(
         self, verb: str, limiter: trio.CapacityLimiter, work: Callable[[], _T]
     ) -> _T:
         def run() -> _T:
@@ -138,8 +138,8 @@ class Database:
     def _store_errors(self, verb: str) -> Iterator[None]:
         try:
             yield
-        except (*_FOREIGN, OSError) as error:
-            with self._counting:
+        except (*_DRIVER_ERRORS, OSError) as error:
+            with self._errors_lock:
                 self.errors[verb] += 1
             raise StoreError(f"cannot {verb} the database: {_first_cause(error)}") from error
 
@@ -152,80 +152,74 @@ async def open_database(
     exclusive: bool = False,
     must_exist: bool = False,
 ) -> AsyncIterator[Database]:
-    """Open the database at ``sqlite:///path``, making and migrating it as needed.
+    """Open the database at ``sqlite:///path``; create and migrate it as needed.
 
     Args:
         url: ``sqlite:///relative`` or ``sqlite:////absolute``.
-        busy_timeout_seconds: how long a write waits for another process's write.
-        exclusive: for servers: hold ``<path>.lock``, so that there is one at a time.
-        must_exist: do not make one; for commands that make no sense on an empty database.
+        busy_timeout_seconds: how long a write waits for the write of another process.
+        exclusive: lock ``<path>.lock``, so that one server uses the database at a time.
+        must_exist: do not create it; for commands that make no sense on an empty database.
 
     Raises:
-        SettingsError: the URL is of another kind.
-        DatabaseInUse: somebody else has it exclusively.
+        SettingsError: the URL has another scheme, or no path.
+        DatabaseInUse: another process has opened it exclusively.
         StartError: the database cannot be opened, or was made by a newer ryze.
     """
     path = _path(url)
     if must_exist and not path.exists():
         raise StartError(f"there is no database {path}")
     with contextlib.ExitStack() as stack:
-        # Everything that may wait for the disk is in the thread. Closing is not: it frees
-        # descriptors, and at most copies the last pages of the log back into the file.
+        # Opening waits for the disk, so it runs in a thread. Closing does not: it frees
+        # descriptors, and at most copies the last pages of the WAL into the file.
         yield await trio.to_thread.run_sync(_open, stack, path, busy_timeout_seconds, exclusive)
 
 
 def _path(url: str) -> Path:
     name = url.removeprefix(_SCHEME)
-    if name in ("", url, ":memory:"):  # each of our connections would have a memory of its own
-        raise SettingsError("RYZE_DATABASE_URL", _without_password(url), f"{_SCHEME}<path>")
+    if name in ("", url, ":memory:"):  # with :memory: each connection has a database of its own
+        raise SettingsError("RYZE_DATABASE_URL", mask_url_password(url), f"{_SCHEME}<path>")
     return Path(name).absolute()
-
-
-def _without_password(url: str) -> str:
-    """Hide what may be a password: up to the last ``@``, since one may contain any sign."""
-    hidden = re.sub(r"^([^:]*://[^:@]*|[^:@]*):(?!//).*@", r"\1:***@", url, flags=re.DOTALL)
-    return re.sub(r"(?i)([?&][^=&]*passw[^=&]*=)[^&]*", r"\1***", hidden)
 
 
 def _open(
     stack: contextlib.ExitStack, path: Path, busy_timeout_seconds: float, exclusive: bool
 ) -> Database:
     try:
-        _prepare(path)
+        _prepare_file(path)
         if exclusive:
             stack.enter_context(_exclusive_lock(path))
-        pool = _connections(path, busy_timeout_seconds)
+        pool = _connection_pool(path, busy_timeout_seconds)
         _migrate(pool, path)
-        watcher = _connections(path, busy_timeout_seconds, thread_safe=False)
-        return Database(path, pool, stack.enter_context(_Changes(path, watcher)))
+        watcher = _connection_pool(path, busy_timeout_seconds, thread_safe=False)
+        return Database(path, pool, stack.enter_context(_ChangeCounter(path, watcher)))
     except OSError as error:
         reason = f"{error.filename}: {error.strerror}"
         raise StartError(f"cannot open the database {path}: {reason}") from error
-    except _FOREIGN as error:
+    except _DRIVER_ERRORS as error:
         raise StartError(f"cannot open the database {path}: {error}") from error
 
 
-def _prepare(path: Path) -> None:
-    """See that there is a file to open, ours alone if we make it."""
+def _prepare_file(path: Path) -> None:
+    """Create the file if it is missing, readable by its owner only, and check permissions."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with contextlib.suppress(FileExistsError):
-        # Never opens a file that exists: closing it again would drop the locks that other
-        # connections of this process have on it (POSIX; sqlite.org/howtocorrupt.html, 2.2).
+        # O_EXCL: an existing file is not opened, since closing it would drop the POSIX locks of
+        # this process's other connections (sqlite.org/howtocorrupt.html, section 2.2).
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))
     for needed in (path.parent, path):
-        # SQLite would open it read-only, and the first write would fail in the night.
+        # Else SQLite opens it read-only, and the first write fails long after the start.
         if not os.access(needed, os.W_OK, effective_ids=True):
             raise StartError(f"cannot open the database {path}: no permission to write {needed}")
 
 
 @contextlib.contextmanager
 def _exclusive_lock(path: Path) -> Iterator[None]:
-    """While inside, no other process has the database exclusively: two servers cannot share one.
+    """Hold the lock file of a database for the duration of the context.
 
     Raises:
-        DatabaseInUse: somebody else is inside.
+        DatabaseInUse: another process holds it.
     """
-    # The kernel drops the lock with the process, however that ends; the file stays, because
+    # The kernel releases the lock when the process ends, however it ends. The file is kept:
     # removing it would let two servers lock two files of the same name.
     lock = path.with_name(path.name + ".lock")
     descriptor = os.open(lock, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
@@ -239,7 +233,7 @@ def _exclusive_lock(path: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _connections(
+def _connection_pool(
     path: Path, busy_timeout_seconds: float, *, thread_safe: bool = True
 ) -> peewee.SqliteDatabase:
     return peewee.SqliteDatabase(
@@ -247,7 +241,7 @@ def _connections(
         uri=True,
         pragmas={"foreign_keys": 1, "synchronous": "NORMAL"},
         timeout=busy_timeout_seconds,
-        # A transaction takes the write lock at once: no deadlock between two that read first.
+        # Transactions take the write lock at their start: no deadlock between two that read first.
         lock_type="IMMEDIATE",
         autoconnect=False,
         thread_safe=thread_safe,
@@ -256,7 +250,7 @@ def _connections(
 
 
 def _migrate(database: peewee.SqliteDatabase, path: Path) -> None:
-    """Bring the tables up to date; WAL mode stays with the file and is set here once."""
+    """Set WAL mode, which is stored in the file, and run the migrations that are missing."""
     runner = Runner(database, str(MIGRATIONS))
     with database.connection_context():
         database.pragma("journal_mode", "wal")
@@ -269,31 +263,31 @@ def _migrate(database: peewee.SqliteDatabase, path: Path) -> None:
             )
         if all(migration.applied for migration in status):
             return
-        # All or nothing, and one process at a time: a second one waits for the lock and then
-        # finds nothing to do. Rebuilding a table must not cascade, and the switch for that
-        # works only outside of the transaction; it goes with this connection.
+        # One transaction: all or nothing, and one process at a time; a second process waits for
+        # the lock and then finds nothing to do. Rebuilding a table must not cascade; foreign keys
+        # can be switched off outside of a transaction only, for this connection.
         database.pragma("foreign_keys", 0)
         with database.atomic():
             runner.up()
 
 
-class _Changes:
-    """Counts the changes to the file as far as they were looked at.
+class _ChangeCounter:
+    """Counts the calls of `count` that found the file changed.
 
-    ``PRAGMA data_version`` means something only on one connection, compared with itself. When
-    that is lost (an error, or the file was replaced by another), it is opened anew and the
-    loss counts as a change: it may have hidden one.
+    ``PRAGMA data_version`` is only comparable with itself on the same connection. When that is
+    lost (an error, or the file was replaced), it is reopened and the loss counts as a change,
+    since it may have hidden one.
     """
 
     def __init__(self, path: Path, database: peewee.SqliteDatabase) -> None:
         self._path = path
-        # Its connection stays open between calls, whatever thread they come from.
+        # One connection, open between calls, which come from different threads.
         self._database = database
-        # Device, inode and data_version of the last look; None: never, or it failed.
+        # Device, inode and data_version at the last call; None before the first, or after an error.
         self._last: tuple[int, int, int] | None = None
         self._count = 0
 
-    def __enter__(self) -> "_Changes":
+    def __enter__(self) -> "_ChangeCounter":
         self.count()
         return self
 
@@ -302,8 +296,8 @@ class _Changes:
 
     def count(self) -> int:
         try:
-            current = self._look()
-        except (*_FOREIGN, OSError):
+            current = self._read_version()
+        except (*_DRIVER_ERRORS, OSError):
             self._last = None
             self._database.close()
             raise
@@ -312,7 +306,7 @@ class _Changes:
             self._count += 1
         return self._count
 
-    def _look(self) -> tuple[int, int, int]:
+    def _read_version(self) -> tuple[int, int, int]:
         status = os.stat(self._path)
         file = status.st_dev, status.st_ino
         if self._last is not None and self._last[:2] != file:
@@ -322,7 +316,7 @@ class _Changes:
 
 
 def _first_cause(error: BaseException) -> BaseException:
-    """What went wrong first: a full disk, say, and not that there was nothing to roll back."""
-    while isinstance(error.__context__, (*_FOREIGN, OSError)):
+    """Return the first error of a chain: a full disk, and not the rollback that failed then."""
+    while isinstance(error.__context__, (*_DRIVER_ERRORS, OSError)):
         error = error.__context__
     return error

@@ -1,16 +1,15 @@
-"""Where the encryption keys come from: ``RYZE_ENCRYPTION_KEY``, else a file we make.
+"""The encryption keys: from ``RYZE_ENCRYPTION_KEY``, else from a key file that we create.
 
-The file holds base64 text, a key a line; the setting holds the same with commas. The first
-key seals, all of them open: there are several while tokens are sealed anew (``rotation``).
+The file contains base64 text, one key per line; the setting contains the same, separated by
+commas. The first key seals, all of them open: there are several during a key rotation.
 
-The file is readable by its owner only; we refuse one that others can read, because by then
-the keys may be known. No message ever shows what a key, or the text that is not one, looks
-like.
+The file is readable by its owner only. A file that others can read is rejected, because the keys
+may be known by then. No message contains a key, or the text of a malformed one.
 
-What is in the file is never changed in place. A draft is complete on the disk before it
-takes the file's name, so whatever dies at whatever moment leaves the old content or the new.
-And no key that was ever in use is destroyed here: a database's backups need the keys of
-their time. Keys that are taken out of ``ryze.key`` are in ``ryze.key.old`` before.
+The file is never changed in place. A draft is complete on the disk before it is renamed, so a
+crash at any moment leaves the old content or the new. No key that was ever in use is destroyed:
+backups of the database need the keys of their time. Keys are written to ``ryze.key.old`` before
+they are removed from ``ryze.key``.
 """
 
 import base64
@@ -29,7 +28,7 @@ __all__ = [
     "LoadedKey",
     "add_key",
     "load_key",
-    "locked_key",
+    "lock_and_load_key",
     "new_key",
     "old_key_file",
     "retire_keys",
@@ -39,18 +38,18 @@ _KEY_BYTES = 32
 _KEY_FILE_NAME = "ryze.key"
 
 _EXPECTED = f"expected base64 of exactly {_KEY_BYTES} bytes, as `openssl rand -base64 32` makes it"
-_MOST_BYTES = 65536  # a key takes 45; reading stops here whatever the file is
-_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+_MAX_FILE_BYTES = 65536  # a key takes 45; bounds the read if the path is not a key file
+_GROUP_AND_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
 @dataclass(frozen=True, slots=True)
 class LoadedKey:
-    """The keys, and what to tell the user about them.
+    """The encryption keys and their origin.
 
     Attributes:
         keys: 32 bytes each; the first one seals, all of them open.
-        created: the key was made just now, and the user should hear of the new file.
-        path: the key file; None when the keys came from the settings.
+        created: the key file was created by this call; the user should be told.
+        path: the key file; None if the keys are from the setting.
     """
 
     keys: tuple[bytes, ...] = field(repr=False)
@@ -58,13 +57,13 @@ class LoadedKey:
     path: Path | None
 
 
-def load_key(configured: str, data_dir: Path, *, make: bool = True) -> LoadedKey:
-    """Find the encryption keys, or make one at the first start.
+def load_key(configured: str, data_dir: Path, *, create: bool = True) -> LoadedKey:
+    """Load the encryption keys; at the first start, create the key file.
 
     Args:
-        configured: the value of ``RYZE_ENCRYPTION_KEY``, empty when it is not set.
-        data_dir: where the key file is, or shall be.
-        make: whether a file that is not there is made; no, where tokens are sealed already.
+        configured: the value of ``RYZE_ENCRYPTION_KEY``, empty if not set.
+        data_dir: directory of the key file.
+        create: create a missing file; False if tokens are sealed already.
 
     Raises:
         KeyFileError: a key is malformed, or the file is unreadable, not private or missing.
@@ -74,12 +73,12 @@ def load_key(configured: str, data_dir: Path, *, make: bool = True) -> LoadedKey
         return LoadedKey(keys, created=False, path=None)
     path = data_dir / _KEY_FILE_NAME
     with _key_file_errors(path):
-        created = make and not path.exists() and _create(path)
+        created = create and not path.exists() and _create(path)
         return LoadedKey(_read_keys(path), created, path)
 
 
 def new_key() -> bytes:
-    """Make a key: 256 random bits."""
+    """Generate a key: 256 random bits."""
     return secrets.token_bytes(_KEY_BYTES)
 
 
@@ -87,30 +86,30 @@ def new_key() -> bytes:
 
 
 @contextlib.contextmanager
-def locked_key(configured: str, data_dir: Path) -> Iterator[LoadedKey]:
-    """Load keys that are in use; nobody else changes their file until the context ends.
+def lock_and_load_key(configured: str, data_dir: Path) -> Iterator[LoadedKey]:
+    """Load the keys and keep their file locked for the duration of the context.
 
     Args:
-        configured: see ``load_key``.
-        data_dir: see ``load_key``.
+        configured: see `load_key`.
+        data_dir: see `load_key`.
 
     Raises:
-        KeyFileError: as ``load_key`` does, or somebody else is changing the file.
+        KeyFileError: as `load_key`, or another rotation holds the lock.
     """
     path = data_dir / _KEY_FILE_NAME
     with contextlib.ExitStack() as stack:
         if not configured.strip():
-            # Databases may share a key file. Its directory is what can be locked: the file is
-            # another one after each change.
+            # Databases can share a key file. The directory is locked, since each change replaces
+            # the file.
             with _key_file_errors(path):
-                descriptor = os.open(_real(path).parent, os.O_RDONLY | os.O_CLOEXEC)
+                descriptor = os.open(_resolve(path).parent, os.O_RDONLY | os.O_CLOEXEC)
                 stack.callback(os.close, descriptor)
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield load_key(configured, data_dir, make=False)
+        yield load_key(configured, data_dir, create=False)
 
 
 def add_key(path: Path, key: bytes) -> None:
-    """Make this the first key of the file.
+    """Insert a key as the first one of the file.
 
     Raises:
         KeyFileError: the file cannot be read or replaced. No key is lost then.
@@ -120,7 +119,7 @@ def add_key(path: Path, key: bytes) -> None:
 
 
 def retire_keys(path: Path) -> None:
-    """Leave only the first key in the file; the others are in ``old_key_file`` before.
+    """Move all keys but the first one to the old key file.
 
     Raises:
         KeyFileError: one of the two files cannot be read or replaced. No key is lost then.
@@ -129,16 +128,16 @@ def retire_keys(path: Path) -> None:
     with _key_file_errors(path):
         first, *others = _read_keys(path)
     with _key_file_errors(old):
-        before = _read_keys(old) if old.exists() else ()
-        # Found there already after a rotation that was killed between the two files.
-        _replace(old, tuple(dict.fromkeys((*others, *before))), owner_of=_real(path))
+        retired = _read_keys(old) if old.exists() else ()
+        # A rotation that was killed between the two files has written some of them already.
+        _replace(old, tuple(dict.fromkeys((*others, *retired))), owner_of=_resolve(path))
     with _key_file_errors(path):
         _replace(path, (first,))
 
 
 def old_key_file(path: Path) -> Path:
-    """Where the keys are that were taken out of this key file."""
-    real = _real(path)
+    """Return the path of the file with the keys retired from this key file."""
+    real = _resolve(path)
     return real.with_name(f"{real.name}.old")
 
 
@@ -165,7 +164,7 @@ def _key_file_errors(path: Path) -> Iterator[None]:
 
 
 def _read_keys(path: Path) -> tuple[bytes, ...]:
-    # An empty file is one empty line, which is no key.
+    # An empty file has one empty line, which is reported as a malformed key.
     lines = [line for line in _read(path).split("\n") if line.strip()] or [""]
     return _decode_all(lines, str(path), "line")
 
@@ -182,7 +181,7 @@ def _decode(text: str, where: str) -> bytes:
     try:
         key = base64.b64decode(standard + "=" * (-len(standard) % 4), validate=True)
     except ValueError:
-        # Without its cause: that one may quote the text.
+        # Without its cause: that can quote the text.
         raise KeyFileError(f"{where} is not base64: {_EXPECTED}") from None
     if len(key) != _KEY_BYTES:
         raise KeyFileError(f"{where} holds {len(key)} bytes: {_EXPECTED}")
@@ -193,14 +192,14 @@ def _read(path: Path) -> str:
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         mode = stat.S_IMODE(os.fstat(descriptor).st_mode)
-        if mode & _OTHERS:
+        if mode & _GROUP_AND_OTHERS:
             raise KeyFileError(
                 f"{path} can be used by others (mode {mode:04o}), expected 0600: "
-                f"run `chmod 600 {path}`, and think of who may have read it"
+                f"run `chmod 600 {path}`, and rotate the key if others may have read it"
             )
-        content = os.read(descriptor, _MOST_BYTES + 1)
-        if len(content) > _MOST_BYTES:
-            raise KeyFileError(f"{path} is longer than {_MOST_BYTES} bytes: {_EXPECTED}")
+        content = os.read(descriptor, _MAX_FILE_BYTES + 1)
+        if len(content) > _MAX_FILE_BYTES:
+            raise KeyFileError(f"{path} is longer than {_MAX_FILE_BYTES} bytes: {_EXPECTED}")
         return content.decode("ascii", "replace")
     finally:
         os.close(descriptor)
@@ -210,9 +209,9 @@ def _read(path: Path) -> str:
 
 
 def _create(path: Path) -> bool:
-    """Make the key file; False when another process was faster.
+    """Create the key file; False if another process was faster.
 
-    The name is given only once, so two first starts agree on one key.
+    The file appears complete, and only once, so two first starts agree on one key.
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     draft = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
@@ -229,11 +228,11 @@ def _create(path: Path) -> bool:
 
 
 def _replace(path: Path, keys: tuple[bytes, ...], *, owner_of: Path | None = None) -> None:
-    """Give the file this content; the owner stays, so that root may do it for the server."""
-    real = _real(path)
+    """Replace the content of the file; its owner stays, so that root can rotate for the server."""
+    real = _resolve(path)
     draft = real.with_name(f"{real.name}.draft")
     owner = os.stat(owner_of or real)
-    # What a killed one left. The name is fixed so that there is never more than one of them.
+    # Left by a killed rotation. The name is fixed so that there is at most one such draft.
     with contextlib.suppress(FileNotFoundError):
         os.unlink(draft)
     _write_private(draft, keys, owner)
@@ -264,6 +263,6 @@ def _sync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
-def _real(path: Path) -> Path:
-    # A link stays a link: whoever made it expects the key where it points to.
+def _resolve(path: Path) -> Path:
+    # A symbolic link is kept; its target is replaced.
     return Path(os.path.realpath(path))

@@ -1,15 +1,16 @@
 """The tables, as peewee models.
 
-The models are bound to no database: the query functions say ``.execute(database)``, so one
-process can hold several. Whoever changes a model adds a migration; a test compares the two.
+The models are not bound to a database: query functions call ``.execute(database)``, so one
+process can open several. A changed model needs a migration; tests/store/test_migrations.py
+compares the two.
 
-Ids are never used again (AUTOINCREMENT): else a request that found an instance just before it
-was deleted could write to another tenant's, made just after.
+Ids are never reused (AUTOINCREMENT): else a request that found an instance just before it was
+deleted could write to another tenant's instance, created just after.
 
-Indexes get their names from the table, not from the class (``legacy_table_names = False``),
-so that a migration's frozen copy of a model makes the same ones, whatever it is called.
+Indexes are named after the table, not the class (``legacy_table_names = False``), so that the
+frozen copy of a model in a migration creates the same indexes, whatever its class is called.
 
-Times are whole Unix seconds: a number that no driver, and no server's time zone, can misread.
+Times are whole Unix seconds: independent of drivers and time zones.
 """
 
 import time
@@ -29,12 +30,12 @@ __all__ = ["MODELS", "AccountRow", "InstanceRow", "WebsocketConfigRow", "unix_no
 
 
 def unix_now() -> int:
-    """Return the time as the tables keep it."""
+    """Return the current time as stored in the tables: whole Unix seconds."""
     return int(time.time())
 
 
 class AccountRow(Model):
-    """A tenant; its token is not stored, only the token's hash."""
+    """A tenant; only the hash of its token is stored."""
 
     id = AutoIncrementField()
     name = TextField(unique=True)
@@ -43,14 +44,14 @@ class AccountRow(Model):
     created_at = BigIntegerField(default=unix_now)
 
     class Meta:
-        """Where it is stored."""
+        """Name of the table."""
 
         table_name = "accounts"
         legacy_table_names = False
 
 
 class InstanceRow(Model):
-    """An instance and its settings; the token is found by its hash and read from its seal."""
+    """An instance and its settings; its token is stored as hash and sealed."""
 
     id = AutoIncrementField()
     account = ForeignKeyField(AccountRow, on_delete="CASCADE")
@@ -67,7 +68,7 @@ class InstanceRow(Model):
     created_at = BigIntegerField(default=unix_now)
 
     class Meta:
-        """Where it is stored; names are unique inside an account."""
+        """Name of the table; instance names are unique per account."""
 
         table_name = "instances"
         legacy_table_names = False
@@ -75,9 +76,9 @@ class InstanceRow(Model):
 
 
 class WebsocketConfigRow(Model):
-    """The WebSocket configuration of an instance, if it was ever set.
+    """The WebSocket configuration of an instance; no row if it was never set.
 
-    ``events`` is a JSON array of names: it is only ever read and written whole, and in order.
+    ``events`` is a JSON array of names: it is read and written as a whole, and ordered.
     """
 
     instance = ForeignKeyField(InstanceRow, primary_key=True, on_delete="CASCADE")
@@ -87,7 +88,7 @@ class WebsocketConfigRow(Model):
     updated_at = BigIntegerField()
 
     class Meta:
-        """Where it is stored."""
+        """Name of the table."""
 
         table_name = "websocket_configs"
         legacy_table_names = False

@@ -1,12 +1,11 @@
-"""The questions the program asks its database, as plain synchronous functions.
+"""Queries: plain synchronous functions, called by ``Database.read`` and ``Database.write``.
 
-Each takes the peewee database first and opens its connection itself, because peewee keeps
-the connection per thread and we run in any thread of a pool. ``Database.read`` and
-``Database.write`` call them. A function that writes does so in one transaction, which takes
-the write lock at its beginning (``lock_type`` in ``database.py``): what it checks stays
-true until it commits.
+Each takes the peewee database first and opens its own connection, because peewee keeps one
+connection per thread and the functions run in any thread of a pool. A function that writes uses
+one transaction, which takes the write lock at its start (``lock_type`` in ``database.py``): its
+checks hold until it commits.
 
-A token is unique among accounts and instances together: it must say whose it is.
+Token hashes are unique among accounts and instances together, since a token identifies its owner.
 """
 
 from collections.abc import Callable
@@ -20,7 +19,8 @@ from peewee import JOIN, SQL, Database, Expression, Model
 from ryze.errors import AlreadyExists, KeyFileError, StoreError
 from ryze.records import Account, Instance, InstanceSettings, WebsocketConfig
 from ryze.store.models import AccountRow, InstanceRow, WebsocketConfigRow, unix_now
-from ryze.store.sealing import TokenCipher, hash_token
+from ryze.store.sealing import TokenCipher
+from ryze.store.tokens import hash_token
 
 __all__ = [
     "QuotaExceeded",
@@ -41,19 +41,19 @@ __all__ = [
 
 
 class QuotaExceeded(StoreError):
-    """The account has as many instances as it may have.
+    """The account has reached its instance quota.
 
     Args:
-        max_instances: how many that is.
+        max_instances: the quota.
     """
 
     def __init__(self, max_instances: int) -> None:
-        super().__init__(f"the account has its {max_instances} instances already")
+        super().__init__(f"the account has reached its quota of {max_instances} instances")
         self.max_instances = max_instances
 
 
 def ping(database: Database) -> None:
-    """Read from a table; a mere ``SELECT 1`` would not even look at the file."""
+    """Read from a table; a plain ``SELECT 1`` would not access the file."""
     with database.connection_context():
         AccountRow.select(SQL("1")).limit(1).tuples().execute(database)
 
@@ -77,19 +77,19 @@ def insert_account(
     with database.connection_context(), database.atomic():
         if _exists(database, AccountRow, AccountRow.name == name):
             raise AlreadyExists("name")
-        _refuse_taken_token(database, token_hash)
+        _check_token_is_free(database, token_hash)
         insert = AccountRow.insert(name=name, token_hash=token_hash, max_instances=max_instances)
         return Account(insert.execute(database), name, token_hash, max_instances)
 
 
 def update_account_token(database: Database, account_id: int, token_hash: str) -> bool:
-    """Give an account another token; False when there is no such account.
+    """Replace the token of an account; False if the account does not exist.
 
     Raises:
-        AlreadyExists: the token is taken, be it by this account itself.
+        AlreadyExists: the token is taken, including by this account itself.
     """
     with database.connection_context(), database.atomic():
-        _refuse_taken_token(database, token_hash)
+        _check_token_is_free(database, token_hash)
         update = AccountRow.update(token_hash=token_hash).where(AccountRow.id == account_id)
         return bool(update.execute(database))
 
@@ -132,12 +132,12 @@ def insert_instance(
     settings: InstanceSettings,
     websocket: WebsocketConfig | None,
 ) -> Instance:
-    """Create an instance of an account, with its WebSocket configuration if there is one.
+    """Create an instance of an account, with its WebSocket configuration if any.
 
     Raises:
         AlreadyExists: the account has an instance of this name, or the token is taken.
-        QuotaExceeded: the account may have no more instances. Looked at last: who repeats
-            a request that has succeeded hears that the instance exists.
+        QuotaExceeded: the account has reached its quota. Checked last: a client that repeats a
+            successful request is told that the instance exists.
     """
     token_hash = hash_token(token)
     insert = InstanceRow.insert(
@@ -148,9 +148,9 @@ def insert_instance(
         **asdict(settings),
     )
     with database.connection_context(), database.atomic():
-        _refuse_taken_name(database, account_id, name)
-        _refuse_taken_token(database, token_hash)
-        _refuse_beyond_quota(database, account_id)
+        _check_name_is_free(database, account_id, name)
+        _check_token_is_free(database, token_hash)
+        _check_quota(database, account_id)
         instance_id = insert.execute(database)
         if websocket is not None:
             _upsert_websocket_config(database, instance_id, websocket)
@@ -160,7 +160,7 @@ def insert_instance(
 def update_instance_settings(
     database: Database, instance_id: int, settings: InstanceSettings
 ) -> bool:
-    """Replace the settings of an instance; False when there is no such instance."""
+    """Replace the settings of an instance; False if the instance does not exist."""
     update = InstanceRow.update(**asdict(settings)).where(InstanceRow.id == instance_id)
     with database.connection_context(), database.atomic():
         return bool(update.execute(database))
@@ -169,23 +169,23 @@ def update_instance_settings(
 def update_instance_token(
     database: Database, cipher: TokenCipher, instance_id: int, token: str
 ) -> bool:
-    """Give an instance another token; False when there is no such instance.
+    """Replace the token of an instance; False if the instance does not exist.
 
     Raises:
-        AlreadyExists: the token is taken, be it by this instance itself.
+        AlreadyExists: the token is taken, including by this instance itself.
     """
     token_hash = hash_token(token)
     values = {"token_hash": token_hash, "token_sealed": cipher.seal(token, token_hash)}
     with database.connection_context(), database.atomic():
         if not _exists(database, InstanceRow, InstanceRow.id == instance_id):
             return False
-        _refuse_taken_token(database, token_hash)
+        _check_token_is_free(database, token_hash)
         InstanceRow.update(**values).where(InstanceRow.id == instance_id).execute(database)
         return True
 
 
 def delete_instance(database: Database, instance_id: int) -> bool:
-    """Delete an instance and everything of it; False when there is no such instance."""
+    """Delete an instance and all its data; False if the instance does not exist."""
     with database.connection_context(), database.atomic():
         delete = InstanceRow.delete().where(InstanceRow.id == instance_id)
         return bool(delete.execute(database))
@@ -193,16 +193,16 @@ def delete_instance(database: Database, instance_id: int) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Resealed:
-    """What became of some instances.
+    """The result for one batch of instances.
 
     Attributes:
-        last_id: the greatest id among them.
-        looked_at: how many there were.
-        resealed: how many of them needed a new seal.
+        last_id: the greatest id in the batch.
+        examined: number of instances in the batch.
+        resealed: number of them that were re-sealed.
     """
 
     last_id: int
-    looked_at: int
+    examined: int
     resealed: int
 
 
@@ -212,20 +212,19 @@ _RESEAL = "UPDATE instances SET token_sealed = ? WHERE id = ?"
 def update_instance_seals(
     database: Database, cipher: TokenCipher, after: int, at_most: int
 ) -> Resealed | None:
-    """Seal the tokens of the next instances with the cipher's first key; all of them or none.
+    """Re-seal the tokens of the next batch of instances with the cipher's first key.
 
-    On the disk when this returns, as far as the machine can tell: a key is given up because
-    of it. (``synchronous`` is NORMAL elsewhere, where a power cut may take back the last
-    changes.)
+    One transaction, synced to disk when this returns, because a key is retired afterwards.
+    (``synchronous`` is NORMAL elsewhere, where a power failure can undo the last changes.)
 
     Args:
-        database: see above.
-        cipher: opens what is there.
-        after: look at instances with greater ids than this one.
-        at_most: look at no more instances than this.
+        database: the peewee database.
+        cipher: opens the tokens with any of its keys.
+        after: the batch begins after this id.
+        at_most: the maximum size of the batch.
 
     Returns:
-        What was done; None when there are no more instances.
+        The result; None if there are no more instances.
 
     Raises:
         KeyFileError: a token does not open; the message names the instance.
@@ -233,10 +232,10 @@ def update_instance_seals(
     row = InstanceRow
     columns = (row.id, row.name, row.token_hash, row.token_sealed)
     query = row.select(*columns).where(row.id > after).order_by(row.id).limit(at_most)
-    # Statements as text: peewee would need longer to build one than SQLite to run it.
+    # Statements as text: building one with peewee takes longer than running it.
     execute: Callable[..., Any] = database.execute_sql
     with database.connection_context():
-        execute("PRAGMA synchronous = FULL")  # of this connection, which ends here
+        execute("PRAGMA synchronous = FULL")  # for this connection only, which is closed below
         with database.atomic():
             found = _rows(database, query)
             old = [instance for instance in found if not cipher.is_current(instance[3])]
@@ -247,7 +246,7 @@ def update_instance_seals(
 
 
 def select_websocket_config(database: Database, instance_id: int) -> WebsocketConfig | None:
-    """Return the configuration of an instance; None when it was never set."""
+    """Return the configuration of an instance; None if it was never set."""
     query = WebsocketConfigRow.select(*_WEBSOCKET)
     with database.connection_context():
         rows = _rows(database, query.where(WebsocketConfigRow.instance == instance_id))
@@ -255,7 +254,7 @@ def select_websocket_config(database: Database, instance_id: int) -> WebsocketCo
 
 
 def upsert_websocket_config(database: Database, instance_id: int, config: WebsocketConfig) -> bool:
-    """Set the configuration of an instance; False when there is no such instance."""
+    """Set the configuration of an instance; False if the instance does not exist."""
     with database.connection_context(), database.atomic():
         if not _exists(database, InstanceRow, InstanceRow.id == instance_id):
             return False
@@ -277,8 +276,8 @@ def _upsert_websocket_config(database: Database, instance_id: int, config: Webso
 
 
 def _rows(database: Database, query: Any) -> list[tuple[Any, ...]]:
-    # The driver's own rows: when 100,000 instances are loaded, peewee's conversion of each
-    # column is felt, and all it would do here is bool().
+    # Rows of the driver: peewee's conversion of each column, which is only bool() here, costs
+    # noticeable time when 100,000 instances are loaded.
     rows: list[tuple[Any, ...]] = query.execute(database).cursor.fetchall()
     return rows
 
@@ -287,23 +286,23 @@ def _exists(database: Database, model: type[Model], condition: Expression | bool
     return bool(model.select().where(condition).exists(database))
 
 
-def _refuse_taken_name(database: Database, account_id: int, name: str) -> None:
+def _check_name_is_free(database: Database, account_id: int, name: str) -> None:
     same = (InstanceRow.account == account_id) & (InstanceRow.name == name)
     if _exists(database, InstanceRow, same):
         raise AlreadyExists("name")
 
 
-def _refuse_taken_token(database: Database, token_hash: str) -> None:
+def _check_token_is_free(database: Database, token_hash: str) -> None:
     for row in (AccountRow, InstanceRow):
         if _exists(database, row, row.token_hash == token_hash):
             raise AlreadyExists("token")
 
 
-def _refuse_beyond_quota(database: Database, account_id: int) -> None:
+def _check_quota(database: Database, account_id: int) -> None:
     account = AccountRow.select(AccountRow.max_instances).where(AccountRow.id == account_id)
     found = _rows(database, account)
     if not found:
-        raise StoreError(f"there is no account {account_id}")
+        raise StoreError(f"there is no account with id {account_id}")
     limit = found[0][0]
     instances = InstanceRow.select().where(InstanceRow.account == account_id)
     if limit is not None and instances.count(database) >= limit:
@@ -338,8 +337,8 @@ def _open(
         raise KeyFileError(f"instance {name} (id {instance_id}): {error}") from error
 
 
-# Most instances have one of a few settings and configurations: these frozen values are shared,
-# so 100,000 instances load faster and hold less memory.
+# Most instances have one of a few settings and configurations. These frozen values are shared, so
+# that 100,000 instances load faster and take less memory.
 _shared = lru_cache(maxsize=1024)
 
 

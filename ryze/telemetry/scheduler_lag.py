@@ -1,7 +1,7 @@
-"""How late is Trio's scheduler? The one figure that tells a busy server from one that is stuck.
+"""Scheduler lag: how much later than due Trio runs a task.
 
-A task that sleeps wakes when it is due and all that is ready before it has had its turn. What it
-wakes too late is what every event, ping and request waits as well.
+It tells a busy server from one that is stuck: every event, ping and request waits as long as the
+task that measures it here.
 """
 
 from typing import NoReturn
@@ -12,22 +12,22 @@ from ryze.telemetry.histogram import Histogram
 
 __all__ = ["SchedulerLag"]
 
-# Often enough to see a stall of half a second, seldom enough to cost nothing.
-_LOOK_SECONDS = 0.25
+# Short enough to catch a stall of half a second, long enough to cost nothing measurable.
+_INTERVAL_SECONDS = 0.25
 
 _BOUNDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
 
 
 class SchedulerLag:
-    """Measures it, a few times a second."""
+    """Measures the scheduler lag four times per second."""
 
     def __init__(self) -> None:
-        # Seconds from being due to running; watch() adds.
+        # Seconds between due and running; run() adds.
         self.seconds = Histogram(_BOUNDS)
 
-    async def watch(self) -> NoReturn:
-        """Look for ever."""
+    async def run(self) -> NoReturn:
+        """Measure until cancelled."""
         while True:
-            due = trio.current_time() + _LOOK_SECONDS
+            due = trio.current_time() + _INTERVAL_SECONDS
             await trio.sleep_until(due)
             self.seconds.observe(trio.current_time() - due)

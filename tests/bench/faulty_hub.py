@@ -1,7 +1,7 @@
-"""A hub that does the bench's job but for one fault: `python -m tests.bench.faulty_hub PORT FAULT`.
+"""A hub with one fault, for the load generator: `python -m tests.bench.faulty_hub PORT FAULT`.
 
-The fault concerns one event (`CULPRIT`) on its way to the one subscriber of `/faulty`. A broken
-promise that the load generator does not see would be a wrong figure.
+The fault concerns one event (`FAULTY_EVENT`) on its way to the one subscriber of `/faulty`. A load
+generator that overlooked it would report a wrong figure.
 """
 
 import sys
@@ -15,21 +15,23 @@ from websockets.sync.server import Server, ServerConnection, serve
 
 from bench.peers import Peer
 
-CLIENTS = 4
+SUBSCRIBERS = 4
 
-# Not in the first batch, which teaches the load generator what a frame is.
-CULPRIT = 20
+# Not in the first batch, from which the load generator learns the size of a frame.
+FAULTY_EVENT = 20
 
-# From the publisher: what it has sent last goes out once more.
-AGAIN = "again"
+# Sent by the producer: broadcast the last event once more.
+REPEAT = "repeat"
 
-# What a subscriber gets in place of the event.
+# Per fault, what the subscriber gets in place of the event.
 _ALTERED: dict[str, Callable[[str], list[str]]] = {
     "lost": lambda event: [],
-    "doubled": lambda event: [event, event],
+    "duplicated": lambda event: [event, event],
     "of another instance": lambda event: [event.replace("gateway.example", "gateway.exampel")],
-    "no JSON": lambda event: [event[:-1] + "]"],
-    "another number": lambda event: [event.replace(f"{CULPRIT:010d}", f"{CULPRIT + 1:010d}")],
+    "not JSON": lambda event: [event[:-1] + "]"],
+    "wrong number": lambda event: [
+        event.replace(f"{FAULTY_EVENT:010d}", f"{FAULTY_EVENT + 1:010d}")
+    ],
     "too short": lambda event: [event.replace("x", "", 1)],
     "too long": lambda event: [event.replace("x", "xx", 1)],
 }
@@ -37,9 +39,9 @@ FAULTS = ("none", *_ALTERED, "closed", "pinged")
 
 
 class FaultyHub(Peer):
-    """See above."""
+    """The program in this file, as a peer of the bench."""
 
-    title = "a hub with a fault"
+    title = "hub with a fault"
 
     def __init__(self, fault: str) -> None:
         self.name = f"hub-{fault}"
@@ -52,44 +54,44 @@ class FaultyHub(Peer):
 class _Hub:
     def __init__(self, fault: str) -> None:
         self._fault = fault
-        # With the path of each.
+        # Subscribers, with the path of each.
         self._subscribers: dict[ServerConnection, str] = {}
-        # Each connection has a thread: the publisher's must not be ahead of a subscriber's.
-        self._everybody = threading.Barrier(CLIENTS + 1)
+        # Each connection has a thread; the producer's must wait until all have subscribed.
+        self._all_connected = threading.Barrier(SUBSCRIBERS + 1)
 
-    def serve_one(self, connection: ServerConnection) -> None:
+    def serve_connection(self, connection: ServerConnection) -> None:
         request = connection.request
         assert request is not None
         if request.path != "/publish":
             self._subscribers[connection] = request.path
-            self._everybody.wait()
+            self._all_connected.wait()
             for _ in connection:
                 pass
             return
-        self._everybody.wait()
+        self._all_connected.wait()
         event = ""
         for number, message in enumerate(connection):
             assert isinstance(message, str)
-            event = event if message == AGAIN else message
+            event = event if message == REPEAT else message
             self._broadcast(number, event)
 
     def _broadcast(self, number: int, event: str) -> None:
         for subscriber, path in self._subscribers.items():
-            concerned = number == CULPRIT and path == "/faulty"
-            if concerned and self._fault == "pinged":
+            is_faulty = number == FAULTY_EVENT and path == "/faulty"
+            if is_faulty and self._fault == "pinged":
                 subscriber.ping().wait()
-                print("ponged", flush=True)
-            if concerned and self._fault == "closed":
-                # In a thread, as it waits for the answer.
+                print("got pong", flush=True)
+            if is_faulty and self._fault == "closed":
+                # In a thread, because it waits for the client's close frame.
                 threading.Thread(target=subscriber.close, args=(1013,)).start()
-            altered = _ALTERED.get(self._fault) if concerned else None
+            altered = _ALTERED.get(self._fault) if is_faulty else None
             for text in altered(event) if altered else [event]:
                 with suppress(ConnectionClosed):
                     subscriber.send(text)
 
 
 def _run(port: int, fault: str) -> None:
-    server: Server = serve(_Hub(fault).serve_one, "127.0.0.1", port, compression=None)
+    server: Server = serve(_Hub(fault).serve_connection, "127.0.0.1", port, compression=None)
     server.serve_forever()
 
 

@@ -1,4 +1,4 @@
-"""All events of a run are of one size, and their numbers can be read again."""
+"""All events of a run have the same size, and their numbers can be parsed."""
 
 import json
 
@@ -8,31 +8,31 @@ from hypothesis import strategies as st
 
 from bench.events import (
     INSTANCE_DATA,
-    SMALLEST_EVENT,
+    MIN_EVENT_BYTES,
     event_template,
-    json_number,
+    parse_event_number,
     relayed_template,
 )
 
 NUMBERS = st.integers(0, 10**10 - 1)
-SIZES = st.integers(SMALLEST_EVENT, 2000)
+SIZES = st.integers(MIN_EVENT_BYTES, 2000)
 
 
 @given(SIZES, NUMBERS)
-def test_an_event_has_its_size(size: int, number: int) -> None:
+def test_event_has_the_requested_size(size: int, number: int) -> None:
     assert len(event_template(size) % number) == size
 
 
 @given(SIZES, NUMBERS)
-def test_the_peers_get_what_our_server_makes_of_it(size: int, number: int) -> None:
+def test_relayed_event_is_the_event_with_instance_data(size: int, number: int) -> None:
     event = json.loads(event_template(size) % number)
     relayed = relayed_template(size) % number
     assert json.loads(relayed) == {**event, "instanceData": INSTANCE_DATA}
-    assert json_number(relayed) == number
+    assert parse_event_number(relayed) == number
 
 
 @pytest.mark.parametrize(
-    ("ours", "other"),
+    ("original", "altered"),
     [
         (b"{", b""),
         (b'{"event"', b'{"more":1,"event"'),
@@ -44,15 +44,15 @@ def test_the_peers_get_what_our_server_makes_of_it(size: int, number: int) -> No
         (b"gateway.example", b"gateway.test"),
     ],
 )
-def test_what_is_none_of_ours(ours: bytes, other: bytes) -> None:
+def test_altered_event_is_rejected(original: bytes, altered: bytes) -> None:
     event = relayed_template(200) % 7
-    assert json_number(event) == 7
-    assert ours in event
-    with pytest.raises(ValueError, match=r"not an event of ours|char|invalid literal"):
-        json_number(event.replace(ours, other))
+    assert parse_event_number(event) == 7
+    assert original in event
+    with pytest.raises(ValueError, match=r"not an event of the bench|char|invalid literal"):
+        parse_event_number(event.replace(original, altered))
 
 
 @pytest.mark.parametrize("payload", [b"", b"1", b"[]", b"{}"])
-def test_what_is_no_event(payload: bytes) -> None:
-    with pytest.raises(ValueError, match=r"not an event of ours|char 0"):
-        json_number(payload)
+def test_payload_that_is_no_event_is_rejected(payload: bytes) -> None:
+    with pytest.raises(ValueError, match=r"not an event of the bench|char 0"):
+        parse_event_number(payload)

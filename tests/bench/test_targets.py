@@ -1,4 +1,4 @@
-"""A target is met at its limit, missed one step past it, and never judged without a measurement."""
+"""A target is met at its limit, missed beyond it, and not judged without a measurement."""
 
 import json
 from pathlib import Path
@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from bench.ingest import STREAMS
-from bench.targets import lines
+from bench.ingest import SINGLE_POSTS, STREAMS
+from bench.targets import judge_targets
 
 Document = dict[str, Any]
 
@@ -56,16 +56,16 @@ def connections(
 
 
 def ingest(times: float = 100, growth: float = 0) -> Document:
-    rates = {way: [{"events_per_second": 10 * times}] for way in STREAMS}
-    rates["HTTP, one a POST"] = [{"events_per_second": 10}]
-    memory = {way: {"growth": growth} for way in STREAMS}
+    rates = {method.key: [{"events_per_second": 10 * times}] for method in STREAMS}
+    rates[SINGLE_POSTS.key] = [{"events_per_second": 10}]
+    memory = {method.key: {"growth": growth} for method in STREAMS}
     return {"parameters": {"events": 1000}, "results": {"rates": rates, "memory": memory}}
 
 
-def judged(directory: Path, question: str, document: Document) -> list[bool]:
-    """For each target that could be judged: is it met?"""
+def judge(directory: Path, question: str, document: Document) -> list[bool]:
+    """Write a result; return whether each target that could be judged is met."""
     (directory / f"{question}.json").write_text(json.dumps(document))
-    return [line.met for line in lines(directory)]
+    return [result.is_met for result in judge_targets(directory)]
 
 
 @pytest.mark.parametrize(
@@ -78,24 +78,26 @@ def judged(directory: Path, question: str, document: Document) -> list[bool]:
         (10, 1, "gorilla", 1.0),
     ],
 )
-def test_fan_out(tmp_path: Path, n: int, w: int, other: str, least: float) -> None:
+def test_fan_out_is_met_at_its_limit(
+    tmp_path: Path, n: int, w: int, other: str, least: float
+) -> None:
     for rate, met in ((1000 * least, True), (1000 * least - 1, False)):
         document = fanout(("ryze", n, w, rate), (other, n, w, 1000))
-        assert judged(tmp_path, "fanout", document) == [met]
+        assert judge(tmp_path, "fanout", document) == [met]
 
 
-def test_latency(tmp_path: Path) -> None:
-    level = latency(("ryze", 0.02, True), ("gorilla", 0.02, True))
-    assert judged(tmp_path, "latency", level) == [True]
-    behind = latency(("ryze", 0.021, True), ("gorilla", 0.02, True))
-    assert judged(tmp_path, "latency", behind) == [False]
+def test_latency_is_met_at_the_p99_of_gorilla(tmp_path: Path) -> None:
+    equal = latency(("ryze", 0.02, True), ("gorilla", 0.02, True))
+    assert judge(tmp_path, "latency", equal) == [True]
+    slower = latency(("ryze", 0.021, True), ("gorilla", 0.02, True))
+    assert judge(tmp_path, "latency", slower) == [False]
 
 
-def test_a_round_in_which_the_load_generator_was_late_does_not_count(tmp_path: Path) -> None:
+def test_unusable_round_does_not_count(tmp_path: Path) -> None:
     late = latency(("ryze", 0.03, True), ("ryze", 0.001, False), ("gorilla", 0.02, True))
-    assert judged(tmp_path, "latency", late) == [False]
-    nothing = latency(("ryze", 0.001, False), ("gorilla", 0.02, True))
-    assert judged(tmp_path, "latency", nothing) == []
+    assert judge(tmp_path, "latency", late) == [False]
+    none_usable = latency(("ryze", 0.001, False), ("gorilla", 0.02, True))
+    assert judge(tmp_path, "latency", none_usable) == []
 
 
 @pytest.mark.parametrize(
@@ -114,8 +116,10 @@ def test_a_round_in_which_the_load_generator_was_late_does_not_count(tmp_path: P
         ("connections", connections(grown=1_024_000), connections(grown=1_024_001)),
     ],
 )
-def test_one_line_is_missed(tmp_path: Path, question: str, met: Document, missed: Document) -> None:
-    as_met, as_missed = judged(tmp_path, question, met), judged(tmp_path, question, missed)
+def test_exactly_one_target_is_missed(
+    tmp_path: Path, question: str, met: Document, missed: Document
+) -> None:
+    as_met, as_missed = judge(tmp_path, question, met), judge(tmp_path, question, missed)
     assert as_met == [True] * len(as_missed)
     assert as_missed.count(False) == 1
 
@@ -124,41 +128,45 @@ def test_one_line_is_missed(tmp_path: Path, question: str, met: Document, missed
     ("met", "missed"),
     [(ingest(times=50), ingest(times=49.9)), (ingest(growth=_MIB), ingest(growth=_MIB + 1))],
 )
-def test_both_streams(tmp_path: Path, met: Document, missed: Document) -> None:
-    assert judged(tmp_path, "ingest", met) == [True] * 4
-    assert judged(tmp_path, "ingest", missed).count(False) == 2
+def test_both_streams_are_judged(tmp_path: Path, met: Document, missed: Document) -> None:
+    assert judge(tmp_path, "ingest", met) == [True] * 4
+    assert judge(tmp_path, "ingest", missed).count(False) == 2
 
 
 @pytest.mark.parametrize(
-    ("question", "document", "said"),
+    ("question", "document", "message"),
     [
         ("fanout", fanout(), "not measured: fan-out, n=10, w=1, ryze against gorilla"),
-        ("fanout", {}, "fanout.json has not all that the targets need: 'results'"),
+        ("fanout", {}, "fanout.json lacks 'results', which the targets need"),
         ("slow_clients", slow_clients(read_rate=10), "not measured: slow clients that do not read"),
     ],
 )
-def test_what_was_not_measured_is_not_judged(
-    tmp_path: Path, question: str, document: Document, said: str, capsys: pytest.CaptureFixture[str]
+def test_unmeasured_target_is_reported_and_not_judged(
+    tmp_path: Path,
+    question: str,
+    document: Document,
+    message: str,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert judged(tmp_path, question, document) == []
-    told = capsys.readouterr().err
-    assert said in told
-    assert "not measured: python -m bench.ingest" in told
+    assert judge(tmp_path, question, document) == []
+    warnings = capsys.readouterr().err
+    assert message in warnings
+    assert "run python -m bench.ingest" in warnings
 
 
-def test_without_the_other_only_ours_is_judged(
+def test_ryze_is_judged_alone_without_gorilla(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     document = connections()
-    everything = judged(tmp_path, "connections", document)
+    all_results = judge(tmp_path, "connections", document)
     del document["results"]["gorilla"]
-    assert len(judged(tmp_path, "connections", document)) == len(everything) - 1
-    assert "1000 of them, ryze against gorilla" in capsys.readouterr().err
+    assert len(judge(tmp_path, "connections", document)) == len(all_results) - 1
+    assert "1,000 connections, ryze against gorilla" in capsys.readouterr().err
 
 
-def test_a_short_run_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_short_run_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     document = {**ingest(), "finished_at": "2020-02-02T02:02:02+00:00"}
     document["parameters"]["short"] = True
-    judged(tmp_path, "ingest", document)
-    told = capsys.readouterr().err
-    assert "ingest: finished 2020-02-02T02:02:02+00:00: a short run" in told
+    judge(tmp_path, "ingest", document)
+    warnings = capsys.readouterr().err
+    assert "ingest: finished 2020-02-02T02:02:02+00:00: a short run" in warnings

@@ -12,8 +12,16 @@ import trustme
 from trio.testing import memory_stream_pair
 from trio_websocket import WebSocketRequest
 
-from ryze.client import ConnectionOutcome, ListenRefused, ServerAddress, websocket
+from ryze.client import (
+    ConnectionEnded,
+    ConnectionOutcome,
+    ListenRefused,
+    ServerAddress,
+    open_connection,
+    websocket,
+)
 from tests.client.harness import (
+    TOKEN,
     RecordedListen,
     closing_with,
     refusal,
@@ -104,8 +112,12 @@ async def test_cancelling_performs_the_closing_handshake() -> None:
     assert codes == [1000]
 
 
-def test_end_without_a_close_frame_is_1006() -> None:
-    assert websocket._outcome_of_close(None) == ConnectionOutcome(1006)
+async def test_end_without_a_close_frame_is_1006() -> None:
+    async with serving_websocket(closing_with()) as url:
+        with pytest.raises(ConnectionEnded) as caught:
+            async with open_connection(url, ("ws", "orders"), TOKEN):
+                raise trio_websocket.ConnectionClosed(None)
+    assert caught.value.outcome == ConnectionOutcome(1006)
 
 
 # --- TLS ---

@@ -1,8 +1,8 @@
-"""A real gateway behind a real socket, and a peer that sends any bytes whatever.
+"""A real server behind a real socket, and a peer that can send any bytes.
 
-A `Row` says what is sent after the handshake, what must come back, and which clause wants it so.
-Nothing is mocked, and no clock is read: a row ends when its answers are there, and a connection
-that must go on is asked for a pong as proof.
+A `Row` has the bytes sent after the handshake, the frames that must come back, and the clause that
+requires them. Nothing is mocked, and no clock is read: a row ends when its frames have come, and a
+connection that must stay open is checked with a ping.
 """
 
 import struct
@@ -31,7 +31,7 @@ from ryze.telemetry.counters import RefusalCounters
 from ryze.websocket.encodings import PLAIN
 from ryze.websocket.handshake import check_upgrade
 from ryze.websocket.server import WebSocketLimits, WebSocketServer
-from tests.clients import UPGRADE, Answer, RawClient, request_bytes
+from tests.clients import UPGRADE, RawClient, Response, request_bytes
 from tests.fakes import FakeTransport, ServerFrame, client_frame, make_instance, server_frames
 from tests.websocket.harness import TOKEN_HASH
 
@@ -41,53 +41,53 @@ __all__ = [
     "CONTINUATION",
     "PING",
     "PONG",
-    "PUBLISHER",
+    "PRODUCER",
     "SUBSCRIBER",
     "TEXT",
-    "Door",
+    "ConformanceServer",
+    "Peer",
     "Row",
-    "Wire",
     "close",
     "closed",
     "event",
-    "open_door",
     "ping",
     "pong",
     "row_id",
+    "running_server",
 ]
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
 
-# The targets of the two kinds of connection.
-SUBSCRIBER, PUBLISHER = "/ws/shop", "/ws/shop/publish"
+# Request targets of the two kinds of connection.
+SUBSCRIBER, PRODUCER = "/ws/shop", "/ws/shop/publish"
 
-# Opcode and payload; of a close frame the code only.
+# Opcode and payload; for a close frame opcode and code.
 Expected = tuple[int, bytes | int]
 
-_STILL_THERE = b"still there?"
+_PING_PAYLOAD = b"still there?"
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of a table.
+    """One row of a table of cases.
 
     Args:
-        clause: who wants it: a section of RFC 6455 unless it says otherwise.
-        what: what is sent, in words.
-        sent: the same in bytes.
-        answer: the frames that come back; without a close among them the connection goes on.
-        events: how many events a publisher has published by it.
+        clause: section of RFC 6455, unless it names another source.
+        case: what is sent, in words.
+        sent: what is sent, in bytes.
+        expected: the frames that must come back; without a close the connection stays open.
+        events: how many events a producer publishes with it.
     """
 
     clause: str
-    what: str
+    case: str
     sent: bytes
-    answer: tuple[Expected, ...] = ()
+    expected: tuple[Expected, ...] = ()
     events: int | None = None
 
 
 def row_id(row: Row) -> str:
-    return f"{row.clause}: {row.what}"
+    return f"{row.clause}: {row.case}"
 
 
 def ping(payload: bytes = b"") -> bytes:
@@ -107,27 +107,27 @@ def closed(code: int) -> Expected:
 
 
 def event(size: int = 0) -> bytes:
-    """The text of an event, with `size` bytes if that is more than it takes."""
+    """An event as JSON, padded to `size` bytes."""
     head, tail = b'{"event":"call.update","data":{"p":"', b'"}}'
     return head + b"x" * (size - len(head) - len(tail)) + tail
 
 
-class Wire:
-    """The peer's end after the 101."""
+class Peer:
+    """The client's end of a connection after the 101."""
 
-    def __init__(self, client: RawClient, answer: Answer) -> None:
-        self.answer = answer
+    def __init__(self, client: RawClient, response: Response) -> None:
+        self.response = response
         assert isinstance(client.stream, trio.SocketStream)
         self._stream = client.stream
         self._received = client.take_buffer()
-        # All frames so far, in full.
+        # All frames received so far, headers included.
         self.raw: list[ServerFrame] = []
 
     async def send(self, data: bytes) -> None:
         await self._stream.send_all(data)
 
     async def frames(self, count: int) -> list[Expected]:
-        """The next `count` frames; fewer if the connection ends before."""
+        """The next `count` frames; fewer if the connection ends first."""
         frames: list[Expected] = []
         while len(frames) < count:
             whole, self._received = server_frames(self._received)
@@ -138,31 +138,31 @@ class Wire:
         return frames
 
     async def check(self, row: Row) -> None:
-        """Send what the row says; nothing but its answer may come back."""
+        """Send the bytes of the row; only the expected frames may come back."""
         await self.send(row.sent)
-        if any(opcode == CLOSE for opcode, _ in row.answer):
-            assert await self.frames(len(row.answer)) == list(row.answer)
-            await self.part()
+        if any(opcode == CLOSE for opcode, _ in row.expected):
+            assert await self.frames(len(row.expected)) == list(row.expected)
+            await self.finish_closing()
         else:
-            await self.send(ping(_STILL_THERE))
-            assert await self.frames(len(row.answer) + 1) == [*row.answer, pong(_STILL_THERE)]
+            await self.send(ping(_PING_PAYLOAD))
+            assert await self.frames(len(row.expected) + 1) == [*row.expected, pong(_PING_PAYLOAD)]
 
-    async def part(self) -> None:
-        """Answer the server's close; then its end comes, and no byte before it."""
-        # It may not be interested in an answer.
+    async def finish_closing(self) -> None:
+        """Reply to the server's close frame; the connection must end without another byte."""
+        # After a protocol error the server may close without waiting for the reply.
         with suppress(trio.BrokenResourceError):
             await self.send(close(1000))
         assert not await self._receive()
 
-    async def hang_up(self) -> None:
-        """Send nothing more, not even a close."""
+    async def send_eof(self) -> None:
+        """Close the sending side without a close frame."""
         await self._stream.send_eof()
 
     async def _receive(self) -> bool:
         try:
             data = bytes(await self._stream.receive_some(65536))
         except trio.BrokenResourceError:
-            # Reset, as our answer came after its end; all that it said has been read.
+            # Reset because our reply came after the end; everything sent before has been read.
             return False
         self._received += data
         return bool(data)
@@ -172,53 +172,57 @@ def _expected(opcode: int, payload: bytes) -> Expected:
     return (opcode, int.from_bytes(payload[:2], "big")) if opcode == CLOSE else (opcode, payload)
 
 
-class Door:
-    """The server's side: the one port, a gateway and a hub; everybody may connect."""
+class ConformanceServer:
+    """A dispatcher, a WebSocket server and a hub that admit every valid upgrade."""
 
     def __init__(self, address: tuple[str, int], hub: Hub, hosts: list[str]) -> None:
         self.hub = hub
-        # What those who were let in have called us.
+        # The Host of each admitted upgrade request.
         self.hosts = hosts
         self._address = address
         self._streams: list[trio.SocketStream] = []
-        # Takes part in what publishers publish.
-        self._listener = FakeTransport()
+        # Receives the events of producers.
+        self._subscriber = FakeTransport()
 
     async def open(self) -> RawClient:
         stream = await trio.open_tcp_stream(*self._address)
         self._streams.append(stream)
         return RawClient(stream)
 
-    async def connect(self, target: str = SUBSCRIBER, extensions: str = "") -> Wire:
+    async def connect(self, target: str = SUBSCRIBER, extensions: str = "") -> Peer:
         client = await self.open()
         headers = {**UPGRADE, **({"Sec-WebSocket-Extensions": extensions} if extensions else {})}
         await client.send(request_bytes("GET", target, headers))
-        answer = await client.answer()
-        assert answer.status == 101
-        return Wire(client, answer)
+        response = await client.read_response()
+        assert response.status == 101
+        return Peer(client, response)
 
-    def end_everything(self, why: Disconnect) -> None:
-        self.hub.disconnect(make_instance().id, why)
+    def disconnect_all(self, disconnect: Disconnect) -> None:
+        self.hub.disconnect(make_instance().id, disconnect)
 
     async def published(self) -> int:
-        """How many events have been published."""
+        """The number of events published so far."""
         await self.hub.wait_flushed()
-        return sum(frame.opcode == TEXT for frame in server_frames(self._listener.taken)[0])
+        return sum(frame.opcode == TEXT for frame in server_frames(self._subscriber.taken)[0])
 
-    def listen(self) -> Outbox:
+    def subscriber_outbox(self) -> Outbox:
         return Outbox(
-            self._listener, OutboxLimits(), PLAIN, start_writer=lambda: None, on_close=lambda: None
+            self._subscriber,
+            OutboxLimits(),
+            PLAIN,
+            start_writer=lambda: None,
+            on_close=lambda: None,
         )
 
     def close(self) -> None:
-        """Close the peers' ends."""
+        """Close the clients' ends of all connections."""
         for stream in self._streams:
             stream.socket.close()
 
 
 @asynccontextmanager
-async def open_door(*, compression: bool = False) -> AsyncIterator[Door]:
-    """A server of its own; it must be without connections when it ends."""
+async def running_server(*, compression: bool = False) -> AsyncIterator[ConformanceServer]:
+    """Start a server; no connection may be left when the block ends."""
     hosts: list[str] = []
 
     def admit(request: h11.Request, address: str) -> Admission:
@@ -228,24 +232,24 @@ async def open_door(*, compression: bool = False) -> AsyncIterator[Door]:
         return Admission(make_instance(), TOKEN_HASH, {}, publishes)
 
     hub = Hub("http://ryze.test")
-    gateway = WebSocketServer(
+    websockets = WebSocketServer(
         hub, Publisher(hub), WebSocketLimits(), compression=compression, draw=lambda: 0.5
     )
     settings = Settings()
     http = HttpServer(QuartTrio(__name__), Streams(Drain()), TrustedProxies(()), settings)
     dispatcher = Dispatcher(
-        http, gateway, admit, RefusalCounters(), ConnectionCaps(), settings, None
+        http, websockets, admit, RefusalCounters(), ConnectionCaps(), settings, None
     )
     async with trio.open_nursery() as nursery:
         nursery.start_soon(hub.run)
         listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
         nursery.start_soon(trio.serve_listeners, dispatcher.serve, listeners)
-        door = Door(listeners[0].socket.getsockname(), hub, hosts)
-        with hub.subscribed(make_instance(), door.listen()):
+        server = ConformanceServer(listeners[0].socket.getsockname(), hub, hosts)
+        with hub.subscribed(make_instance(), server.subscriber_outbox()):
             try:
-                yield door
+                yield server
             finally:
-                door.close()
+                server.close()
         nursery.cancel_scope.cancel()
-    assert gateway.connections == 0
+    assert websockets.connections == 0
     assert hub.outboxes() == []

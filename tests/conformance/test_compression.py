@@ -1,4 +1,4 @@
-"""RFC 7692: permessage-deflate, from the offer to the bomb. All sections are its own."""
+"""RFC 7692, permessage-deflate: negotiation, messages, limits. Sections are those of RFC 7692."""
 
 import zlib
 
@@ -11,17 +11,17 @@ from tests.conformance.harness import (
     CONTINUATION,
     PING,
     PONG,
-    PUBLISHER,
+    PRODUCER,
     SUBSCRIBER,
     TEXT,
     Row,
     close,
     closed,
     event,
-    open_door,
     ping,
     pong,
     row_id,
+    running_server,
 )
 from tests.fakes import client_frame, make_instance
 from tests.hub.operations import publish
@@ -35,7 +35,7 @@ AGREED = "permessage-deflate; server_no_context_takeover; client_no_context_take
 ANY_WINDOW = "permessage-deflate; client_max_window_bits"
 SMALL_WINDOW = "permessage-deflate; server_max_window_bits=10"
 
-# Clause, offer, and what the answer names; None where there is no such header.
+# Clause, offer, and the extension in the response; None: no such header.
 NEGOTIATIONS = [
     ("5", "", None),
     ("7", OFFER, AGREED),
@@ -62,31 +62,29 @@ NEGOTIATIONS = [
 
 @pytest.mark.parametrize(("clause", "offer", "agreed"), NEGOTIATIONS)
 @pytest.mark.parametrize("compression", [True, False])
-async def test_an_offer(clause: str, offer: str, agreed: str | None, compression: bool) -> None:
-    async with open_door(compression=compression) as door:
-        wire = await door.connect(SUBSCRIBER, offer)
-        named = wire.answer.headers.get("sec-websocket-extensions")
+async def test_negotiation(clause: str, offer: str, agreed: str | None, compression: bool) -> None:
+    async with running_server(compression=compression) as server:
+        peer = await server.connect(SUBSCRIBER, offer)
+        named = peer.response.headers.get("sec-websocket-extensions")
         assert named == (agreed if compression else None), clause
-        # A publisher's end knows no extensions.
-        wire = await door.connect(PUBLISHER, offer)
-        assert "sec-websocket-extensions" not in wire.answer.headers
+        # Producer connections support no extensions.
+        peer = await server.connect(PRODUCER, offer)
+        assert "sec-websocket-extensions" not in peer.response.headers
 
 
 @pytest.mark.parametrize("compression", [True, False])
 @pytest.mark.parametrize("offer", ["permessage-deflate;", ";", "a=b", 'a; b="', "a b"])
-async def test_what_is_no_list_of_extensions_fails_the_handshake(
-    offer: str, compression: bool
-) -> None:
+async def test_malformed_extension_list_is_refused(offer: str, compression: bool) -> None:
     """RFC 6455, section 9.1."""
-    async with open_door(compression=compression) as door:
-        client = await door.open()
+    async with running_server(compression=compression) as server:
+        client = await server.open()
         headers = {**UPGRADE, "Sec-WebSocket-Extensions": offer}
         await client.send(request_bytes("GET", SUBSCRIBER, headers))
-        assert (await client.answer()).error == (400, "Invalid WebSocket handshake")
+        assert (await client.read_response()).error == (400, "Invalid WebSocket handshake")
 
 
 def deflated(payload: bytes, *, level: int = -1, strategy: int = zlib.Z_DEFAULT_STRATEGY) -> bytes:
-    """As section 7.2.1 says, with zlib."""
+    """Compress as section 7.2.1 says, with zlib."""
     compressor = zlib.compressobj(level, wbits=-15, strategy=strategy)
     data = compressor.compress(payload) + compressor.flush(zlib.Z_SYNC_FLUSH)
     return data.removesuffix(b"\x00\x00\xff\xff")
@@ -116,13 +114,13 @@ def in_pieces(data: bytes, size: int, between: bytes = b"") -> bytes:
 
 HELLO = deflated(b"Hello")
 LARGEST = deflated(b"x" * LIMIT)
-A_BYTE_MORE = deflated(b"x" * (LIMIT + 1))
-# A gigabyte of zeros would be a thousand times this; it must not be inflated, however often.
+ONE_BYTE_MORE = deflated(b"x" * (LIMIT + 1))
+# Zeros; the server must stop inflating at the limit of a message.
 BOMB = deflated(bytes(10**7))
 STORED = bytes.fromhex("00ff0000ff") + b"x" * 255
 TWO_BLOCKS = bytes.fromhex("f24805000000ffffcac9c90700")
-# Section 7.2.3.2: "Hello" as a reference to the one before.
-AGAIN = bytes.fromhex("f200110000")
+# Section 7.2.3.2: "Hello" as a back-reference into the message before.
+BACK_REFERENCE = bytes.fromhex("f200110000")
 
 FRAMES = [
     # The examples of section 7.2.3
@@ -132,18 +130,22 @@ FRAMES = [
     Row("7.2.3.4", "a block with BFINAL", text(bytes.fromhex("f348cdc9c9070000"))),
     Row("7.2.3.5", "two blocks", text(TWO_BLOCKS)),
     Row("7.2.3.6", "an empty message", text(b"\x00")),
-    Row("7.2.1", "blocks behind one with BFINAL", text(b"\x03\x00" * 99 + HELLO)),
+    Row("7.2.1", "blocks after one with BFINAL", text(b"\x03\x00" * 99 + HELLO)),
     Row("7.2.1", "fixed codes", text(deflated(b"Hello" * 99, strategy=zlib.Z_FIXED))),
     Row("7.2.1", "a whole stored block", text(STORED + b"\x00")),
     Row("7.2.1", "stored", text(deflated(b"Hello" * 99, level=0))),
     Row("7.2.1", "binary", binary(deflated(b"\xff" * 99))),
-    Row("6", "a byte a fragment", in_pieces(HELLO, 1)),
-    Row("6", "a message that is not compressed", client_frame(TEXT, b"Hello")),
-    Row("6", "one after the other", text(HELLO) + client_frame(TEXT, b"Hello") + text(HELLO)),
+    Row("6", "one byte per fragment", in_pieces(HELLO, 1)),
+    Row("6", "an uncompressed message", client_frame(TEXT, b"Hello")),
+    Row(
+        "6",
+        "compressed and uncompressed in turn",
+        text(HELLO) + client_frame(TEXT, b"Hello") + text(HELLO),
+    ),
     Row("6.2", "a ping between fragments", in_pieces(HELLO, 2, ping(b"1")), (pong(b"1"),) * 3),
     Row("6.2", "a pong between fragments", in_pieces(HELLO, 2, client_frame(PONG))),
     Row("6.1", "a close between fragments", in_pieces(HELLO, 4, close(1000)), (closed(1000),)),
-    # What may not be
+    # Violations
     Row(
         "6.1",
         "RSV1 on a continuation",
@@ -157,54 +159,64 @@ FRAMES = [
         Row("6", f"RSV {rsv:03b}", client_frame(TEXT, HELLO, rsv=rsv), (PROTOCOL_ERROR,))
         for rsv in (1, 2, 3, 5, 6, 7)
     ),
-    Row("7.2.2", "no deflate", text(b"\xff" * 9), (PROTOCOL_ERROR,)),
-    Row("7.2.2", "nothing at all", text(b""), (PROTOCOL_ERROR,)),
-    Row("7.2.2", "cut short", text(LARGEST[:-9]), (PROTOCOL_ERROR,)),
-    Row("7.2.2", "cut short, stored", binary(STORED[:-20]), (PROTOCOL_ERROR,)),
-    Row("7.2.3.2", "the context of the last message", text(HELLO) + text(AGAIN), (PROTOCOL_ERROR,)),
-    # What is inflated counts, and is checked
-    Row("RFC 6455, 8.1", "no text", text(deflated(b"Hello\xff")), (INVALID_UTF8,)),
-    Row("RFC 6455, 8.1", "the end in a character", text(deflated(b"\xe2\x82")), (INVALID_UTF8,)),
-    Row("RFC 6455, 8.1", "no text, binary", binary(deflated(b"\xff"))),
+    Row("7.2.2", "invalid deflate data", text(b"\xff" * 9), (PROTOCOL_ERROR,)),
+    Row("7.2.2", "no data", text(b""), (PROTOCOL_ERROR,)),
+    Row("7.2.2", "truncated", text(LARGEST[:-9]), (PROTOCOL_ERROR,)),
+    Row("7.2.2", "truncated, stored", binary(STORED[:-20]), (PROTOCOL_ERROR,)),
+    Row(
+        "7.2.3.2",
+        "a reference to the last message",
+        text(HELLO) + text(BACK_REFERENCE),
+        (PROTOCOL_ERROR,),
+    ),
+    # Limits and UTF-8 apply to the inflated message
+    Row("RFC 6455, 8.1", "not UTF-8", text(deflated(b"Hello\xff")), (INVALID_UTF8,)),
+    Row("RFC 6455, 8.1", "ends inside a character", text(deflated(b"\xe2\x82")), (INVALID_UTF8,)),
+    Row("RFC 6455, 8.1", "not UTF-8, binary", binary(deflated(b"\xff"))),
     Row("RFC 6455, 10.4", "the largest message", text(LARGEST) * 3),
-    Row("RFC 6455, 10.4", "a byte more", text(A_BYTE_MORE), (TOO_BIG,)),
-    Row("RFC 6455, 10.4", "the largest in fragments", in_pieces(LARGEST, 7)),
-    Row("RFC 6455, 10.4", "a byte more in fragments", in_pieces(A_BYTE_MORE, 7), (TOO_BIG,)),
-    Row("RFC 6455, 10.4", "a bomb", text(BOMB), (TOO_BIG,)),
-    Row("RFC 6455, 10.4", "a bomb in fragments", in_pieces(BOMB, 1000), (TOO_BIG,)),
-    Row("6.1", "the rest not compressed", text(HELLO, fin=False) + more(b"x"), (PROTOCOL_ERROR,)),
+    Row("RFC 6455, 10.4", "one byte more", text(ONE_BYTE_MORE), (TOO_BIG,)),
+    Row("RFC 6455, 10.4", "the largest message in fragments", in_pieces(LARGEST, 7)),
+    Row("RFC 6455, 10.4", "one byte more in fragments", in_pieces(ONE_BYTE_MORE, 7), (TOO_BIG,)),
+    Row("RFC 6455, 10.4", "a compression bomb", text(BOMB), (TOO_BIG,)),
+    Row("RFC 6455, 10.4", "a compression bomb in fragments", in_pieces(BOMB, 1000), (TOO_BIG,)),
+    Row(
+        "6.1",
+        "a second fragment without compression",
+        text(HELLO, fin=False) + more(b"x"),
+        (PROTOCOL_ERROR,),
+    ),
 ]
 
 
 @pytest.mark.parametrize("row", FRAMES, ids=row_id)
-async def test_a_message(row: Row) -> None:
-    async with open_door(compression=True) as door:
-        wire = await door.connect(SUBSCRIBER, OFFER)
-        await wire.check(row)
+async def test_compressed_message(row: Row) -> None:
+    async with running_server(compression=True) as server:
+        peer = await server.connect(SUBSCRIBER, OFFER)
+        await peer.check(row)
 
 
-@pytest.mark.parametrize(("compression", "target"), [(False, SUBSCRIBER), (True, PUBLISHER)])
-async def test_rsv1_means_nothing_where_nothing_was_agreed_on(
+@pytest.mark.parametrize(("compression", "target"), [(False, SUBSCRIBER), (True, PRODUCER)])
+async def test_rsv1_without_negotiated_compression_is_a_protocol_error(
     compression: bool, target: str
 ) -> None:
-    async with open_door(compression=compression) as door:
-        wire = await door.connect(target, OFFER)
-        await wire.check(Row("6", "RSV1", text(deflated(event())), (PROTOCOL_ERROR,)))
+    async with running_server(compression=compression) as server:
+        peer = await server.connect(target, OFFER)
+        await peer.check(Row("6", "RSV1", text(deflated(event())), (PROTOCOL_ERROR,)))
 
 
-async def test_events_are_compressed_each_for_itself_and_control_frames_are_not() -> None:
-    """Sections 6 and 7.2.1: RSV1, the tail left out, and no context from one to the next."""
-    async with open_door(compression=True) as door:
-        wire = await door.connect(SUBSCRIBER, OFFER)
-        plain = await door.connect(SUBSCRIBER)
+async def test_events_are_compressed_without_context_and_control_frames_not_at_all() -> None:
+    """Sections 6 and 7.2.1: RSV1 set, the tail removed, no context takeover."""
+    async with running_server(compression=True) as server:
+        peer = await server.connect(SUBSCRIBER, OFFER)
+        plain = await server.connect(SUBSCRIBER)
         for n in range(3):
             data = b'{"n":%d,"text":"%b"}' % (n, b"Hello" * 100)
-            await publish(door.hub, make_instance().id, [Event("call.update", data)])
-        await wire.send(ping(b"1"))
-        await wire.frames(4)
+            await publish(server.hub, make_instance().id, [Event("call.update", data)])
+        await peer.send(ping(b"1"))
+        await peer.frames(4)
         await plain.frames(3)
-        *events, answer = wire.raw
-        assert answer.raw == b"\x8a\x011"
+        *events, pong_frame = peer.raw
+        assert pong_frame.raw == b"\x8a\x011"
         assert [frame.raw[0] for frame in events] == [0xC1] * 3
         inflated = [
             zlib.decompress(frame.payload + b"\x00\x00\xff\xff\x03\x00", wbits=-15)

@@ -1,7 +1,7 @@
-"""RFC 6455, sections 5 and 8: frames of every shape, sent to a subscriber's and a publisher's end.
+"""RFC 6455, sections 5 and 8: frames of every shape, on subscriber and producer connections.
 
-Where the two differ it is by contract: a publisher's messages must be events, and one that is
-none, for its UTF-8 as for anything else, is named by number in a 1008.
+Where the two differ it is by contract: a producer's messages must be events, and an invalid one,
+for its UTF-8 or anything else, is closed with 1008 and the number of the event.
 """
 
 import pytest
@@ -12,16 +12,16 @@ from tests.conformance.harness import (
     CONTINUATION,
     PING,
     PONG,
-    PUBLISHER,
+    PRODUCER,
     SUBSCRIBER,
     TEXT,
     Row,
     closed,
     event,
-    open_door,
     ping,
     pong,
     row_id,
+    running_server,
 )
 from tests.fakes import client_frame
 
@@ -29,8 +29,8 @@ OPCODES = (CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG)
 NAMES = dict(zip(OPCODES, ("continuation", "text", "binary", "close", "ping", "pong"), strict=True))
 CONTROLS = (CLOSE, PING, PONG)
 
-# The message limits of both ends, as they are by default.
-SUBSCRIBER_BYTES, PUBLISHER_BYTES = 64 * 1024, 32 * 1024 * 1024
+# The default message limits.
+SUBSCRIBER_BYTES, PRODUCER_BYTES = 64 * 1024, 32 * 1024 * 1024
 
 
 def text(payload: bytes, *, fin: bool = True, rsv: int = 0) -> bytes:
@@ -42,43 +42,43 @@ def more(payload: bytes = b"", *, fin: bool = False) -> bytes:
 
 
 def in_pieces(payload: bytes, size: int, between: bytes = b"") -> bytes:
-    """A text message in frames of `size` bytes, with something between any two."""
+    """A text message in fragments of `size` bytes, with `between` after all but the last."""
     pieces = [payload[start : start + size] for start in range(0, len(payload), size)]
     frames = [text(pieces[0], fin=False), *map(more, pieces[1:-1]), more(pieces[-1], fin=True)]
     return between.join(frames)
 
 
-def claiming(first: int, length: bytes) -> bytes:
-    """The head of a frame with this length field, and a mask of zeros."""
+def frame_header(first: int, length: bytes) -> bytes:
+    """A frame header with this length field, and a mask of zeros."""
     return bytes([first]) + length + bytes(4)
 
 
 EVENT = event(60)
-PROTOCOL_ERROR, INVALID_UTF8, NO_EVENT, TOO_BIG = map(closed, (1002, 1007, 1008, 1009))
+PROTOCOL_ERROR, INVALID_UTF8, INVALID_EVENT, TOO_BIG = map(closed, (1002, 1007, 1008, 1009))
 
-# What both ends must do alike.
+# The same on both kinds of connection.
 BOTH = [
     *(Row("5.2", f"{n} bytes of text", text(event(n)), events=1) for n in (125, 126, 127)),
     *(Row("5.2", f"{n} bytes of text", text(event(n)), events=1) for n in (65535, 65536)),
-    Row("5.2", "125 bytes in the 16 bit form", b"\x81\xfe\x00\x7d", (PROTOCOL_ERROR,)),
-    Row("5.2", "0 bytes in the 16 bit form", b"\x81\xfe\x00\x00", (PROTOCOL_ERROR,)),
+    Row("5.2", "125 bytes in the 16-bit form", b"\x81\xfe\x00\x7d", (PROTOCOL_ERROR,)),
+    Row("5.2", "0 bytes in the 16-bit form", b"\x81\xfe\x00\x00", (PROTOCOL_ERROR,)),
     Row(
         "5.2",
-        "65535 bytes in the 64 bit form",
+        "65535 bytes in the 64-bit form",
         b"\x81\xff\x00\x00\x00\x00\x00\x00\xff\xff",
         (PROTOCOL_ERROR,),
     ),
-    Row("5.2", "0 bytes in the 64 bit form", b"\x81\xff" + bytes(8), (PROTOCOL_ERROR,)),
+    Row("5.2", "0 bytes in the 64-bit form", b"\x81\xff" + bytes(8), (PROTOCOL_ERROR,)),
     Row("5.2", "a negative length", b"\x82\xff\x80" + bytes(7), (PROTOCOL_ERROR,)),
-    Row("10.4", "the largest length there is", b"\x82\xff\x7f" + b"\xff" * 7, (TOO_BIG,)),
-    # Masks
+    Row("10.4", "the largest 64-bit length", b"\x82\xff\x7f" + b"\xff" * 7, (TOO_BIG,)),
+    # Masking
     *(
         Row("5.1", f"a {NAMES[op]} frame without mask", bytes([0x80 | op, 0]), (PROTOCOL_ERROR,))
         for op in OPCODES
         if op != CONTINUATION
     ),
     Row("5.1", "text without mask", b"\x81\x3c" + EVENT, (PROTOCOL_ERROR,)),
-    Row("5.3", "a mask of zeros", claiming(0x81, b"\xbc") + EVENT, events=1),
+    Row("5.3", "a mask of zeros", frame_header(0x81, b"\xbc") + EVENT, events=1),
     # Reserved bits and opcodes
     *(
         Row(
@@ -101,29 +101,45 @@ BOTH = [
         Row("5.2", f"opcode {op}", client_frame(op), (PROTOCOL_ERROR,))
         for op in (*range(3, 8), *range(11, 16))
     ),
-    # Fragments
+    # Fragmentation
     Row("5.4", "two fragments", in_pieces(EVENT, 30), events=1),
-    Row("5.4", "a byte a fragment", in_pieces(EVENT, 1), events=1),
+    Row("5.4", "one byte per fragment", in_pieces(EVENT, 1), events=1),
     Row("5.4", "empty fragments", text(b"", fin=False) + more() * 9 + more(EVENT, fin=True), (), 1),
     Row("5.4", "an empty last fragment", text(EVENT, fin=False) + more(fin=True), events=1),
     Row("5.4", "two messages in fragments", in_pieces(EVENT, 30) * 2, events=2),
-    Row("5.4", "a ping between", in_pieces(EVENT, 30, ping(b"1")), (pong(b"1"),), 1),
-    Row("5.4", "pings between many", in_pieces(EVENT, 20, ping(b"2")), (pong(b"2"),) * 2, 1),
-    Row("5.4", "a pong between", in_pieces(EVENT, 30, client_frame(PONG, b"?")), events=1),
-    Row("5.4", "a close between", in_pieces(EVENT, 30, client_frame(CLOSE)), (closed(1000),), 0),
-    Row("5.4", "a continuation of nothing", more(fin=True), (PROTOCOL_ERROR,)),
-    Row("5.4", "an unfinished continuation of nothing", more(), (PROTOCOL_ERROR,)),
+    Row("5.4", "a ping between fragments", in_pieces(EVENT, 30, ping(b"1")), (pong(b"1"),), 1),
+    Row(
+        "5.4", "pings between all fragments", in_pieces(EVENT, 20, ping(b"2")), (pong(b"2"),) * 2, 1
+    ),
+    Row(
+        "5.4", "a pong between fragments", in_pieces(EVENT, 30, client_frame(PONG, b"?")), events=1
+    ),
     Row(
         "5.4",
-        "a continuation of what is finished",
+        "a close between fragments",
+        in_pieces(EVENT, 30, client_frame(CLOSE)),
+        (closed(1000),),
+        0,
+    ),
+    Row("5.4", "a continuation without a first fragment", more(fin=True), (PROTOCOL_ERROR,)),
+    Row("5.4", "an unfinished continuation without a first fragment", more(), (PROTOCOL_ERROR,)),
+    Row(
+        "5.4",
+        "a continuation after the last fragment",
         in_pieces(EVENT, 30) + more(),
         (PROTOCOL_ERROR,),
         1,
     ),
-    Row("5.4", "a text in a text", text(EVENT, fin=False) + text(EVENT), (PROTOCOL_ERROR,), 0),
     Row(
         "5.4",
-        "a binary in a text",
+        "a text frame inside a fragmented text",
+        text(EVENT, fin=False) + text(EVENT),
+        (PROTOCOL_ERROR,),
+        0,
+    ),
+    Row(
+        "5.4",
+        "a binary frame inside a fragmented text",
         text(EVENT, fin=False) + client_frame(BINARY),
         (PROTOCOL_ERROR,),
         0,
@@ -146,9 +162,9 @@ BOTH = [
         for op in CONTROLS
         for n in (126, 65536)
     ),
-    Row("5.5.3", "a pong that nobody asked for", client_frame(PONG, b"unasked")),
+    Row("5.5.3", "an unsolicited pong", client_frame(PONG, b"unasked")),
     Row("5.5.3", "a pong of 125 bytes", client_frame(PONG, bytes(125))),
-    # What is no WebSocket at all
+    # Bytes that are not WebSocket frames
     Row("5.2", "HTTP", b"GET / HTTP/1.1\r\n\r\n", (PROTOCOL_ERROR,)),
     Row("5.2", "zeros", bytes(100), (PROTOCOL_ERROR,)),
 ]
@@ -162,12 +178,12 @@ VALID_TEXTS = {
     "U+D7FF": b"\xed\x9f\xbf",
     "U+E000": b"\xee\x80\x80",
     "a byte order mark": b"\xef\xbb\xbf",
-    "U+FFFF, which is no character": b"\xef\xbf\xbf",
+    "U+FFFF, a noncharacter": b"\xef\xbf\xbf",
     "U+10000": b"\xf0\x90\x80\x80",
     "U+10FFFF": b"\xf4\x8f\xbf\xbf",
     "Greek": "\u03ba\u1f79\u03c3\u03bc\u03b5".encode(),
 }
-# Each ends with the byte at which no valid text is possible any more.
+# Each ends with the first byte that makes it invalid.
 INVALID_TEXTS = {
     "a lone continuation byte": b"\x80",
     "an overlong slash": b"\xc0",
@@ -179,96 +195,96 @@ INVALID_TEXTS = {
     "five bytes": b"\xf8",
     "FE": b"\xfe",
     "FF": b"\xff",
-    "two bytes cut short": b"\xc2a",
-    "three bytes cut short": b"\xe2\x82a",
-    "four bytes cut short": b"\xf0\x90\x80a",
-    "behind a valid text": "\u03ba\u1f79".encode() + b"\xed\xa0",
+    "a truncated two-byte sequence": b"\xc2a",
+    "a truncated three-byte sequence": b"\xe2\x82a",
+    "a truncated four-byte sequence": b"\xf0\x90\x80a",
+    "after valid text": "\u03ba\u1f79".encode() + b"\xed\xa0",
 }
 
 
-def half_way(payload: bytes, opcode: int = TEXT) -> bytes:
+def frame_beginning(payload: bytes, opcode: int = TEXT) -> bytes:
     """The beginning of a frame of 100 bytes."""
     return client_frame(opcode, payload + bytes(100 - len(payload)))[: 6 + len(payload)]
 
 
-OF_SUBSCRIBER = [
+SUBSCRIBER_ROWS = [
     Row("5.6", "no bytes of text", text(b"")),
-    Row("5.6", "a byte of text", text(b"x")),
+    Row("5.6", "one byte of text", text(b"x")),
     *(Row("5.6", f"{n} bytes, binary", client_frame(BINARY, b"\xff" * n)) for n in (0, 125, 126)),
     Row("5.6", "65535 bytes, binary", client_frame(BINARY, b"\xff" * 65535)),
     Row("10.4", "the largest message", client_frame(BINARY, bytes(SUBSCRIBER_BYTES)) * 2),
     Row(
         "10.4",
-        "a byte more",
-        claiming(0x82, b"\xff" + (SUBSCRIBER_BYTES + 1).to_bytes(8, "big")),
+        "one byte more",
+        frame_header(0x82, b"\xff" + (SUBSCRIBER_BYTES + 1).to_bytes(8, "big")),
         (TOO_BIG,),
     ),
-    Row("10.4", "the largest, in fragments", in_pieces(bytes(SUBSCRIBER_BYTES), 999)),
+    Row("10.4", "the largest message, in fragments", in_pieces(bytes(SUBSCRIBER_BYTES), 999)),
     Row(
         "10.4",
-        "a byte more, in fragments",
+        "one byte more, in fragments",
         text(bytes(SUBSCRIBER_BYTES), fin=False) + more(b"x"),
         (TOO_BIG,),
     ),
-    *(Row("8.1", what, text(payload)) for what, payload in VALID_TEXTS.items()),
+    *(Row("8.1", case, text(payload)) for case, payload in VALID_TEXTS.items()),
     *(
-        Row("5.6", f"{what}, a byte a fragment", in_pieces(payload + b"x", 1))
-        for what, payload in VALID_TEXTS.items()
+        Row("5.6", f"{case}, one byte per fragment", in_pieces(payload + b"x", 1))
+        for case, payload in VALID_TEXTS.items()
     ),
     *(
-        Row("8.1", what, half_way(payload), (INVALID_UTF8,))
-        for what, payload in INVALID_TEXTS.items()
+        Row("8.1", case, frame_beginning(payload), (INVALID_UTF8,))
+        for case, payload in INVALID_TEXTS.items()
     ),
     *(
         Row(
             "8.1",
-            f"{what}, across fragments",
-            text(payload[:-1], fin=False) + ping() + half_way(payload[-1:], CONTINUATION),
+            f"{case}, across fragments",
+            text(payload[:-1], fin=False) + ping() + frame_beginning(payload[-1:], CONTINUATION),
             (pong(), INVALID_UTF8),
         )
-        for what, payload in INVALID_TEXTS.items()
+        for case, payload in INVALID_TEXTS.items()
     ),
-    Row("8.1", "the end in a character", text(b"\xe2\x82"), (INVALID_UTF8,)),
+    Row("8.1", "ends inside a character", text(b"\xe2\x82"), (INVALID_UTF8,)),
     Row(
         "8.1",
-        "the end in a character, later",
+        "the last fragment ends inside a character",
         text(b"\xe2", fin=False) + more(b"\x82", fin=True),
         (INVALID_UTF8,),
     ),
     Row("8.1", "in a binary message", client_frame(BINARY, b"\xff\xfe\xc0")),
-    Row("8.1", "each message for itself", text(b"\xc2", fin=False) + more(b"\xa2", fin=True)),
+    Row("8.1", "a character across fragments", text(b"\xc2", fin=False) + more(b"\xa2", fin=True)),
 ]
 
-OF_PUBLISHER = [
-    Row("5.6", "no bytes of text", text(b""), (NO_EVENT,), 0),
-    Row("5.6", "binary", client_frame(BINARY, EVENT), (NO_EVENT,), 0),
+PRODUCER_ROWS = [
+    Row("5.6", "no bytes of text", text(b""), (INVALID_EVENT,), 0),
+    Row("5.6", "binary", client_frame(BINARY, EVENT), (INVALID_EVENT,), 0),
     Row(
         "5.6",
-        "what came before stands",
+        "events before an invalid one are published",
         text(EVENT) * 3 + text(b"{}") + text(EVENT),
-        (NO_EVENT,),
+        (INVALID_EVENT,),
         3,
     ),
     Row(
         "10.4",
-        "a byte too much",
-        claiming(0x81, b"\xff" + (PUBLISHER_BYTES + 1).to_bytes(8, "big")),
+        "one byte too many",
+        frame_header(0x81, b"\xff" + (PRODUCER_BYTES + 1).to_bytes(8, "big")),
         (TOO_BIG,),
     ),
     Row(
         "10.4",
-        "a byte too much, in fragments",
-        text(EVENT, fin=False) + claiming(0x00, b"\xff" + PUBLISHER_BYTES.to_bytes(8, "big")),
+        "one byte too many, in fragments",
+        text(EVENT, fin=False) + frame_header(0x00, b"\xff" + PRODUCER_BYTES.to_bytes(8, "big")),
         (TOO_BIG,),
     ),
     *(
-        Row("8.1", what, text(EVENT.replace(b"xx", payload)), events=1)
-        for what, payload in VALID_TEXTS.items()
-        if what != "NUL"
+        Row("8.1", case, text(EVENT.replace(b"xx", payload)), events=1)
+        for case, payload in VALID_TEXTS.items()
+        if case != "NUL"
     ),
     *(
-        Row("8.1", what, text(EVENT.replace(b"xx", payload)), (NO_EVENT,), 0)
-        for what, payload in INVALID_TEXTS.items()
+        Row("8.1", case, text(EVENT.replace(b"xx", payload)), (INVALID_EVENT,), 0)
+        for case, payload in INVALID_TEXTS.items()
     ),
     Row(
         "8.1",
@@ -279,17 +295,17 @@ OF_PUBLISHER = [
 ]
 
 
-@pytest.mark.parametrize("row", [*BOTH, *OF_SUBSCRIBER], ids=row_id)
-async def test_a_subscriber(row: Row) -> None:
-    async with open_door() as door:
-        wire = await door.connect(SUBSCRIBER)
-        await wire.check(row)
-        assert await door.published() == 0
+@pytest.mark.parametrize("row", [*BOTH, *SUBSCRIBER_ROWS], ids=row_id)
+async def test_frames_of_a_subscriber(row: Row) -> None:
+    async with running_server() as server:
+        peer = await server.connect(SUBSCRIBER)
+        await peer.check(row)
+        assert await server.published() == 0
 
 
-@pytest.mark.parametrize("row", [*BOTH, *OF_PUBLISHER], ids=row_id)
-async def test_a_publisher(row: Row) -> None:
-    async with open_door() as door:
-        wire = await door.connect(PUBLISHER)
-        await wire.check(row)
-        assert await door.published() == (row.events or 0)
+@pytest.mark.parametrize("row", [*BOTH, *PRODUCER_ROWS], ids=row_id)
+async def test_frames_of_a_producer(row: Row) -> None:
+    async with running_server() as server:
+        peer = await server.connect(PRODUCER)
+        await peer.check(row)
+        assert await server.published() == (row.events or 0)

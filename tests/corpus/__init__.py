@@ -1,61 +1,58 @@
-"""Inputs worth keeping, a folder for each reader: replayed first, and mutated to find new ones.
+"""The fuzz corpus, one folder per parser: its inputs are replayed first, then mutated.
 
-A test that fails with bytes of its own invention leaves them, as small as it could make them, in
-``tests/corpus/<kind>/found``: give the file a name that says what it shows, and commit it with the
-fix.
+A test that fails with a generated input writes it, minimised, to ``tests/corpus/<kind>/found``:
+rename the file after the case it shows, and commit it with the fix.
 """
 
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import Any
 
 from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.errors import HypothesisException
 
-__all__ = ["fuzzed", "kept"]
+__all__ = ["corpus_inputs", "fuzzed"]
 
 _FOLDER = Path(__file__).parent
 
 _positions = st.integers(0, 2**16)
 
 
-def kept(kind: str) -> dict[str, bytes]:
-    """The inputs for one kind of reader, by the names of their files."""
+def corpus_inputs(kind: str) -> dict[str, bytes]:
+    """The inputs for one parser, by file name."""
     files = sorted(path for path in (_FOLDER / kind).iterdir() if path.is_file())
     return {path.name: path.read_bytes() for path in files}
 
 
 def fuzzed(kind: str) -> Callable[[Callable[[bytes], None]], Callable[[], None]]:
-    """Run a test of any bytes: those that are kept, then what comes of them, then noise."""
+    """Run a test with the inputs of the corpus, then with mutations of them and random bytes."""
 
     def decorate(test: Callable[[bytes], None]) -> Callable[[], None]:
         @wraps(test)
-        def keeping(data: bytes) -> None:
+        def saving_failures(data: bytes) -> None:
             try:
                 test(data)
             except HypothesisException:
                 raise
             except Exception:
-                # Each smaller input overwrites it; the last one is the smallest.
+                # Hypothesis shrinks the input: the last one written is the smallest.
                 (_FOLDER / kind / "found").write_bytes(data)
                 raise
 
-        seeds = kept(kind)
-        run: Any = given(data=st.one_of(_mutations(list(seeds.values())), st.binary(max_size=200)))(
-            keeping
-        )
-        for seed in seeds.values():
+        seeds = list(corpus_inputs(kind).values())
+        data = st.one_of(_mutations(seeds), st.binary(max_size=200))
+        run: Callable[[], None] = given(data=data)(saving_failures)
+        for seed in seeds:
             run = example(data=seed)(run)
-        return run  # type: ignore[no-any-return]
+        return run
 
     return decorate
 
 
 @st.composite
 def _mutations(draw: st.DrawFn, seeds: list[bytes]) -> bytes:
-    """A kept input with some bytes cut, repeated, changed or taken from another one."""
+    """An input of the corpus with some bytes cut, repeated, changed or spliced from another."""
     data = draw(st.sampled_from(seeds))
     for _ in range(draw(st.integers(1, 4))):
         start, end = sorted(position % (len(data) + 1) for position in draw(_spans))

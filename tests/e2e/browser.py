@@ -1,4 +1,4 @@
-"""A real browser without a window, and a web site for it to visit."""
+"""A headless Chromium, and a web site for it to open."""
 
 import json
 import os
@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from .harness import CAP, environ, tool
+from .harness import TIMEOUT_SECONDS, clean_environ, require_tool
 
-__all__ = ["Site", "visiting"]
+__all__ = ["Site", "open_browser"]
 
-# It must not look for updates and the like: what it talks to is ours.
+# No updates or other background traffic: it connects to the servers of the test only.
 _OPTIONS = (
     "--headless",
     "--disable-gpu",
@@ -34,7 +34,7 @@ class Site:
     """A web site with one page, on an origin of its own.
 
     Args:
-        page: the file that it serves, whatever is asked for.
+        page: the file that it serves at every path.
     """
 
     def __init__(self, page: Path) -> None:
@@ -42,13 +42,13 @@ class Site:
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                self._answer(page.read_bytes())
+                self._respond(page.read_bytes())
 
             def do_POST(self) -> None:
                 results.put(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-                self._answer(b"")
+                self._respond(b"")
 
-            def _answer(self, body: bytes) -> None:
+            def _respond(self, body: bytes) -> None:
                 self.send_response(200)
                 self.send_header("Content-Type", "text/html; charset=utf-8")
                 self.send_header("Content-Length", str(len(body)))
@@ -64,13 +64,13 @@ class Site:
         self._thread.start()
         self.origin = f"http://127.0.0.1:{self._http.server_port}"
 
-    def address(self, **parameters: str) -> str:
-        """Of the page, told something that no server sees."""
+    def url(self, **parameters: str) -> str:
+        """URL of the page, with parameters in the fragment, which no server sees."""
         return f"{self.origin}/#{quote(json.dumps(parameters))}"
 
     def result(self) -> Any:
-        """What the page has sent home."""
-        return self._results.get(timeout=CAP)
+        """Wait for the result that the page posts to its site."""
+        return self._results.get(timeout=TIMEOUT_SECONDS)
 
     def close(self) -> None:
         self._http.shutdown()
@@ -79,22 +79,22 @@ class Site:
 
 
 @contextmanager
-def visiting(address: str, profile: Path, *more_options: str) -> Iterator[None]:
-    """While inside, a browser shows the page.
+def open_browser(url: str, profile: Path, *options: str) -> Iterator[None]:
+    """Run a browser that shows a page, until the end of the block.
 
     Args:
-        address: of the page.
-        profile: an empty directory for what the browser keeps.
-        more_options: besides the usual ones.
+        url: of the page.
+        profile: an empty directory for the files of the browser.
+        options: command line options, besides the common ones.
     """
-    command = [tool("chromium"), *_OPTIONS, *more_options, f"--user-data-dir={profile}"]
+    command = [require_tool("chromium"), *_OPTIONS, *options, f"--user-data-dir={profile}"]
     if os.geteuid() == 0:
-        # It refuses to run its sandbox as root.
+        # Chromium refuses to run its sandbox as root.
         command.append("--no-sandbox")
     with (profile / "log").open("wb") as log:
         process = subprocess.Popen(
-            [*command, address],
-            env=environ(),
+            [*command, url],
+            env=clean_environ(),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -103,6 +103,6 @@ def visiting(address: str, profile: Path, *more_options: str) -> Iterator[None]:
     try:
         yield
     finally:
-        # With all of its children, of which it has many.
+        # The whole process group: Chromium has many children.
         os.killpg(process.pid, signal.SIGKILL)
-        process.wait(CAP)
+        process.wait(TIMEOUT_SECONDS)

@@ -1,6 +1,6 @@
-"""Clients that nobody here wrote, behind one small face: `receive` and `close`.
+"""Third-party WebSocket clients behind one interface: `receive` and `close`.
 
-And one that is not real: `RawClient` reads only what and when a test wants it to.
+`RawClient` is none of them: it reads only when a test calls `receive`.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from urllib.parse import quote, urlsplit
 import aiohttp
 from websockets.sync.client import connect
 
-from .harness import CAP, environ, tool
+from .harness import TIMEOUT_SECONDS, clean_environ, require_tool
 
 CLOSE = 0x8
 TEXT = 0x1
@@ -29,10 +29,10 @@ class Client(Protocol):
     def close(self) -> None: ...
 
 
-def address(
+def connect_arguments(
     url: str, instance: str, token: str, *, in_query: bool = False
 ) -> tuple[str, dict[str, str]]:
-    """The URL to connect to and the headers to send, with the token in one or the other."""
+    """URL and headers for a connection; the token is in the header or in the query."""
     target = f"{url.replace('http', 'ws', 1)}/ws/{instance}"
     if in_query:
         return f"{target}?token={quote(token, safe='')}", {}
@@ -45,12 +45,18 @@ class WebsocketsClient:
     def __init__(self, target: str, headers: dict[str, str]) -> None:
         self._stack = contextlib.ExitStack()
         self._connection = self._stack.enter_context(
-            connect(target, additional_headers=headers, max_size=None, open_timeout=CAP, proxy=None)
+            connect(
+                target,
+                additional_headers=headers,
+                max_size=None,
+                open_timeout=TIMEOUT_SECONDS,
+                proxy=None,
+            )
         )
 
     def receive(self) -> str:
-        frame = self._connection.recv(timeout=CAP)
-        assert isinstance(frame, str), "a text frame"
+        frame = self._connection.recv(timeout=TIMEOUT_SECONDS)
+        assert isinstance(frame, str), "not a text frame"
         return frame
 
     def close(self) -> None:
@@ -58,7 +64,7 @@ class WebsocketsClient:
 
 
 class AiohttpClient:
-    """The Python package ``aiohttp``, in a thread as it answers pings only while it receives."""
+    """The Python package ``aiohttp``, in a thread: it replies to pings only while it receives."""
 
     def __init__(self, target: str, headers: dict[str, str], heartbeat: float = 25) -> None:
         self._frames: queue.Queue[aiohttp.WSMessage] = queue.Queue()
@@ -87,25 +93,25 @@ class AiohttpClient:
                 self._frames.put(await self._connection.receive())
 
     def receive(self) -> str:
-        frame = self._frames.get(timeout=CAP)
+        frame = self._frames.get(timeout=TIMEOUT_SECONDS)
         assert frame.type is aiohttp.WSMsgType.TEXT, frame
         return str(frame.data)
 
     def close(self) -> None:
         asyncio.run_coroutine_threadsafe(self._connection.close(), self._loop)
-        self._thread.join(CAP)
+        self._thread.join(TIMEOUT_SECONDS)
         self._loop.close()
 
 
 class WscatClient:
-    """The npm package ``wscat``, which prints a line break behind each message."""
+    """The npm package ``wscat``, which prints a line break after each message."""
 
     def __init__(self, target: str, headers: dict[str, str]) -> None:
         flags = [flag for name, text in headers.items() for flag in ("-H", f"{name}:{text}")]
-        # It would end at the end of its input, so that stays open.
+        # wscat ends when its standard input does, so that stays open.
         self._process = subprocess.Popen(
-            [tool("wscat"), "-c", target, *flags],
-            env=environ(),
+            [require_tool("wscat"), "-c", target, *flags],
+            env=clean_environ(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -119,26 +125,26 @@ class WscatClient:
         assert self._process.stdout is not None
         for line in self._process.stdout:
             message += line
-            # Messages have line breaks too: where the document is complete, the message is.
+            # A message may contain line breaks: it is complete when it is valid JSON.
             with contextlib.suppress(json.JSONDecodeError):
                 json.loads(message)
                 self._messages.put(message.removesuffix(b"\n").decode())
                 message = b""
 
     def receive(self) -> str:
-        return self._messages.get(timeout=CAP)
+        return self._messages.get(timeout=TIMEOUT_SECONDS)
 
     def close(self) -> None:
         with self._process:
             self._process.kill()
-            self._thread.join(CAP)
+            self._thread.join(TIMEOUT_SECONDS)
 
 
 class RawClient:
-    """A socket after the handshake of RFC 6455; nothing is read unless asked for.
+    """A socket after the opening handshake; nothing is read except by `receive`.
 
     Args:
-        receive_buffer: what the operating system may keep for it, in bytes; None = as usual.
+        receive_buffer: SO_RCVBUF in bytes; None: the default of the operating system.
     """
 
     def __init__(
@@ -146,9 +152,9 @@ class RawClient:
     ) -> None:
         url = urlsplit(target)
         self.socket = socket.socket()
-        self.socket.settimeout(CAP)
+        self.socket.settimeout(TIMEOUT_SECONDS)
         if receive_buffer is not None:
-            # Before connecting: the window is agreed on in the first packet.
+            # Before connecting: the window scale is negotiated in the first packets.
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         self.socket.connect((url.hostname, url.port))
         lines = [
@@ -163,18 +169,18 @@ class RawClient:
         self.socket.sendall("\r\n".join([*lines, "", ""]).encode())
         head = b""
         while not head.endswith(b"\r\n\r\n"):
-            head += self._exactly(1)
+            head += self._read_exactly(1)
         assert head.startswith(b"HTTP/1.1 101 "), head
 
     def receive(self) -> tuple[int, bytes]:
         """The next frame: opcode and payload; ConnectionError at the end of the connection."""
-        first, length = self._exactly(2)
-        assert first & 0xF0 == 0x80, "one whole frame, no extension"
+        first, length = self._read_exactly(2)
+        assert first & 0xF0 == 0x80, "a fragment or an extension"
         if length >= 126:
-            length = int.from_bytes(self._exactly(2 if length == 126 else 8), "big")
-        return first & 0x0F, self._exactly(length)
+            length = int.from_bytes(self._read_exactly(2 if length == 126 else 8), "big")
+        return first & 0x0F, self._read_exactly(length)
 
-    def _exactly(self, size: int) -> bytes:
+    def _read_exactly(self, size: int) -> bytes:
         data = bytearray()
         while len(data) < size:
             part = self.socket.recv(size - len(data))

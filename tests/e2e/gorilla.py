@@ -1,4 +1,4 @@
-"""A client in Go, with gorilla/websocket as Debian packages it; built at its first use."""
+"""A Go client with gorilla/websocket from Debian's package; built at its first use."""
 
 import functools
 import json
@@ -9,48 +9,48 @@ from pathlib import Path
 
 import pytest
 
-from .harness import CAP, HERE, environ, tool
+from .harness import E2E_FOLDER, TIMEOUT_SECONDS, clean_environ, require_tool
 
 __all__ = ["GorillaClient"]
 
-# Where Debian puts the sources of Go packages.
+# Debian's location of Go package sources.
 _GO_PATH = Path("/usr/share/gocode")
 _PACKAGE = "github.com/gorilla/websocket"
 
 
 @functools.cache
 def _program() -> Path:
-    """What is built from ``programs/gorilla_listener.go``: once a session, from Go's own cache."""
-    go = tool("go")
+    """Build ``programs/gorilla_subscriber.go``, once per session; the path of the program."""
+    go = require_tool("go")
     if not (_GO_PATH / "src" / _PACKAGE).is_dir():
         pytest.skip("golang-github-gorilla-websocket-dev is not installed (.ci/run installs it)")
-    built = HERE / "build" / "gorilla_listener"
+    built = E2E_FOLDER / "build" / "gorilla_subscriber"
     done = subprocess.run(
-        [go, "build", "-o", str(built), str(HERE / "programs/gorilla_listener.go")],
-        # Without cgo: that would ask for a C compiler as well.
-        env=environ(GO111MODULE="off", GOPATH=str(_GO_PATH), CGO_ENABLED="0"),
+        [go, "build", "-o", str(built), str(E2E_FOLDER / "programs/gorilla_subscriber.go")],
+        # cgo would need a C compiler as well.
+        env=clean_environ(GO111MODULE="off", GOPATH=str(_GO_PATH), CGO_ENABLED="0"),
         capture_output=True,
         text=True,
-        timeout=CAP,
+        timeout=TIMEOUT_SECONDS,
     )
     assert done.returncode == 0, done.stderr
     return built
 
 
 class GorillaClient:
-    """gorilla's default dialer, and one JSON decode a frame."""
+    """gorilla's default dialer, and one JSON document per frame."""
 
     def __init__(self, target: str, headers: dict[str, str]) -> None:
         flat = [text for header in headers.items() for text in header]
         self._process = subprocess.Popen(
             [str(_program()), target, *flat],
-            env=environ(),
+            env=clean_environ(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
-        # Its lines; None where they end.
+        # Lines of its output; None at the end.
         self._lines: queue.Queue[str | None] = queue.Queue()
         self._thread = threading.Thread(target=self._read)
         self._thread.start()
@@ -62,13 +62,13 @@ class GorillaClient:
         self._lines.put(None)
 
     def receive(self) -> str:
-        line = self._lines.get(timeout=CAP)
+        line = self._lines.get(timeout=TIMEOUT_SECONDS)
         if line is None:
             assert self._process.stderr is not None
-            pytest.fail(f"the Go client has ended: {self._process.stderr.read()}")
+            pytest.fail(f"the Go client ended: {self._process.stderr.read()}")
         return str(json.loads(line))
 
     def close(self) -> None:
         with self._process:
             self._process.kill()
-            self._thread.join(CAP)
+            self._thread.join(TIMEOUT_SECONDS)

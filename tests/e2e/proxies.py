@@ -1,7 +1,7 @@
-"""The proxies of docs/deploy, as processes, with the very files that stand there.
+"""nginx and Caddy as processes, with the configuration files of docs/deploy.
 
-Only what must differ on a test machine is replaced: ports, certificates, where logs go. Each
-replacement must find its text, so that a file that changes cannot slip away from its test.
+Only ports, certificates and log files are replaced. Each replacement must find its text, so that a
+change of a file cannot go untested.
 """
 
 import os
@@ -14,9 +14,9 @@ from urllib.parse import urlsplit
 import trustme
 
 from ..ports import free_ports
-from .harness import HERE, environ, tool, wait_until
+from .harness import E2E_FOLDER, clean_environ, require_tool, wait_until
 
-DEPLOY = HERE.parent.parent / "docs" / "deploy"
+DEPLOY = E2E_FOLDER.parent.parent / "docs" / "deploy"
 
 NGINX_MAIN = """
 daemon off;
@@ -36,7 +36,7 @@ http {{
 
 
 class Proxy:
-    """A proxy that runs; its `url` is https, on every address of this machine."""
+    """A running proxy; its `url` is https, on every address of this machine."""
 
     def __init__(self, run_dir: Path, certificate: trustme.LeafCert) -> None:
         self._run_dir = run_dir
@@ -50,7 +50,7 @@ class Proxy:
 
     @property
     def logs(self) -> str:
-        """Everything that it has written."""
+        """Its log files and output."""
         return "".join(path.read_text() for path in sorted(self._run_dir.glob("*.log")))
 
     def _start(self, *command: str) -> None:
@@ -58,23 +58,23 @@ class Proxy:
         homes = {"XDG_DATA_HOME": str(self._run_dir), "XDG_CONFIG_HOME": str(self._run_dir)}
         self._process = subprocess.Popen(
             command,
-            env=environ(**homes),
+            env=clean_environ(**homes),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
         )
-        self._stack.callback(self._end)
-        wait_until(self._is_up, "the proxy listens")
+        self._stack.callback(self._terminate)
+        wait_until(self._is_listening, "the proxy listens")
 
     def close(self) -> None:
         self._stack.close()
 
-    def _is_up(self) -> bool:
+    def _is_listening(self) -> bool:
         assert self._process.poll() is None, self.logs
         with socket.socket() as probe:
             return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
-    def _end(self) -> None:
+    def _terminate(self) -> None:
         self._process.terminate()
         self._process.wait()
 
@@ -90,7 +90,7 @@ class Nginx(Proxy):
         *,
         read_timeout: str = "90s",
     ) -> None:
-        program = tool("nginx")
+        program = require_tool("nginx")
         super().__init__(run_dir, certificate)
         config = replaced(
             (DEPLOY / "nginx.conf").read_text(),
@@ -116,9 +116,9 @@ class Caddy(Proxy):
     """Debian's caddy with docs/deploy/Caddyfile."""
 
     def __init__(self, run_dir: Path, certificate: trustme.LeafCert, upstream: str) -> None:
-        program = tool("caddy")
+        program = require_tool("caddy")
         super().__init__(run_dir, certificate)
-        # No certificate from outside, and no port of its own for orders.
+        # No certificates from an authority, and no admin port.
         options = f"\tadmin off\n\thttp_port {self.plain_port}\n\tauto_https disable_certs\n"
         tls = f"\ttls {run_dir}/fullchain.pem {run_dir}/privkey.pem\n"
         config = replaced(
@@ -136,6 +136,6 @@ class Caddy(Proxy):
 
 def replaced(text: str, replacements: dict[str, str]) -> str:
     for old, new in replacements.items():
-        assert old in text, f"{old!r} is not there"
+        assert old in text, f"{old!r} not found"
         text = text.replace(old, new)
     return text

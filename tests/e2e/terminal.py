@@ -1,4 +1,4 @@
-"""A terminal in which a command goes on while the test does something else."""
+"""A shell whose commands run in the background of a test."""
 
 import os
 import signal
@@ -6,16 +6,16 @@ import subprocess
 from pathlib import Path
 from types import TracebackType
 
-from .harness import CAP, environ
+from .harness import TIMEOUT_SECONDS, clean_environ
 
 
 class Terminal:
-    """Runs a script, as if pasted, until the end of the ``with`` block.
+    """Runs a script until the end of the ``with`` block.
 
     Args:
-        script: its last command may go on for ever.
-        directory: where its output is kept.
-        variables: its environment, besides ours.
+        script: its last command may run for ever.
+        directory: for the file with its output.
+        variables: environment variables, besides ours.
     """
 
     def __init__(self, script: str, directory: Path, **variables: str) -> None:
@@ -23,17 +23,17 @@ class Terminal:
         with self._output.open("wb") as output:
             self._process = subprocess.Popen(
                 ["bash", "-c", script],
-                env=environ(**variables),
-                # Kept open: at its end wscat would leave.
+                env=clean_environ(**variables),
+                # Kept open: wscat ends when its standard input does.
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                # One group, so that what the shell has started ends with it.
+                # One process group, so that the children of the shell end with it.
                 start_new_session=True,
             )
 
-    def printed(self, text: str) -> list[str]:
-        """The lines so far, complete ones, that contain `text`."""
+    def printed_lines(self, text: str) -> list[str]:
+        """The complete lines so far that contain `text`."""
         lines = self._output.read_text().splitlines(keepends=True)
         return [line for line in lines if text in line and line.endswith("\n")]
 
@@ -48,4 +48,4 @@ class Terminal:
     ) -> None:
         os.killpg(self._process.pid, signal.SIGKILL)
         with self._process:
-            self._process.wait(CAP)
+            self._process.wait(TIMEOUT_SECONDS)

@@ -1,4 +1,4 @@
-"""In a real browser: a page on an allowed origin works, one on another can do nothing at all."""
+"""In a real browser: a page works on an allowed origin, and on no other."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from .browser import Site, visiting
+from .browser import Site, open_browser
 from .conftest import StartServer
-from .harness import HERE, Server
+from .harness import E2E_FOLDER, Server
 
 EVENT = {"event": "call.update", "data": {"callId": "1"}}
 
@@ -17,8 +17,8 @@ FAILED = {"failed": "TypeError"}
 
 @pytest.fixture
 def sites() -> Iterator[tuple[Site, Site]]:
-    """Two that differ in nothing but their origin."""
-    both = Site(HERE / "web_page.html"), Site(HERE / "web_page.html")
+    """Two sites that differ only in their origin."""
+    both = Site(E2E_FOLDER / "web_page.html"), Site(E2E_FOLDER / "web_page.html")
     yield both
     for site in both:
         site.close()
@@ -33,12 +33,12 @@ def configuration(server: Server) -> Any:
     return server.request("GET", "/api/events/getWebsocket/shop")[1]["websocket"]
 
 
-def test_a_page_on_an_allowed_origin_configures_connects_and_receives(
+def test_page_on_an_allowed_origin_configures_connects_and_receives(
     server: Server, sites: tuple[Site, Site], tmp_path: Path
 ) -> None:
     token = server.create_instance("shop", websocketEnabled=False)
     (profile := tmp_path / "browser").mkdir()
-    with visiting(sites[0].address(url=server.url, token=token), profile):
+    with open_browser(sites[0].url(url=server.url, token=token), profile):
         server.wait_connected(1)
         assert server.publish("shop", EVENT) == 1
         result = sites[0].result()
@@ -54,17 +54,17 @@ def test_a_page_on_an_allowed_origin_configures_connects_and_receives(
     assert result["socket"]["received"] == {**EVENT, "instanceData": instance_data}
 
 
-def test_a_page_on_a_foreign_origin_can_do_neither(
+def test_page_on_another_origin_is_refused(
     server: Server, sites: tuple[Site, Site], tmp_path: Path
 ) -> None:
     token = server.create_instance("shop", websocketEvents=["label.update"])
     before = configuration(server)
     (profile := tmp_path / "browser").mkdir()
-    with visiting(sites[1].address(url=server.url, token=token), profile):
+    with open_browser(sites[1].url(url=server.url, token=token), profile):
         result = sites[1].result()
     for name in ("configured", "read", "refused", "withCookies"):
         assert result[name] == FAILED
-    # A browser does not tell a page why.
+    # Browsers do not tell a page the reason.
     assert result["socket"] == {"closed": 1006}
     [refused] = server.logged("refused")
     assert (refused["status"], refused["reason"]) == (403, "origin_not_allowed")

@@ -1,15 +1,15 @@
-"""The other files of docs/deploy: settings that are there, and a unit that systemd takes."""
+"""The other files of docs/deploy: environment file and systemd unit."""
 
 import subprocess
 from pathlib import Path
 
 from ryze.settings import Settings
 
-from .harness import CAP, RYZE, environ, tool
+from .harness import RYZE, TIMEOUT_SECONDS, clean_environ, require_tool
 from .proxies import DEPLOY, replaced
 
 
-def test_the_settings_are_settings() -> None:
+def test_environment_file_has_valid_settings() -> None:
     lines = (DEPLOY / "ryze.env").read_text().splitlines()
     variables = dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
     settings = Settings.from_environ(variables)
@@ -18,7 +18,7 @@ def test_the_settings_are_settings() -> None:
     assert set(variables) <= {f"RYZE_{name.upper()}" for name in vars(settings)}
 
 
-def test_the_proxies_wait_for_our_heartbeat_close_first_and_take_any_stream() -> None:
+def test_proxy_timeouts_and_body_limits_fit_the_defaults() -> None:
     defaults = Settings()
     nginx, caddy = (DEPLOY / "nginx.conf").read_text(), (DEPLOY / "Caddyfile").read_text()
     assert "keepalive_timeout 60s;" in nginx
@@ -30,19 +30,19 @@ def test_the_proxies_wait_for_our_heartbeat_close_first_and_take_any_stream() ->
     assert "max_size" not in caddy
 
 
-def test_systemd_takes_the_unit(tmp_path: Path) -> None:
-    program = tool("systemd-analyze")
+def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
+    program = require_tool("systemd-analyze")
     unit = (DEPLOY / "ryze.service").read_text()
     assert "TimeoutStopSec=20\n" in unit
     assert Settings().drain_seconds < 20
-    # Only a program that is there is well.
+    # systemd-analyze checks that the program exists.
     (tmp_path / "ryze.service").write_text(replaced(unit, {"/opt/ryze/bin/ryze": RYZE}))
     done = subprocess.run(
         [program, "verify", str(tmp_path / "ryze.service")],
-        env=environ(),
+        env=clean_environ(),
         capture_output=True,
         text=True,
-        timeout=CAP,
+        timeout=TIMEOUT_SECONDS,
     )
-    # Of units of the system it may complain as well.
+    # It may report other units of the system as well.
     assert "ryze.service" not in done.stderr, done.stderr

@@ -1,4 +1,4 @@
-"""The page at /docs in a real browser that reaches nothing but the server."""
+"""The page at /docs in a real browser that can reach no other host."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,7 +35,7 @@ def click(page: Page, selector: str) -> None:
 
 
 def type_into(page: Page, selector: str, text: str) -> None:
-    """As a keyboard would: React takes no notice of a value that is merely set."""
+    """Type as a keyboard does: React ignores a value that is set by a script."""
     wait_for(page, selector)
     page.run(f"document.querySelector({selector!r}).focus()")
     page.command("Input.insertText", text=text)
@@ -49,9 +49,9 @@ def authorize(page: Page, token: str) -> None:
 
 
 def execute(page: Page, operation: str) -> int:
-    """Press an operation's buttons; the status that came back.
+    """Send the request of an operation; the status of the response.
 
-    The button is there before the form is: pressed too early, it sends nothing.
+    The button exists before the form is ready: pressed too early, it sends nothing.
     """
     block = f"[id^=operations-][id$=-{operation}]"
     click(page, f"{block} .opblock-summary-control")
@@ -64,30 +64,28 @@ def execute(page: Page, operation: str) -> int:
     return int(page.wait(f"document.querySelector({status!r})?.innerText").split()[0])
 
 
-def test_it_loads_from_this_server_alone_and_without_a_complaint(
-    server: Server, page: Page
-) -> None:
+def test_page_loads_from_this_server_only_without_errors(server: Server, page: Page) -> None:
     open_docs(page, server)
     shown = "[...document.querySelectorAll('[data-path]')].map(e => e.dataset.path)"
     assert set(page.run(shown)) == openapi()["paths"].keys()
-    assert page.complaints() == []
-    assert len(page.requested()) >= 6
-    for url in page.requested():
+    assert page.errors() == []
+    assert len(page.requested_urls()) >= 6
+    for url in page.requested_urls():
         assert url.startswith((f"{server.url}/", "data:"))
 
 
-def test_requests_can_be_tried_with_a_token(server: Server, page: Page) -> None:
+def test_requests_can_be_sent_with_a_token(server: Server, page: Page) -> None:
     open_docs(page, server)
     authorize(page, server.account_token)
     assert execute(page, "newInstance") == 201
     assert execute(page, "setWebsocket") == 200
     assert execute(page, "publish") == 202
-    status, answer = server.request("GET", "/api/events/getWebsocket/demo")
-    assert (status, answer["websocket"]["enabled"]) == (200, True)
-    assert page.complaints() == []
+    status, body = server.request("GET", "/api/events/getWebsocket/demo")
+    assert (status, body["websocket"]["enabled"]) == (200, True)
+    assert page.errors() == []
 
 
-def test_a_token_is_needed_to_try_and_not_kept(server: Server, page: Page) -> None:
+def test_token_is_required_and_not_stored(server: Server, page: Page) -> None:
     open_docs(page, server)
     assert execute(page, "listInstances") == 401
     authorize(page, server.account_token)

@@ -1,10 +1,10 @@
-"""Each client gets what its instance's configuration says, in order, and nothing else."""
+"""Each subscriber receives the events that its instance's configuration allows, in order."""
 
 import json
 from contextlib import ExitStack
 from typing import Any
 
-from .clients import AiohttpClient, Client, WebsocketsClient, address
+from .clients import AiohttpClient, Client, WebsocketsClient, connect_arguments
 from .harness import Server
 
 Event = dict[str, Any]
@@ -15,7 +15,7 @@ LAST: Event = {"event": "call.update", "data": {"last": True}}
 
 
 def events_of(instance: str) -> list[Event]:
-    """Many of every kind, those of `message.exchange` with media at either place."""
+    """Ten of each shape: all types, `message.exchange` with media at both possible places."""
     media = {"mimetype": "image/png", "base64": "QUJD" * 50, "size": 150}
     shapes: list[Event] = [
         {"event": "message.exchange", "data": {"message": {"media": media, "type": "image"}}},
@@ -43,10 +43,15 @@ def without_base64(data: Any) -> Any:
     return {key: without_base64(value) for key, value in data.items() if key != "base64"}
 
 
-def expected_frames(events: list[Event], config: dict[str, Any], about: Event) -> list[str]:
+def expected_frames(events: list[Event], config: dict[str, Any], instance_data: Event) -> list[str]:
     wanted = config["websocketEvents"] or {event["event"] for event in events}
     return [
-        compact({**(event if config["websocketMediaBase64"] else without_base64(event)), **about})
+        compact(
+            {
+                **(event if config["websocketMediaBase64"] else without_base64(event)),
+                **instance_data,
+            }
+        )
         for event in events
         if event["event"] in wanted
     ]
@@ -58,7 +63,7 @@ def test_two_instances_three_clients_each(server: Server) -> None:
     with ExitStack() as stack:
         clients = {name: three_clients(server, name, tokens[name], stack) for name in configs}
         server.wait_connected(6)
-        publish_in_turns(server, {name: [*events_of(name), LAST] for name in configs})
+        publish_alternately(server, {name: [*events_of(name), LAST] for name in configs})
         for name, config in configs.items():
             about = {"baseUrl": server.url, "instance": name, "token": tokens[name]}
             expected = expected_frames([*events_of(name), LAST], config, {"instanceData": about})
@@ -67,9 +72,9 @@ def test_two_instances_three_clients_each(server: Server) -> None:
 
 
 def three_clients(server: Server, name: str, token: str, stack: ExitStack) -> list[Client]:
-    in_header = address(server.url, name, token)
-    in_query = address(server.url, name, token, in_query=True)
-    of_account = address(server.url, name, server.account_token)
+    in_header = connect_arguments(server.url, name, token)
+    in_query = connect_arguments(server.url, name, token, in_query=True)
+    of_account = connect_arguments(server.url, name, server.account_token)
     clients: list[Client] = [
         WebsocketsClient(*in_header),
         AiohttpClient(*in_query),
@@ -80,8 +85,8 @@ def three_clients(server: Server, name: str, token: str, stack: ExitStack) -> li
     return clients
 
 
-def publish_in_turns(server: Server, events: dict[str, list[Event]]) -> None:
-    """Now one event, now an array of seven, the instances by turns."""
+def publish_alternately(server: Server, events: dict[str, list[Event]]) -> None:
+    """Publish single events and arrays of seven in turn, alternating between the instances."""
     position, size = 0, 1
     while any(position < len(each) for each in events.values()):
         for name, each in events.items():

@@ -1,13 +1,12 @@
-"""No token in the log, however it was sent.
+"""No token is logged, valid or not, in whatever way and on whatever path it is sent.
 
-Every server of these tests is searched for tokens at its end (conftest.py); here they are sent
-in every way and on every path, the wrong ones too.
+`running_servers` searches the log of every server for tokens at its end.
 """
 
 import subprocess
 from itertools import product
 
-from .harness import CAP, Server, environ, tool
+from .harness import TIMEOUT_SECONDS, Server, clean_environ, require_tool
 
 PATHS = ["/ws/shop", "/ws/nowhere", "/ws/", "/api/instance/list", "/api/nothing", "/health", "/"]
 UPGRADE = ["Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13"]
@@ -18,14 +17,14 @@ def test_no_token_is_logged(server: Server) -> None:
     tokens = [server.create_instance("shop"), server.account_token, "wrong-token-000"]
     server.secrets.add("wrong-token-000")
     for path, upgrade, token in product(PATHS, ([], UPGRADE), tokens):
-        send_in_every_way(server.url + path, upgrade, token)
+        send_token_in_every_way(server.url + path, upgrade, token)
     body = {"name": "other", "token": tokens[0], "websocketEnabled": tokens[0]}
     assert server.request("POST", "/api/instance/new", body)[0] == 409
-    assert server.logged("connected"), "those that were right have got in"
+    assert server.logged("connected"), "the valid tokens were accepted"
     assert server.logged("refused")
 
 
-def send_in_every_way(url: str, headers: list[str], token: str) -> None:
+def send_token_in_every_way(url: str, headers: list[str], token: str) -> None:
     curl(url, *headers, f"token: {token}")
     curl(url, *headers, f"Authorization: Bearer {token}")
     curl(f"{url}?a=b&token={token}", *headers)
@@ -33,8 +32,10 @@ def send_in_every_way(url: str, headers: list[str], token: str) -> None:
 
 
 def curl(url: str, *headers: str) -> None:
-    # An upgrade that succeeds would go on and on.
+    # --max-time ends an accepted upgrade.
     flags = [flag for header in headers for flag in ("-H", header)]
-    command = [tool("curl"), "-sS", "--max-time", "0.2", "-o", "/dev/null", *flags, url]
-    done = subprocess.run(command, env=environ(), capture_output=True, timeout=CAP)
+    command = [require_tool("curl"), "-sS", "--max-time", "0.2", "-o", "/dev/null", *flags, url]
+    done = subprocess.run(
+        command, env=clean_environ(), capture_output=True, timeout=TIMEOUT_SECONDS
+    )
     assert done.returncode in (0, 28), done.stderr

@@ -1,15 +1,14 @@
-"""The first session of the README, run as it is written.
+"""Runs the commands of the README.
 
-What stands in ```bash blocks under the heading "First session" is run, block by block, each as
-if pasted into a terminal of its own:
+Each ```bash block under the heading "First session" is run in a shell of its own:
 
-- The address ``127.0.0.1:8080`` becomes that of a fresh server.
-- ``export RYZE_TOKEN=...`` gets the token that this server has printed. What blocks export
-  counts in all blocks behind them.
-- ``ryze serve`` is that fresh server, which runs already.
-- A block whose last line is ``ryze listen`` or ``wscat`` goes on while the next ones run, and
-  must have printed an event when all of them are done.
-- Everything else must succeed, and curl must get a 2xx.
+- ``127.0.0.1:8080`` becomes the address of a new server.
+- ``export RYZE_TOKEN=...`` gets the token printed by that server. Exports apply to all later
+  blocks.
+- ``ryze serve`` is removed, as that server is running already.
+- A block whose last line is ``ryze listen`` or ``wscat`` runs in the background of the later
+  blocks, and must have printed an event in the end.
+- Every other block must succeed, and curl must get a 2xx.
 """
 
 import re
@@ -18,18 +17,18 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from .conftest import StartServer
-from .harness import HERE, Server, bash, tool, wait_until
+from .harness import E2E_FOLDER, Server, require_tool, run_bash, wait_until
 from .terminal import Terminal
 
-README = (HERE.parent.parent / "README.md").read_text()
+README = (E2E_FOLDER.parent.parent / "README.md").read_text()
 
 
 def blocks_under(heading: str) -> list[str]:
-    """The ```bash blocks between this heading and the next one of its rank or a higher one."""
+    """The ```bash blocks between this heading and the next one of the same or a higher level."""
     found = re.search(rf"^(#+) {re.escape(heading)}\n(.*?)(?=^#{{1,2}} |\Z)", README, re.M | re.S)
-    assert found, f"README.md has the heading {heading!r}"
+    assert found, f"README.md has no heading {heading!r}"
     blocks = re.findall(r"^```bash\n(.*?)^```", found[2], re.M | re.S)
-    assert blocks, f"README.md has ```bash blocks under {heading!r}"
+    assert blocks, f"README.md has no ```bash blocks under {heading!r}"
     return blocks
 
 
@@ -39,38 +38,38 @@ def for_server(block: str, server: Server) -> str:
     return re.sub(r"^ryze serve\b.*\n", "", block, flags=re.M)
 
 
-def test_the_first_session(start_server: StartServer, tmp_path: Path) -> None:
-    tool("curl")
+def test_first_session(start_server: StartServer, tmp_path: Path) -> None:
+    require_tool("curl")
     server = start_server()
     (tmp_path / ".curlrc").write_text("fail-with-body\n")
-    exports, listening = "set -e\n", []
+    exports, terminals = "set -e\n", []
     with ExitStack() as stack:
         for block in blocks_under("First session"):
             script = for_server(block, server)
             last = script.strip().rpartition("\n")[2]
             if last.startswith(("ryze listen", "wscat")):
-                tool(last.split()[0])
+                require_tool(last.split()[0])
                 terminal = Terminal(exports + script, tmp_path, CURL_HOME=str(tmp_path))
-                listening.append(stack.enter_context(terminal))
-                server.wait_connected(len(listening))
+                terminals.append(stack.enter_context(terminal))
+                server.wait_connected(len(terminals))
             else:
-                bash(exports + script, CURL_HOME=str(tmp_path))
+                run_bash(exports + script, CURL_HOME=str(tmp_path))
             exports += "".join(re.findall(r"^export .*\n", script, re.M))
-        assert listening, "somebody listens"
+        assert terminals, "no block subscribes"
         wait_until(
-            lambda: all(terminal.printed('"instanceData"') for terminal in listening),
-            "an event is printed in every terminal that listens",
+            lambda: all(terminal.printed_lines('"instanceData"') for terminal in terminals),
+            "an event is printed in every terminal",
         )
 
 
-def test_other_ways_to_publish(start_server: StartServer, tmp_path: Path) -> None:
-    """Behind the first session: its variables and its instance are there."""
-    tool("curl")
+def test_publishing_at_rate(start_server: StartServer, tmp_path: Path) -> None:
+    """With the variables and the instance of the first session."""
+    require_tool("curl")
     server = start_server()
     (tmp_path / ".curlrc").write_text("fail-with-body\n")
     exports, create, *_ = [for_server(each, server) for each in blocks_under("First session")]
     start = f"set -e\ncd {tmp_path}\n{exports}"
-    bash(start + create, CURL_HOME=str(tmp_path))
+    run_bash(start + create, CURL_HOME=str(tmp_path))
     for block in blocks_under("Publishing at rate"):
-        answer = bash(start + for_server(block, server), CURL_HOME=str(tmp_path))
-        assert '"message":"Event published"' in answer
+        response = run_bash(start + for_server(block, server), CURL_HOME=str(tmp_path))
+        assert '"message":"Event published"' in response

@@ -1,4 +1,4 @@
-"""Real clients receive what is published, byte for byte, and live through idle times."""
+"""Third-party clients receive events byte for byte, and stay connected while idle."""
 
 import json
 import subprocess
@@ -15,11 +15,11 @@ from .clients import (
     RawClient,
     WebsocketsClient,
     WscatClient,
-    address,
+    connect_arguments,
 )
 from .conftest import StartServer
 from .gorilla import GorillaClient
-from .harness import CAP, HERE, Server, environ, raw_data, tool
+from .harness import E2E_FOLDER, TIMEOUT_SECONDS, Server, clean_environ, raw_data, require_tool
 
 Connect = Callable[[str, dict[str, str]], Client]
 
@@ -29,14 +29,16 @@ CLIENTS = {
     "wscat": WscatClient,
     "gorilla": GorillaClient,
 }
-EVENTS = sorted((HERE.parent / "fixtures/events").glob("*.json"))
+EVENTS = sorted((E2E_FOLDER.parent / "fixtures/events").glob("*.json"))
 
 
 def publish_with_curl(server: Server, instance: str, file: Path, token: str) -> None:
-    command = [tool("curl"), "-sS", "--fail-with-body", "-X", "POST"]
+    command = [require_tool("curl"), "-sS", "--fail-with-body", "-X", "POST"]
     command += [f"{server.url}/api/events/publish/{instance}", "-H", f"token: {token}"]
     command += ["-H", "Content-Type: application/json", "--data-binary", f"@{file}"]
-    done = subprocess.run(command, env=environ(), capture_output=True, text=True, timeout=CAP)
+    done = subprocess.run(
+        command, env=clean_environ(), capture_output=True, text=True, timeout=TIMEOUT_SECONDS
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     assert json.loads(done.stdout)["clients"] == 1
 
@@ -47,7 +49,7 @@ def test_receives_every_event_byte_for_byte(
     connect: Connect, in_query: bool, server: Server
 ) -> None:
     token = server.create_instance("shop", websocketMediaBase64=True)
-    client = connect(*address(server.url, "shop", token, in_query=in_query))
+    client = connect(*connect_arguments(server.url, "shop", token, in_query=in_query))
     try:
         server.wait_connected(1)
         for file in EVENTS:
@@ -64,30 +66,30 @@ def test_receives_every_event_byte_for_byte(
         assert received["instanceData"] == expected
 
 
-IDLERS = CLIENTS | {"aiohttp-pinging": partial(AiohttpClient, heartbeat=1)}
+IDLE_CLIENTS = CLIENTS | {"aiohttp-pinging": partial(AiohttpClient, heartbeat=1)}
 
 
-@pytest.mark.parametrize("connect", IDLERS.values(), ids=IDLERS)
-def test_idles_through_heartbeats(connect: Connect, start_server: StartServer) -> None:
-    """It answers pings, so it stays, while two mute ones come and are sent away after it."""
+@pytest.mark.parametrize("connect", IDLE_CLIENTS.values(), ids=IDLE_CLIENTS)
+def test_idle_client_stays_connected(connect: Connect, start_server: StartServer) -> None:
+    """It replies to pings and stays; two later clients that do not are closed meanwhile."""
     server = start_server(ping_interval_seconds=0.25, pong_timeout_seconds=2)
     token = server.create_instance("shop")
-    client = connect(*address(server.url, "shop", token))
+    client = connect(*connect_arguments(server.url, "shop", token))
     try:
         server.wait_connected(1)
         for _ in range(2):
-            let_a_mute_client_be_dropped(server, token)
+            wait_silent_client_closed(server, token)
         assert server.publish("shop", {"event": "call.update", "data": {}}) == 1
         assert json.loads(client.receive())["event"] == "call.update"
     finally:
         client.close()
 
 
-def let_a_mute_client_be_dropped(server: Server, token: str) -> None:
-    mute = RawClient(*address(server.url, "shop", token))
+def wait_silent_client_closed(server: Server, token: str) -> None:
+    silent = RawClient(*connect_arguments(server.url, "shop", token))
     try:
-        while (frame := mute.receive())[0] != CLOSE:
+        while (frame := silent.receive())[0] != CLOSE:
             pass
         assert frame[1] == (4009).to_bytes(2, "big") + b"no heartbeat"
     finally:
-        mute.close()
+        silent.close()

@@ -1,60 +1,60 @@
-"""A token that is changed ends what it opened, also when another process changes it."""
+"""Rotating a token closes its connections, also when another process rotates it."""
 
 import json
 import subprocess
 
 import pytest
 
-from .clients import CLOSE, RawClient, address
-from .harness import CAP, RYZE, Server, environ
+from .clients import CLOSE, RawClient, connect_arguments
+from .harness import RYZE, TIMEOUT_SECONDS, Server, clean_environ
 
 PING = 0x9
 REVOKED = (CLOSE, (4501).to_bytes(2, "big") + b"token revoked")
 
 
-def rotate_account(server: Server) -> None:
+def rotate_account_token(server: Server) -> None:
     done = subprocess.run(
         [RYZE, "account", "rotate", "default", "--data-dir", str(server.data_dir)],
-        env=environ(),
+        env=clean_environ(),
         capture_output=True,
         text=True,
         check=True,
-        timeout=CAP,
+        timeout=TIMEOUT_SECONDS,
     )
     server.account_token = done.stdout.strip()
     server.secrets.add(server.account_token)
 
 
-def change_instance(server: Server) -> str:
-    status, answer = server.request("POST", "/api/instance/token/shop")
-    assert status == 200, answer
-    token = str(answer["data"]["token"])
+def rotate_instance_token(server: Server) -> str:
+    status, body = server.request("POST", "/api/instance/token/shop")
+    assert status == 200, body
+    token = str(body["data"]["token"])
     server.secrets.add(token)
     return token
 
 
-@pytest.mark.parametrize("which", ["account", "instance"])
-def test_subscribers_and_publishers_of_the_old_token_end_and_the_others_stay(
-    server: Server, which: str
+@pytest.mark.parametrize("rotated", ["account", "instance"])
+def test_connections_of_the_old_token_are_closed_and_others_stay(
+    server: Server, rotated: str
 ) -> None:
     instance_token = server.create_instance("shop")
     tokens = {"account": server.account_token, "instance": instance_token}
     clients = {
-        (owner, role): RawClient(*address(server.url, f"shop{role}", token))
+        (owner, role): RawClient(*connect_arguments(server.url, f"shop{role}", token))
         for owner, token in tokens.items()
         for role in ("", "/publish")
     }
     try:
         server.wait_connected(4)
-        if which == "account":
-            rotate_account(server)
+        if rotated == "account":
+            rotate_account_token(server)
         else:
-            instance_token = change_instance(server)
+            instance_token = rotate_instance_token(server)
         for role in ("", "/publish"):
-            assert next_frame(clients[which, role]) == REVOKED
+            assert next_frame(clients[rotated, role]) == REVOKED
         assert server.publish("shop", {"event": "call.update", "data": {}}) == 1
-        stays = clients["instance" if which == "account" else "account", ""]
-        frame = json.loads(next_frame(stays)[1])
+        other = clients["instance" if rotated == "account" else "account", ""]
+        frame = json.loads(next_frame(other)[1])
         assert frame["instanceData"]["token"] == instance_token
     finally:
         for client in clients.values():
@@ -62,7 +62,7 @@ def test_subscribers_and_publishers_of_the_old_token_end_and_the_others_stay(
 
 
 def next_frame(client: RawClient) -> tuple[int, bytes]:
-    """The next frame that is no ping: when those come is a matter of chance."""
+    """The next frame; pings are skipped, as they may come at any time."""
     while (frame := client.receive())[0] == PING:
         pass
     return frame

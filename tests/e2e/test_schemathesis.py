@@ -1,7 +1,7 @@
-"""The server against its own openapi.json: no 5xx, no status and no body that is not in there.
+"""The server against its own openapi.json: no 5xx, no undocumented status or body.
 
-Schemathesis makes requests from the document, right and wrong ones, the same at every run. It is
-started as a user would: it brings its own threads and its own pytest plug-in.
+Schemathesis generates valid and invalid requests from the document, the same in every run. It runs
+as a program, as it brings threads and a pytest plug-in of its own.
 """
 
 import re
@@ -11,24 +11,24 @@ from pathlib import Path
 
 import pytest
 
-from .harness import CAP, HERE, Server, environ
+from .harness import E2E_FOLDER, TIMEOUT_SECONDS, Server, clean_environ
 
-RULES = (HERE / "schemathesis.toml").read_text()
-HOOKS = f'hooks = "{HERE / "schemathesis_hooks.py"}"\n'
+RULES = (E2E_FOLDER / "schemathesis.toml").read_text()
+HOOKS = f'hooks = "{E2E_FOLDER / "schemathesis_hooks.py"}"\n'
 
-# Requests that go to the instance which is there: else nearly all would end with a 404.
-TO_ONE = '[parameters]\ninstance = "demo"\n'
+# All requests go to an existing instance: otherwise nearly all would be a 404.
+ONE_INSTANCE = '[parameters]\ninstance = "demo"\n'
 
 
 @pytest.mark.parametrize(
     ("config", "options"),
     [
-        (TO_ONE, ["--exclude-method=DELETE", "--phases=examples,coverage"]),
+        (ONE_INSTANCE, ["--exclude-method=DELETE", "--phases=examples,coverage"]),
         ("", ["--phases=fuzzing,stateful"]),
     ],
-    ids=["to an instance", "to any"],
+    ids=["existing instance", "any instance"],
 )
-def test_answers_are_as_documented(
+def test_responses_are_as_documented(
     server: Server, tmp_path: Path, config: str, options: list[str]
 ) -> None:
     server.create_instance("demo")
@@ -38,7 +38,12 @@ def test_answers_are_as_documented(
     command += ["run", f"{server.url}/openapi.json", "-H", f"token: {server.account_token}"]
     command += ["--generation-deterministic", "--max-examples=5", "--no-color", *options]
     done = subprocess.run(
-        command, cwd=tmp_path, env=environ(), capture_output=True, text=True, timeout=2 * CAP
+        command,
+        cwd=tmp_path,
+        env=clean_environ(),
+        capture_output=True,
+        text=True,
+        timeout=2 * TIMEOUT_SECONDS,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     passed = re.search(r"(\d+) generated, (\d+) passed", done.stdout)

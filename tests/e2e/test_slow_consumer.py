@@ -1,7 +1,7 @@
-"""A client that stops reading is dropped, exactly where the contract says; nobody else notices.
+"""A slow consumer is evicted exactly at 256 pending, and no other subscriber is affected.
 
-tests/gateway shows the same with a transport of known capacity. Here the capacity is that of
-two real socket buffers, and the kernel is asked how much they hold.
+tests/websocket shows the same with a transport of known capacity. Here the capacity is that of two
+real socket buffers, and the kernel reports how much they hold.
 """
 
 import contextlib
@@ -11,29 +11,29 @@ from pathlib import Path
 
 import pytest
 
-from .clients import CLOSE, TEXT, RawClient, WebsocketsClient, address
+from .clients import CLOSE, TEXT, RawClient, WebsocketsClient, connect_arguments
 from .harness import Server, wait_until
 
 BUFFER_MESSAGES = 256
-# Large, so that the kernel's megabytes are full after some dozens of them.
+# Large, so that some dozens of events fill the socket buffers (megabytes).
 PADDING = "x" * 65536
 
 
-def publish_until_dropped(server: Server, others: list[WebsocketsClient]) -> int:
-    """Publish one event after the other; the number of the one that dropped a client.
+def publish_until_evicted(server: Server, others: list[WebsocketsClient]) -> int:
+    """Publish event after event; the number of the one that evicted the slow consumer.
 
-    Each is received by the others before the next one goes out: they are not delayed.
+    All others receive each event before the next one is published, so they are not delayed.
     """
     for number in range(1, 10_000):
         clients = publish(server, number, others)
         if clients == len(others):
             return number
         assert clients == len(others) + 1
-    raise AssertionError("the slow client was not dropped")
+    raise AssertionError("the slow consumer was not evicted")
 
 
 def publish(server: Server, number: int, others: list[WebsocketsClient]) -> int:
-    # Six digits, so that all frames have one size.
+    # Six digits, so that all frames have the same size.
     data = {"number": f"{number:06}", "padding": PADDING}
     clients = server.publish("shop", {"event": "call.update", "data": data})
     for other in others:
@@ -42,7 +42,7 @@ def publish(server: Server, number: int, others: list[WebsocketsClient]) -> int:
 
 
 def bytes_held(client: RawClient) -> int:
-    """What the kernel has of the connection: not yet sent or acknowledged, and not yet read."""
+    """Bytes in both socket buffers: not yet sent or acknowledged, and not yet read."""
     here, there = client.socket.getsockname()[1], client.socket.getpeername()[1]
     held = 0
     for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
@@ -53,44 +53,44 @@ def bytes_held(client: RawClient) -> int:
     return held
 
 
-def test_dropped_exactly_at_the_publish_that_finds_256_pending(server: Server) -> None:
+def test_slow_consumer_is_evicted_at_256_pending(server: Server) -> None:
     if not Path("/proc/net/tcp").exists():
-        pytest.skip("/proc/net/tcp is not here: it is Linux that says what its buffers hold")
+        pytest.skip("needs /proc/net/tcp (Linux) for the fill level of socket buffers")
     token = server.create_instance("shop")
     with ExitStack() as stack:
-        target = address(server.url, "shop", token)
+        target = connect_arguments(server.url, "shop", token)
         slow = stack.enter_context(closing(RawClient(*target, receive_buffer=4096)))
         others = [stack.enter_context(closing(WebsocketsClient(*target))) for _ in range(2)]
         server.wait_connected(3)
-        dropped_by = publish_until_dropped(server, others)
-        # One of these is enough to see how long a frame is: two bytes, eight more, the payload.
-        frame_size = 10 + len(the_payload(server, token))
-        # Of the messages accepted for it, 256 were not wholly in the kernel's hands. Waiting,
-        # as bytes count twice while their acknowledgement is on its way.
+        evicting_number = publish_until_evicted(server, others)
+        # Frame header with a 64-bit length: 2 + 8 bytes.
+        frame_size = 10 + len(expected_payload(server, token))
+        # Of the messages accepted for it, 256 were not completely taken by the kernel. Waiting, as
+        # bytes count twice until they are acknowledged.
         wait_until(
-            lambda: dropped_by - 1 == BUFFER_MESSAGES + bytes_held(slow) // frame_size,
-            f"publish {dropped_by} found 256 pending with {bytes_held(slow)} bytes in the kernel",
+            lambda: evicting_number - 1 == BUFFER_MESSAGES + bytes_held(slow) // frame_size,
+            f"event {evicting_number} found 256 pending, {bytes_held(slow)} bytes in the kernel",
         )
         taken = -(-bytes_held(slow) // frame_size)
-        # Publishing continues while the slow one has not even noticed.
-        for number in range(dropped_by + 1, dropped_by + 20):
+        # Publishing continues before the slow consumer reads its close frame.
+        for number in range(evicting_number + 1, evicting_number + 20):
             assert publish(server, number, others) == len(others)
-        read_what_is_left(slow, taken)
+        read_remaining(slow, taken)
 
 
-def the_payload(server: Server, token: str) -> bytes:
-    about = {"baseUrl": server.url, "instance": "shop", "token": token}
+def expected_payload(server: Server, token: str) -> bytes:
+    instance_data = {"baseUrl": server.url, "instance": "shop", "token": token}
     data = {"number": "000001", "padding": PADDING}
-    # `data` goes through as `Server.request` has written it, with its spaces.
+    # The server keeps `data` as `Server.request` serializes it, with spaces.
     text = '{"event":"call.update","data":%s,"instanceData":%s}'
-    return (text % (json.dumps(data), json.dumps(about, separators=(",", ":")))).encode()
+    return (text % (json.dumps(data), json.dumps(instance_data, separators=(",", ":")))).encode()
 
 
-def read_what_is_left(slow: RawClient, taken: int) -> None:
-    """The messages the kernel had, the last one completed; then 4008, unless it is too late.
+def read_remaining(slow: RawClient, taken: int) -> None:
+    """Read the messages that the kernel had, the last one completed, then 4008.
 
-    Reading is late when it begins after the close grace (2 s), as on a machine under load:
-    then the connection has been reset.
+    When reading begins after the close grace (2 s), as on a machine under load, the connection has
+    been reset instead.
     """
     frames: list[tuple[int, bytes]] = []
     with contextlib.suppress(ConnectionError):
@@ -104,10 +104,10 @@ def read_what_is_left(slow: RawClient, taken: int) -> None:
     assert len(numbers) <= taken
 
 
-def test_comes_back_and_receives_again(server: Server) -> None:
+def test_evicted_consumer_can_reconnect(server: Server) -> None:
     token = server.create_instance("shop")
-    target = address(server.url, "shop", token)
+    target = connect_arguments(server.url, "shop", token)
     with closing(RawClient(*target, receive_buffer=4096)):
-        publish_until_dropped(server, [])
-    with closing(WebsocketsClient(*target)) as back:
-        assert publish(server, 1, [back]) == 1
+        publish_until_evicted(server, [])
+    with closing(WebsocketsClient(*target)) as reconnected:
+        assert publish(server, 1, [reconnected]) == 1

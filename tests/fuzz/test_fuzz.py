@@ -1,6 +1,6 @@
-"""Any bytes whatever, at each place where they come in: an answer or an end, never a crash.
+"""Any bytes at each place where bytes come in: a response or a close, never a crash.
 
-The inputs of tests/corpus come first, then what can be made of them.
+The inputs of tests/corpus come first, then mutations of them.
 """
 
 import json
@@ -20,14 +20,14 @@ from ryze.events.event import EVENT_TYPES, decode_event, decode_events, instance
 from ryze.http_head import RequestParser
 from ryze.hub.hub import Hub
 from ryze.websocket.handshake import accept_response, check_upgrade, negotiate
-from tests.conformance.harness import open_door
-from tests.corpus import fuzzed, kept
+from tests.conformance.harness import running_server
+from tests.corpus import corpus_inputs, fuzzed
 from tests.fakes import FakeTransport, server_frames
 from tests.websocket.harness import NOBODY, open_server, serve_upgrade, upgrade
 
 HEADER_BYTES = 1000
 
-# What may end a connection whose peer sends nonsense and then hangs up.
+# Allowed close codes for a peer that sends any bytes and then closes its sending side.
 CLOSE_CODES = {1000, 1002, 1007, 1008, 1009}
 
 
@@ -36,13 +36,13 @@ CLOSE_CODES = {1000, 1002, 1007, 1008, 1009}
 
 @settings(deadline=None, max_examples=300)
 @fuzzed("handshake")
-def test_any_head_is_a_request_or_refused_or_waited_for(data: bytes) -> None:
-    """Without a socket; whole and in pieces the same."""
-    assert _head(data, 10**6) == _head(data, 7)
+def test_any_request_head_is_accepted_refused_or_incomplete(data: bytes) -> None:
+    """Without a socket; the result is the same in one piece and in several."""
+    assert _parse_head(data, 10**6) == _parse_head(data, 7)
 
 
-def _head(data: bytes, step: int) -> tuple[bytes, str | None] | int | None:
-    """The target and what was agreed on, the status of a refusal, or None: waiting for more."""
+def _parse_head(data: bytes, step: int) -> tuple[bytes, str | None] | int | None:
+    """Target and negotiated extension, status of the refusal, or None if it is incomplete."""
     parser = RequestParser(HEADER_BYTES)
     try:
         for start in range(0, len(data), step):
@@ -60,17 +60,18 @@ def _head(data: bytes, step: int) -> tuple[bytes, str | None] | int | None:
 
 @settings(deadline=None, max_examples=40)
 @fuzzed("handshake")
-def test_any_first_bytes_get_an_answer_or_an_end(data: bytes) -> None:
-    """Through the front door, over a socket: nothing is logged as a failure."""
+def test_any_first_bytes_get_a_response_or_are_closed(data: bytes) -> None:
+    """Through the dispatcher, over a socket; no error is logged."""
 
     async def main() -> None:
-        async with open_door() as door:
-            client = await door.open()
+        async with running_server() as server:
+            client = await server.open()
+            assert isinstance(client.stream, trio.SocketStream)
             with suppress(trio.BrokenResourceError):
                 await client.send(data)
-                await client.stream.send_eof()  # type: ignore[attr-defined]
-            answer = (await client.rest()).removesuffix(b"<reset>")
-            assert re.match(rb"HTTP/1\.1 (101|4\d\d|503) |\Z", answer), answer
+                await client.stream.send_eof()
+            response = (await client.rest()).removesuffix(b"<reset>")
+            assert re.match(rb"HTTP/1\.1 (101|4\d\d|503) |\Z", response), response
 
     with capture_logs() as logs:
         trio.run(main)
@@ -82,26 +83,26 @@ def test_any_first_bytes_get_an_answer_or_an_end(data: bytes) -> None:
 
 @settings(deadline=None, max_examples=150)
 @fuzzed("subscriber")
-def test_any_bytes_of_a_subscriber(data: bytes) -> None:
+def test_any_bytes_on_a_subscriber_connection(data: bytes) -> None:
     _check_frames("/ws/shop", data)
 
 
 @settings(deadline=None, max_examples=150)
 @fuzzed("producer")
-def test_any_bytes_of_a_publisher(data: bytes) -> None:
+def test_any_bytes_on_a_producer_connection(data: bytes) -> None:
     _check_frames("/ws/shop/publish", data)
 
 
 def _check_frames(target: str, data: bytes) -> None:
-    """Plain and compressed, whole and in pieces: it ends as it should and leaves nothing."""
+    """With and without compression, in one piece and in several: it closes and leaves nothing."""
     for compression in (False, True):
         for step in (10**6, 3):
             with capture_logs() as logs:
-                trio.run(_live, target, data, compression, step, clock=MockClock(0, 0))
+                trio.run(_serve_connection, target, data, compression, step, clock=MockClock(0, 0))
             assert [log["event"] for log in logs] == ["connected", "disconnected"]
 
 
-async def _live(target: str, data: bytes, compression: bool, step: int) -> None:
+async def _serve_connection(target: str, data: bytes, compression: bool, step: int) -> None:
     hub = Hub("http://ryze.test")
     transport = FakeTransport()
     extensions = "permessage-deflate" if compression else ""
@@ -110,13 +111,13 @@ async def _live(target: str, data: bytes, compression: bool, step: int) -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(hub.run)
         async with trio.open_nursery() as connections:
-            gateway = open_server(hub, compression=compression)
-            connections.start_soon(serve_upgrade, gateway, transport, request)
+            websockets = open_server(hub, compression=compression)
+            connections.start_soon(serve_upgrade, websockets, transport, request)
             for start in range(0, len(data), step):
                 transport.feed(data[start : start + step])
                 await wait_all_tasks_blocked()
             transport.feed_eof()
-        assert gateway.connections == 0
+        assert websockets.connections == 0
         assert hub.statistics() == NOBODY
         nursery.cancel_scope.cancel()
     assert transport.closed
@@ -132,7 +133,7 @@ async def _live(target: str, data: bytes, compression: bool, step: int) -> None:
 
 @settings(deadline=None, max_examples=400)
 @fuzzed("event")
-def test_any_body_is_an_event_or_the_documented_error(data: bytes) -> None:
+def test_any_body_is_an_event_or_an_invalid_event_error(data: bytes) -> None:
     for decode in _DECODERS:
         events: list[Any] = []
         with suppress(InvalidEvent):
@@ -148,7 +149,7 @@ _DECODERS: list[Callable[[bytes], list[Any]]] = [decode_events, lambda body: [de
 
 
 def _check_envelope(envelope: bytes, event: Any) -> None:
-    """A text frame that any parser of JSON reads, with the data as it came."""
+    """Check that the envelope is UTF-8 and JSON, with the data unchanged."""
     envelope.decode()
     assert envelope.startswith(b'{"event":"%b","data":%b,' % (event.type.encode(), event.data))
     with suppress(RecursionError):
@@ -159,7 +160,7 @@ def _check_envelope(envelope: bytes, event: Any) -> None:
 
 
 @pytest.mark.parametrize("kind", ["handshake", "subscriber", "producer", "event"])
-def test_every_kept_input_is_there_once(kind: str) -> None:
-    inputs = list(kept(kind).values())
+def test_corpus_inputs_are_unique(kind: str) -> None:
+    inputs = list(corpus_inputs(kind).values())
     assert len(inputs) > 10
     assert len(set(inputs)) == len(inputs)

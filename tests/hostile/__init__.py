@@ -1,6 +1,6 @@
-"""Clients that mean harm, and machines that run out: each meets its limit, and nobody else notices.
+"""Hostile clients and exhausted resources: each is limited, and no other client is affected.
 
-What one module can show stands beside that module's other tests; here is what needs the whole
-server, in this process where a clock must jump, as a process of its own where a limit of the
-operating system is met.
+These tests need the whole server: in this process where a clock must jump, in a process of its own
+where a limit of the operating system is reached. Limits that one module enforces alone are tested
+with that module.
 """

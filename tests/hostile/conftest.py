@@ -3,11 +3,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.harness import StartServer, servers_in
+from tests.e2e.harness import StartServer, running_servers
 
 
 @pytest.fixture
 def start_process(tmp_path: Path) -> Iterator[StartServer]:
-    """Starts servers as processes of their own; see `servers_in`."""
-    with servers_in(tmp_path) as start:
+    """Start servers in processes of their own; see `running_servers`."""
+    with running_servers(tmp_path) as start:
         yield start

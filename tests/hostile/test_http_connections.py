@@ -1,4 +1,4 @@
-"""HTTP connections that never get on with it: they have a time, a cap, and no say in the rest."""
+"""HTTP connections that stall: they have a deadline and a limit, and affect no other client."""
 
 import pytest
 import trio
@@ -18,27 +18,28 @@ PUBLISH = "/api/events/publish/demo"
 TOO_MANY = (503, "Too many connections")
 
 
-async def is_well(server: Server, client: WebSocketClient) -> None:
+async def check_delivery(server: Server, client: WebSocketClient) -> None:
+    """Check that a WebSocket receives events, and nothing else."""
     assert await client.is_silent()
     assert await publish(server.services.hub, 1, [EVENT]) == 1
     assert await client.data() == {"id": 1}
 
 
 def hold_health(server: Server) -> trio.Event:
-    """From now on /health answers when this event is set."""
-    go_on = trio.Event()
+    """Make /health wait until the returned event is set."""
+    release = trio.Event()
 
     @access(Scope.OPEN)
     async def handler() -> Response:
-        await go_on.wait()
+        await release.wait()
         return Response(b"done")
 
     server.app.view_functions["health.health"] = handler
-    return go_on
+    return release
 
 
-async def busy(server: Server, count: int) -> list[RawClient]:
-    """So many connections with a request that is not answered yet."""
+async def open_busy(server: Server, count: int) -> list[RawClient]:
+    """Open `count` connections with a request in flight."""
     clients = []
     before = len(server.http_connections())
     for _ in range(count):
@@ -50,7 +51,7 @@ async def busy(server: Server, count: int) -> list[RawClient]:
 
 class TestBodies:
     @pytest.mark.parametrize("step", [0, 9])
-    async def test_one_that_never_ends_has_a_minute(
+    async def test_incomplete_body_times_out_after_a_minute(
         self, server: Server, demo: str, mock_clock: MockClock, step: int
     ) -> None:
         client = await server.connect()
@@ -60,8 +61,8 @@ class TestBodies:
             await each.send(request_bytes("POST", PUBLISH, fields) + b"{")
         for _ in range(6):
             await wait_all_tasks_blocked()
-            await is_well(server, client)
-            # A byte now and then does not put it off.
+            await check_delivery(server, client)
+            # Receiving bytes does not extend the deadline.
             for each in slow if step else ():
                 await each.send(b" ")
             await wait_all_tasks_blocked()
@@ -70,23 +71,23 @@ class TestBodies:
         await wait_all_tasks_blocked()
         mock_clock.jump(0.7)
         for each in slow:
-            assert (await each.answer()).error == (408, "Request timeout")
-        # As long as the answer may need to get through.
+            assert (await each.read_response()).error == (408, "Request timeout")
+        # Time for the response to be delivered.
         mock_clock.jump(2)
         await until(lambda: not server.http_connections())
-        await is_well(server, client)
+        await check_delivery(server, client)
 
-    async def test_without_a_token_there_is_nothing_to_wait_for(
+    async def test_invalid_token_is_refused_before_the_body(
         self, server: Server, demo: str
     ) -> None:
         fields = {"token": "wrong", **JSON, "Content-Length": "1000"}
         client = await server.open()
         await client.send(request_bytes("POST", PUBLISH, fields) + b"{")
-        assert (await client.answer()).error == (401, "Invalid token")
+        assert (await client.read_response()).error == (401, "Invalid token")
 
 
-class TestAnswers:
-    async def test_those_who_ask_and_never_read_are_cut_off(
+class TestUnreadResponses:
+    async def test_clients_that_never_read_are_aborted(
         self, server: Server, demo: str, mock_clock: MockClock
     ) -> None:
         large = b"x" * 20_000_000
@@ -97,38 +98,38 @@ class TestAnswers:
 
         server.app.view_functions["health.health"] = handler
         client = await server.connect()
-        # One question, or more than will ever be looked at.
+        # One request, or more than the server will ever read.
         for pipelined in (1, 1, 1000):
             await (await server.open()).send(HEALTH * pipelined)
         await until(lambda: len(server.http_connections()) == 3)
         await wait_all_tasks_blocked(0.1)
         for _ in range(2):
-            await is_well(server, client)
+            await check_delivery(server, client)
             mock_clock.jump(30)
         await until(lambda: not server.http_connections())
-        await is_well(server, client)
+        await check_delivery(server, client)
 
 
-class TestCap:
-    async def test_the_cap_and_one_past_it(self, start_server: StartServer) -> None:
+class TestConnectionLimit:
+    async def test_limit_is_exact(self, start_server: StartServer) -> None:
         server = await start_server(max_http_connections=3)
         await server.create()
         await until(lambda: not server.http_connections())
-        go_on = hold_health(server)
-        served = await busy(server, 3)
+        release = hold_health(server)
+        served = await open_busy(server, 3)
         for _ in range(3):
             refused = await server.request("GET", "/api/instance/list")
             assert refused.error == TOO_MANY
             assert refused.headers["connection"] == "close"
-        # Those who come for a WebSocket are none of them.
+        # WebSockets do not count.
         ws = await server.connect()
-        go_on.set()
+        release.set()
         for each in served:
-            assert (await each.answer()).body == b"done"
+            assert (await each.read_response()).body == b"done"
         assert await ws.is_silent()
         assert (await server.request("GET", "/api/instance/list")).status == 200
 
-    async def test_the_longest_idle_makes_way(
+    async def test_longest_idle_connection_is_evicted(
         self, start_server: StartServer, mock_clock: MockClock
     ) -> None:
         server = await start_server(max_http_connections=3)
@@ -137,15 +138,15 @@ class TestCap:
             await each.request("GET", "/health")
             await wait_all_tasks_blocked()
             mock_clock.jump(1)
-        for gone in (idle[1], idle[0]):
-            # Another takes its place, and is busy.
-            newcomer = await server.open()
-            assert (await newcomer.request("GET", "/health")).status == 200
-            assert await gone.rest() == b""
+        for evicted in (idle[1], idle[0]):
+            # A new connection takes its place, and is busy.
+            new_client = await server.open()
+            assert (await new_client.request("GET", "/health")).status == 200
+            assert await evicted.rest() == b""
             mock_clock.jump(1)
         assert (await idle[2].request("GET", "/health")).status == 200
 
-    async def test_half_a_head_keeps_nobody_out(
+    async def test_partial_request_heads_do_not_block_others(
         self, start_server: StartServer, mock_clock: MockClock
     ) -> None:
         server = await start_server(max_http_connections=3)
@@ -156,24 +157,26 @@ class TestCap:
             assert len(server.http_connections()) <= 3
         assert (await server.request("GET", "/health")).status == 200
 
-    async def test_a_request_in_hand_never_makes_way(self, start_server: StartServer) -> None:
+    async def test_connection_with_a_request_in_flight_is_never_evicted(
+        self, start_server: StartServer
+    ) -> None:
         server = await start_server(max_http_connections=2)
-        go_on = hold_health(server)
+        release = hold_health(server)
         client = await server.open()
-        # Two at once: between them it is idle, and on.
+        # Two pipelined requests: it is idle for a moment between them.
         await client.send(HEALTH * 2)
         await until(lambda: bool(server.http_connections()))
         await wait_all_tasks_blocked()
         for _ in range(5):
             other = await server.open()
             await other.request("GET", "/nowhere")
-        go_on.set()
-        assert [(await client.answer()).body for _ in range(2)] == [b"done", b"done"]
+        release.set()
+        assert [(await client.read_response()).body for _ in range(2)] == [b"done", b"done"]
 
-    async def test_zero_is_no_cap(self, start_server: StartServer) -> None:
+    async def test_zero_means_no_limit(self, start_server: StartServer) -> None:
         server = await start_server(max_http_connections=0)
-        go_on = hold_health(server)
-        served = await busy(server, 50)
-        go_on.set()
+        release = hold_health(server)
+        served = await open_busy(server, 50)
+        release.set()
         for each in served:
-            assert (await each.answer()).body == b"done"
+            assert (await each.read_response()).body == b"done"

@@ -1,4 +1,4 @@
-"""What whoever started the server is told, and how early it can change its mind."""
+"""Notifications to the service manager, and signals during the start."""
 
 import signal
 import socket
@@ -7,48 +7,51 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.harness import CAP, RYZE, StartServer, environ, wait_until
+from tests.e2e.harness import RYZE, TIMEOUT_SECONDS, StartServer, clean_environ, wait_until
 
-HELD = 1 << signal.SIGTERM - 1 | 1 << signal.SIGINT - 1
+SIGTERM_AND_SIGINT = 1 << signal.SIGTERM - 1 | 1 << signal.SIGINT - 1
 
 
 @pytest.mark.parametrize("form", ["path", "abstract"])
-def test_a_service_manager_is_told(
+def test_service_manager_is_notified(
     start_process: StartServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str
 ) -> None:
     address = str(tmp_path / "notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
-        manager.settimeout(CAP)
+        manager.settimeout(TIMEOUT_SECONDS)
         manager.bind(address if form == "path" else "\0" + address)
         monkeypatch.setenv("NOTIFY_SOCKET", address if form == "path" else "@" + address)
         server = start_process()
         assert manager.recv(100) == b"READY=1"
-        # It is: there is no sooner than this.
+        # READY must not be sent before requests are served.
         assert server.request("GET", "/health")[0] == 200
         server.terminate()
         assert manager.recv(100) == b"STOPPING=1"
-        assert server.process.wait(CAP) == 0
+        assert server.process.wait(TIMEOUT_SECONDS) == 0
 
 
-def test_a_signal_before_it_serves_is_not_lost(tmp_path: Path) -> None:
+def test_signal_during_the_start_is_not_lost(tmp_path: Path) -> None:
     variables = {"RYZE_PORT": "0", "RYZE_DATA_DIR": str(tmp_path), "RYZE_LOG_FORMAT": "json"}
     with subprocess.Popen(
         [RYZE, "serve"],
-        env=environ(**variables),
+        env=clean_environ(**variables),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
     ) as process:
-        # From here on it is kept, long before there is anybody to handle it.
-        wait_until(lambda: blocked_signals(process) == HELD or process.poll(), "held")
+        # From now on the kernel keeps the signal until a handler is installed.
+        wait_until(
+            lambda: blocked_signals(process) == SIGTERM_AND_SIGINT or process.poll(),
+            "signals are blocked",
+        )
         process.terminate()
-        _, log = process.communicate(timeout=CAP)
+        _, log = process.communicate(timeout=TIMEOUT_SECONDS)
     assert process.returncode == 0
     assert '"stopping"' in log
     assert '"stopped"' in log
 
 
 def blocked_signals(process: subprocess.Popen[str]) -> int:
-    """One bit each; all of them for a moment whenever a thread is started."""
+    """Mask of the blocked signals. Starting a thread blocks all of them for a moment."""
     status = Path(f"/proc/{process.pid}/status").read_text()
     return int(status.partition("SigBlk:")[2].split()[0], 16)

@@ -1,4 +1,4 @@
-"""``ryze simulate``: at its pace, as long as the server keeps up, and never a traceback."""
+"""``ryze simulate``: pace, back-pressure, failures without a traceback."""
 
 import io
 import itertools
@@ -18,7 +18,13 @@ import ryze.playground.simulate
 from ryze.cli import cli
 from ryze.client import ConnectionEnded, ConnectionOutcome
 from ryze.events.event import decode_event
-from ryze.playground.simulate import Meter, publish_events, send_at_rate, simulate, summary
+from ryze.playground.simulate import (
+    RateMeter,
+    format_summary,
+    publish_events,
+    send_at_rate,
+    simulate,
+)
 from ryze.playground.traffic import TimedEvent, Traffic
 from tests.conftest import ACCOUNT_TOKEN, Server
 
@@ -28,15 +34,15 @@ def traffic(count: int | None, seed: int = 1) -> list[TimedEvent]:
     return list(itertools.islice(events, count))
 
 
-def evenly(count: int) -> list[TimedEvent]:
+def evenly_spaced(count: int) -> list[TimedEvent]:
     return [TimedEvent(1.0, "call.update", {"n": n}) for n in range(count)]
 
 
 # --- The meter ---
 
 
-def test_a_meter_tells_the_rate_of_the_last_seconds() -> None:
-    meter = Meter()
+def test_rate_is_that_of_the_last_3_seconds() -> None:
+    meter = RateMeter()
     rates = []
     for second in range(10):
         rates.append(meter.rate(float(second)))
@@ -49,7 +55,7 @@ def test_a_meter_tells_the_rate_of_the_last_seconds() -> None:
 
 
 class Sender:
-    """Notes when what was sent, and takes its time for it."""
+    """Records events and their times; the n-th takes `busy_seconds[n]`."""
 
     def __init__(self, *busy_seconds: float) -> None:
         self._busy = dict(enumerate(busy_seconds))
@@ -72,23 +78,25 @@ async def test_events_go_out_in_order_at_the_rate(autojump_clock: MockClock) -> 
     assert sender.times[-1] == pytest.approx(25, abs=0.01)
 
 
-async def test_a_short_delay_is_made_up_for(autojump_clock: MockClock) -> None:
+async def test_a_delay_below_a_second_is_caught_up(autojump_clock: MockClock) -> None:
     sender = Sender(0.5)
-    await send_at_rate(evenly(10), 10, sender)
+    await send_at_rate(evenly_spaced(10), 10, sender)
     assert sender.times == pytest.approx([0.1, 0.6, 0.6, 0.6, 0.6, 0.6, 0.7, 0.8, 0.9, 1.0])
 
 
-async def test_of_a_long_delay_only_the_last_second_is(autojump_clock: MockClock) -> None:
+async def test_of_a_longer_delay_only_the_last_second_is_caught_up(
+    autojump_clock: MockClock,
+) -> None:
     sender = Sender(100)
-    await send_at_rate(evenly(50), 10, sender)
+    await send_at_rate(evenly_spaced(50), 10, sender)
     at_once = [at for at in sender.times if at == 100.1]
     assert len(at_once) == 11
     assert sender.times[-1] == pytest.approx(100.1 + 3.8)
 
 
-async def test_more_than_a_timer_can_keep_is_sent_without_pauses(autojump_clock: MockClock) -> None:
+async def test_pauses_below_the_timer_resolution_are_accumulated(autojump_clock: MockClock) -> None:
     sender = Sender()
-    await send_at_rate(evenly(5000), 10_000, sender)
+    await send_at_rate(evenly_spaced(5000), 10_000, sender)
     assert sender.times[-1] == pytest.approx(0.5, abs=0.003)
     assert len(set(sender.times)) < 500
 
@@ -96,8 +104,8 @@ async def test_more_than_a_timer_can_keep_is_sent_without_pauses(autojump_clock:
 # --- Real servers ---
 
 
-async def test_what_is_published_arrives_byte_for_byte(server: Server, demo: str) -> None:
-    meter, events = Meter(), traffic(300)
+async def test_events_are_delivered_byte_for_byte(server: Server, demo: str) -> None:
+    meter, events = RateMeter(), traffic(300)
     await server.configure(enabled=True, mediaBase64=True)
     client = await server.connect()
     async with trio.open_nursery() as nursery:
@@ -114,24 +122,24 @@ async def test_what_is_published_arrives_byte_for_byte(server: Server, demo: str
 
 
 @pytest.mark.parametrize(
-    ("instance", "token", "ended"),
+    ("instance", "token", "outcome"),
     [
         ("demo", "wrong", ConnectionOutcome(401, "Invalid token")),
         ("nobody", ACCOUNT_TOKEN, ConnectionOutcome(404, "Instance not found")),
     ],
 )
-async def test_a_refusal_says_why(
-    server: Server, demo: str, instance: str, token: str, ended: ConnectionOutcome
+async def test_a_refusal_has_the_reason_of_the_server(
+    server: Server, demo: str, instance: str, token: str, outcome: ConnectionOutcome
 ) -> None:
     with pytest.raises(ConnectionEnded) as caught:
         await publish_events(
-            server.settings.base_url, instance, token, evenly(1), rate=1, meter=Meter()
+            server.settings.base_url, instance, token, evenly_spaced(1), rate=1, meter=RateMeter()
         )
-    assert caught.value.outcome == ended
+    assert caught.value.outcome == outcome
 
 
-async def test_an_end_is_noticed_in_a_long_pause(server: Server, demo: str) -> None:
-    meter = Meter()
+async def test_a_close_is_detected_during_a_long_pause(server: Server, demo: str) -> None:
+    meter = RateMeter()
     far_apart = [TimedEvent(0.0, "call.update", {}), TimedEvent(1e9, "call.update", {})]
     async with trio.open_nursery() as nursery:
 
@@ -148,23 +156,28 @@ async def test_an_end_is_noticed_in_a_long_pause(server: Server, demo: str) -> N
     assert caught.value.outcome == ConnectionOutcome(1012, "restarting")
 
 
-async def test_a_server_that_does_not_take_the_rest_is_told(
+async def test_a_server_lost_before_it_confirms_the_close_is_an_error(
     server: Server, demo: str, nursery: trio.Nursery
 ) -> None:
-    """The server vanishes between the last event and its answer to our close."""
+    """The connection is lost between the last event and the confirmation of our close."""
 
-    def and_then_cut_off() -> Any:
-        yield from evenly(2)
+    def then_abort_the_server() -> Any:
+        yield from evenly_spaced(2)
         server.cancel_scope.cancel()
 
     with pytest.raises(ConnectionEnded), trio.fail_after(20):
         await publish_events(
-            server.settings.base_url, "demo", demo, and_then_cut_off(), rate=1e6, meter=Meter()
+            server.settings.base_url,
+            "demo",
+            demo,
+            then_abort_the_server(),
+            rate=1e6,
+            meter=RateMeter(),
         )
 
 
 @pytest.mark.parametrize("terminal", [True, False])
-async def test_progress_is_for_terminals_and_a_summary_for_all(
+async def test_progress_is_shown_on_terminals_only_and_the_summary_always(
     server: Server, demo: str, terminal: bool
 ) -> None:
     output = io.StringIO()
@@ -179,7 +192,7 @@ async def test_progress_is_for_terminals_and_a_summary_for_all(
     assert terminal or len(lines) == 1
 
 
-async def test_the_summary_comes_at_an_interruption_too(server: Server, demo: str) -> None:
+async def test_summary_is_printed_after_an_interruption(server: Server, demo: str) -> None:
     output = io.StringIO()
     run = partial(simulate, rate=1e6, count=None, seed=None, console=Console(file=output))
     client = await server.connect()
@@ -190,7 +203,7 @@ async def test_the_summary_comes_at_an_interruption_too(server: Server, demo: st
     assert " published to demo in " in output.getvalue()
 
 
-async def test_without_any_event_there_is_nothing_to_sum_up(server: Server) -> None:
+async def test_no_summary_without_events(server: Server) -> None:
     output = io.StringIO()
     run = partial(simulate, rate=1, count=None, seed=None, console=Console(file=output))
     with pytest.raises(ConnectionEnded, match="Instance not found"):
@@ -198,25 +211,28 @@ async def test_without_any_event_there_is_nothing_to_sum_up(server: Server) -> N
     assert output.getvalue() == ""
 
 
-def test_a_summary_is_a_line() -> None:
-    assert summary(1, "shop", 0.5) == "1 event published to shop in 0.5 s (2/s)"
-    assert summary(12_345, "shop", 10) == "12,345 events published to shop in 10.0 s (1,234/s)"
-    assert summary(2, "shop", 0) == "2 events published to shop in 0.0 s (0/s)"
+def test_summary_is_one_line() -> None:
+    assert format_summary(1, "shop", 0.5) == "1 event published to shop in 0.5 s (2/s)"
+    assert (
+        format_summary(12_345, "shop", 10) == "12,345 events published to shop in 10.0 s (1,234/s)"
+    )
+    assert format_summary(2, "shop", 0) == "2 events published to shop in 0.0 s (0/s)"
 
 
 # --- The command ---
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+def simulated(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Replace `simulate` by one that records its arguments."""
     calls: list[Any] = []
 
-    async def note(*arguments: Any, console: Console, **options: Any) -> None:
+    async def record(*arguments: Any, console: Console, **options: Any) -> None:
         await trio.lowlevel.checkpoint()
         assert console.stderr
         calls.append((arguments, options))
 
-    monkeypatch.setattr(ryze.playground.simulate, "simulate", note)
+    monkeypatch.setattr(ryze.playground.simulate, "simulate", record)
     return calls
 
 
@@ -226,26 +242,26 @@ def run(*arguments: str) -> Result:
 
 
 @pytest.mark.parametrize(("text", "rate"), [("20", 20.0), ("0.5/s", 0.5), ("1e3", 1000.0)])
-def test_the_command_takes_rate_count_and_seed(asked: list[Any], text: str, rate: float) -> None:
+def test_command_passes_rate_count_and_seed(simulated: list[Any], text: str, rate: float) -> None:
     assert run("shop", "--rate", text, "--count", "5", "--seed", "7").exit_code == 0
     expected = {"rate": rate, "count": 5, "seed": 7}
-    assert asked == [(("http://127.0.0.1:1", "shop", "secret"), expected)]
+    assert simulated == [(("http://127.0.0.1:1", "shop", "secret"), expected)]
 
 
-def test_without_options_it_goes_on_for_ever(asked: list[Any]) -> None:
+def test_command_has_no_limit_by_default(simulated: list[Any]) -> None:
     assert run("shop").exit_code == 0
-    assert asked[0][1] == {"rate": 10.0, "count": None, "seed": None}
+    assert simulated[0][1] == {"rate": 10.0, "count": None, "seed": None}
 
 
 @pytest.mark.parametrize("rate", ["0", "-1", "fast", "inf", "nan", "5/min"])
-def test_a_wrong_rate_is_wrong_usage(asked: list[Any], rate: str) -> None:
+def test_invalid_rate_is_exit_code_2(simulated: list[Any], rate: str) -> None:
     result = run("shop", "--rate", rate)
     assert result.exit_code == 2
     assert "expected a number of events per second" in result.stderr
-    assert asked == []
+    assert simulated == []
 
 
-def test_no_server_is_told_in_one_line() -> None:
+def test_unreachable_server_is_reported_in_one_line() -> None:
     result = run("shop")
     assert result.exit_code == 1
     assert result.stderr == "Error: cannot reach http://127.0.0.1:1: Connection refused\n"

@@ -13,7 +13,7 @@ import trio
 from rich.progress import Progress, SpinnerColumn, TextColumn
 
 from bench.machine import raise_file_limit
-from bench.notes import notes
+from bench.progress import console
 from tests.soak.report import save, show
 from tests.soak.server import running_server
 from tests.soak.soak import Parameters, Soak
@@ -21,7 +21,6 @@ from tests.soak.soak import Parameters, Soak
 __all__ = ["main"]
 
 _DEFAULTS = Parameters()
-_PER_INSTANCE = "Per instance."
 
 
 @click.command()
@@ -33,9 +32,24 @@ _PER_INSTANCE = "Per instance."
     help="Seed of all random choices; chosen and printed if not given.",
 )
 @click.option("--instances", default=_DEFAULTS.instances, show_default=True)
-@click.option("--stable", default=_DEFAULTS.stable, show_default=True, help=_PER_INSTANCE)
-@click.option("--churning", default=_DEFAULTS.churning, show_default=True, help=_PER_INSTANCE)
-@click.option("--slow", default=_DEFAULTS.slow, show_default=True, help=_PER_INSTANCE)
+@click.option(
+    "--stable",
+    default=_DEFAULTS.stable,
+    show_default=True,
+    help="Healthy subscribers that stay connected, per instance.",
+)
+@click.option(
+    "--churning",
+    default=_DEFAULTS.churning,
+    show_default=True,
+    help="Subscribers that connect and disconnect, per instance.",
+)
+@click.option(
+    "--slow",
+    default=_DEFAULTS.slow,
+    show_default=True,
+    help="Subscribers that stop reading, per instance.",
+)
 @click.option("--temporary-instances", default=_DEFAULTS.temporary_instances, show_default=True)
 @click.option("--bad-clients", default=_DEFAULTS.bad_clients, show_default=True)
 @click.option(
@@ -49,7 +63,7 @@ def main(minutes: float, seed: int | None, output: Path, **counts: int) -> None:
     """Run a server under every kind of load at once, and report violations."""
     seed = random.randrange(1_000_000) if seed is None else seed
     parameters = Parameters(**counts)
-    notes.print(f"seed {seed}")
+    console.print(f"seed {seed}")
     raise_file_limit(1000 + parameters.subscribers)
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="ryze-soak-") as directory:
@@ -60,7 +74,7 @@ def main(minutes: float, seed: int | None, output: Path, **counts: int) -> None:
             shutil.copy(server.log, output.with_suffix(".log"))
     show(result)
     save(output, parameters, seed, result)
-    notes.print(f"result: {output}, server log: {output.with_suffix('.log')}")
+    console.print(f"result: {output}, server log: {output.with_suffix('.log')}")
     sys.exit(0 if result.has_passed else 1)
 
 
@@ -68,7 +82,7 @@ def main(minutes: float, seed: int | None, output: Path, **counts: int) -> None:
 def _progress() -> Iterator[Callable[[str], None]]:
     """A line on standard error that shows the progress."""
     columns = SpinnerColumn(), TextColumn("{task.description}")
-    with Progress(*columns, console=notes, transient=True) as bar:
+    with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("starting")
         yield lambda text: bar.update(task, description=text)
 

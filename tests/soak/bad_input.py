@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import trio
 
-from bench.wire import CLOSE, PING, TEXT, client_frame, parse_frames
+from bench.websocket_client import CLOSE, PING, TEXT, client_frame, parse_frames
 from tests.clients import UPGRADE, RawClient, request_bytes
 from tests.soak.instance import Instance
 from tests.soak.server import ACCOUNT_TOKEN

@@ -91,7 +91,7 @@ class ExpectedStream:
 
     @property
     def pending(self) -> int:
-        """How many events may still be received."""
+        """The number of events that may still be received."""
         return sum(len(source.pending) for source in self._sources)
 
     def write_off_pending(self) -> None:

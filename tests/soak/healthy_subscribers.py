@@ -9,7 +9,7 @@ from contextlib import suppress
 
 import trio
 
-from bench.wire import CLOSE, client_frame
+from bench.websocket_client import CLOSE, client_frame
 from tests.clients import RawClient
 from tests.soak.expected_stream import Violation
 from tests.soak.instance import Instance

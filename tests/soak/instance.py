@@ -11,7 +11,7 @@ from tests.soak.workload import Workload
 
 __all__ = ["Instance"]
 
-# How many events producers may be ahead of the slowest healthy subscriber: less than a third of
+# Events that producers may be ahead of the slowest healthy subscriber: less than a third of
 # the 256 messages that are buffered for it. When an instance is disabled and enabled again, it is
 # not known of the events in flight at either moment whether they will be received, and they are
 # written off. So even if all of those are pending, a healthy subscriber is never evicted.
@@ -60,10 +60,10 @@ class Instance:
 
     @property
     def room(self) -> int:
-        """How many events may be published now."""
+        """The number of events that may be published now."""
         if not self.timeline.may_be_enabled:
             return _MOST_AHEAD
-        behind = max((checker.behind for checker in self.healthy), default=0)
+        behind = max((checker.bytes_behind for checker in self.healthy), default=0)
         return _MOST_AHEAD - self.expected.pending - behind // self._smallest_frame
 
     @property

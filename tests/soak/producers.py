@@ -5,7 +5,7 @@ from typing import Protocol
 
 import trio
 
-from bench.wire import CLOSE, PING, PONG, client_frame, parse_frames
+from bench.websocket_client import CLOSE, PING, PONG, client_frame, parse_frames
 from tests.clients import RawClient
 from tests.soak.expected_stream import Violation
 from tests.soak.instance import Instance

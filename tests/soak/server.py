@@ -139,7 +139,7 @@ class Server:
                 yield line
 
     def logged(self) -> Counter[str]:
-        """How often each event was logged."""
+        """The number of log records, by event."""
         records: list[dict[str, Any]] = [
             json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")
         ]

@@ -57,7 +57,7 @@ _DESCRIPTOR_GROWTH = (0.2, 16)
 
 @dataclass(frozen=True)
 class Parameters:
-    """How many instances and clients take part.
+    """Numbers of instances and clients.
 
     Args:
         stable: healthy subscribers that stay to the end, per instance.
@@ -121,7 +121,7 @@ class Soak:
 
     Args:
         server: the server under test.
-        parameters: how many clients take part.
+        parameters: numbers of instances and clients.
         seed: of all random choices.
         show_progress: called with a line of text about once a second.
     """

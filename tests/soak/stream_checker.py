@@ -7,7 +7,7 @@ by one.
 
 import zlib
 
-from bench.wire import CLOSE, PING, PONG, TEXT, client_frame, parse_frames
+from bench.websocket_client import CLOSE, PING, PONG, TEXT, client_frame, parse_frames
 from tests.soak.expected_stream import ExpectedStream, Violation
 from tests.soak.workload import server_frame
 
@@ -44,8 +44,8 @@ class StreamChecker:
         return self._not_before if self._offset is None else self._offset
 
     @property
-    def behind(self) -> int:
-        """How many bytes it must still receive of the stream, at most."""
+    def bytes_behind(self) -> int:
+        """Upper bound of the bytes of the stream that it must still receive."""
         expected = self._expected
         return 0 if self.has_all(expected.end) else expected.end - self.position
 

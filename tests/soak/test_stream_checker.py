@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.wire import CLOSE, PING, PONG, client_frame
+from bench.websocket_client import CLOSE, PING, PONG, client_frame
 from ryze.records import WebsocketConfig
 from tests.soak.config_timeline import ConfigTimeline
 from tests.soak.expected_stream import ExpectedStream, Violation
@@ -62,7 +62,7 @@ def test_later_subscriber_starts_inside_the_stream() -> None:
     assert later.has_all(stream.end)
     first.receive(frames(stream, 3))
     assert not later.has_all(stream.end)
-    assert later.behind == len(frames(stream, 3))
+    assert later.bytes_behind == len(frames(stream, 3))
 
 
 def test_later_subscriber_must_receive_events_sent_after_its_101() -> None:
@@ -72,7 +72,7 @@ def test_later_subscriber_must_receive_events_sent_after_its_101() -> None:
     stream.send(0, 2)
     first.receive(frames(stream, 0))
     assert later.has_all(stream.end)
-    assert later.behind == 0
+    assert later.bytes_behind == 0
     first.receive(frames(stream, 1, 2))
     assert not later.has_all(stream.end)
     with pytest.raises(Violation, match="event 1 of producer 0 missed after the 101"):

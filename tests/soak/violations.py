@@ -1,4 +1,4 @@
-"""Collects violations, so that one does not hide another, and counts what was done."""
+"""Collects violations, so that one does not hide another, and counts actions."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -31,7 +31,7 @@ async def wait_until(condition: Callable[[], object]) -> bool:
 
 
 class Violations:
-    """The violations of a run, and how often each kind of action was done."""
+    """The violations of a run, and counters of the actions done."""
 
     def __init__(self) -> None:
         self.messages: list[str] = []

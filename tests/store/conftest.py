@@ -1,4 +1,4 @@
-"""A real SQLite file for each test, opened as the server opens it."""
+"""Fixtures: a real SQLite file per test, opened as the server opens it."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path

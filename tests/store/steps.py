@@ -1,12 +1,12 @@
-"""A rotation taken apart into its steps: each file operation and each SQL statement.
+"""The steps of a key rotation: each file operation and each SQL statement.
 
-`watched` names every step just before it is done. As a program, it finds out what is left of
-a rotation that is killed (SIGKILL, no mercy) before its first step, its second, and so on:
+`report_steps` reports every step just before it runs. As a program, this module kills a rotation
+(SIGKILL) before its first step, its second, and so on:
 
     python -m tests.store.steps DIRECTORY TARGET
 
-leaves a copy of the directory for each step in TARGET, named by number, rotated until there.
-It forks, which wants a process without threads.
+writes a copy of the directory per step to TARGET, named by number, as the killed rotation left it.
+It forks, so it needs a process without threads.
 """
 
 import contextlib
@@ -25,12 +25,12 @@ import trio
 from ryze.store import Rotation, key_file, open_database, rotate_key
 from ryze.store import key_rotation as rotation
 
-# So small that some instances make several batches.
+# Small, so that a few instances make several batches.
 BATCH = 2
 
 
-class _Watched:
-    """Stands for an object, and tells of each call before it happens."""
+class _CallReporter:
+    """Wraps an object, and reports each method call before it is made."""
 
     def __init__(self, real: Any, before: Callable[[str, tuple[Any, ...]], None]) -> None:
         self._real = real
@@ -49,8 +49,8 @@ class _Watched:
 
 
 @contextlib.contextmanager
-def watched(before: Callable[[str], None]) -> Iterator[None]:
-    """Calls `before` with ``os.replace``, ``UPDATE ...`` and so on; the batches are small."""
+def report_steps(before: Callable[[str], None]) -> Iterator[None]:
+    """Call `before` with ``os.replace``, ``UPDATE ...`` and so on; batches are small."""
 
     def before_os(name: str, _args: tuple[Any, ...]) -> None:
         before(f"os.{name}")
@@ -62,10 +62,10 @@ def watched(before: Callable[[str], None]) -> Iterator[None]:
     real_cursor = peewee.SqliteDatabase.cursor
 
     def cursor(database: peewee.SqliteDatabase, *args: Any, **kwargs: Any) -> Any:
-        return _Watched(real_cursor(database, *args, **kwargs), before_sql)
+        return _CallReporter(real_cursor(database, *args, **kwargs), before_sql)
 
     with (
-        patch.object(key_file, "os", _Watched(os, before_os)),
+        patch.object(key_file, "os", _CallReporter(os, before_os)),
         patch.object(peewee.SqliteDatabase, "cursor", cursor),
         patch.object(rotation, "_BATCH", BATCH),
     ):
@@ -76,12 +76,12 @@ async def rotate(
     directory: Path, before: Callable[[str], None] = lambda _step: None, configured: str = ""
 ) -> Rotation:
     async with open_database(f"sqlite:///{directory}/ryze.db", exclusive=True) as database:
-        with watched(before):
+        with report_steps(before):
             return await rotate_key(database, configured, directory)
 
 
 def _rotate_and_die(directory: Path, at: int) -> None:
-    """Runs in a process of its own, and ends it: killed, or with 0 if it came to its end."""
+    """Rotate and end this process: killed at a step, or with 0 if the rotation completes."""
     steps = 0
 
     def before(_step: str) -> None:
@@ -94,7 +94,8 @@ def _rotate_and_die(directory: Path, at: int) -> None:
     os._exit(0)
 
 
-def _is_killed(directory: Path, at: int) -> bool:
+def _rotate_in_child(directory: Path, at: int) -> bool:
+    """Rotate in a child process; True if it was killed at the step, False if it completed."""
     child = os.fork()
     if not child:
         try:
@@ -103,7 +104,7 @@ def _is_killed(directory: Path, at: int) -> bool:
             os._exit(1)
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     if status not in (0, -signal.SIGKILL):
-        raise SystemExit(f"the rotation that was to die at {at} ended with {status}")
+        raise SystemExit(f"the rotation to be killed at step {at} ended with {status}")
     return status != 0
 
 
@@ -112,7 +113,7 @@ def main(directory: Path, target: Path) -> None:
     while True:
         copy = target / str(at)
         shutil.copytree(directory, copy)
-        if not _is_killed(copy, at):
+        if not _rotate_in_child(copy, at):
             return
         at += 1
 

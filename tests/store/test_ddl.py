@@ -1,3 +1,5 @@
+"""The schema as SQL."""
+
 import sqlite3
 from pathlib import Path
 
@@ -13,7 +15,7 @@ def tables(database: sqlite3.Connection) -> set[str]:
     return {sql for (sql,) in rows}
 
 
-async def test_it_makes_the_tables_of_a_server(url: str, path: Path) -> None:
+async def test_statements_create_the_tables_of_a_server(url: str, path: Path) -> None:
     async with open_database(url):
         pass
     made = sqlite3.connect(":memory:")

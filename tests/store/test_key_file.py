@@ -1,3 +1,5 @@
+"""Loading and creating encryption keys."""
+
 import base64
 import os
 import threading
@@ -13,7 +15,7 @@ STANDARD = base64.b64encode(KEY).decode()
 URLSAFE = base64.urlsafe_b64encode(KEY).decode()
 
 
-def test_the_first_start_makes_a_private_file_and_later_ones_use_it(tmp_path: Path) -> None:
+def test_first_start_creates_a_private_file_and_later_starts_use_it(tmp_path: Path) -> None:
     data_dir = tmp_path / "new" / "data"
     first, second = load_key("", data_dir), load_key("", data_dir)
     file = data_dir / "ryze.key"
@@ -25,16 +27,16 @@ def test_the_first_start_makes_a_private_file_and_later_ones_use_it(tmp_path: Pa
     assert len(first.keys[0]) == 32
 
 
-def test_nothing_but_the_key_file_is_left_behind(tmp_path: Path) -> None:
+def test_no_draft_is_left_behind(tmp_path: Path) -> None:
     load_key("", tmp_path)
     assert os.listdir(tmp_path) == ["ryze.key"]
 
 
-def test_two_keys_are_never_the_same(tmp_path: Path) -> None:
+def test_generated_keys_differ(tmp_path: Path) -> None:
     assert load_key("", tmp_path / "a").keys != load_key("", tmp_path / "b").keys
 
 
-def test_first_starts_at_the_same_time_agree_on_one_key(tmp_path: Path) -> None:
+def test_concurrent_first_starts_agree_on_one_key(tmp_path: Path) -> None:
     loaded: list[LoadedKey] = []
     together = threading.Barrier(8)
 
@@ -53,7 +55,7 @@ def test_first_starts_at_the_same_time_agree_on_one_key(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("configured", [STANDARD, URLSAFE, STANDARD.rstrip("="), f" {STANDARD}\n"])
-def test_a_configured_key_is_used_and_no_file_is_made(configured: str, tmp_path: Path) -> None:
+def test_configured_key_is_used_without_a_file(configured: str, tmp_path: Path) -> None:
     assert load_key(configured, tmp_path) == LoadedKey((KEY,), created=False, path=None)
     assert not os.listdir(tmp_path)
 
@@ -66,7 +68,7 @@ OTHER = base64.b64encode(OTHER_KEY).decode()
     "content",
     [f"{STANDARD}\n{OTHER}\n", f"{URLSAFE}\r\n\r\n  {OTHER}", f"{STANDARD}\n{OTHER}\n{URLSAFE}\n"],
 )
-def test_a_file_may_hold_several_keys_a_line_each(content: str, tmp_path: Path) -> None:
+def test_file_with_several_keys_has_one_per_line(content: str, tmp_path: Path) -> None:
     file = tmp_path / "ryze.key"
     file.touch(0o600)
     file.write_bytes(content.encode())
@@ -74,26 +76,26 @@ def test_a_file_may_hold_several_keys_a_line_each(content: str, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("configured", [f"{STANDARD},{OTHER}", f" {URLSAFE} , {OTHER}\n"])
-def test_several_keys_are_configured_with_commas(configured: str, tmp_path: Path) -> None:
+def test_several_configured_keys_are_separated_by_commas(configured: str, tmp_path: Path) -> None:
     assert load_key(configured, tmp_path).keys == (KEY, OTHER_KEY)
 
 
 @pytest.mark.parametrize("wrong", ["c2hvcnQ=", "", "not*base64*secret"])
-def test_of_several_keys_the_wrong_one_is_named_but_not_shown(wrong: str, tmp_path: Path) -> None:
+def test_malformed_key_is_reported_by_number_and_not_shown(wrong: str, tmp_path: Path) -> None:
     with pytest.raises(KeyFileError, match=r"^RYZE_ENCRYPTION_KEY, key 2 ") as caught:
         load_key(f"{STANDARD},{wrong}", tmp_path)
     assert "secret" not in str(caught.value)
 
 
-def test_a_file_that_must_be_there_is_not_made(tmp_path: Path) -> None:
+def test_missing_file_is_not_created_without_create(tmp_path: Path) -> None:
     with pytest.raises(
         KeyFileError, match=r"^there is no key file .*ryze\.key: put back your copy"
     ):
-        load_key("", tmp_path, make=False)
+        load_key("", tmp_path, create=False)
     assert not os.listdir(tmp_path)
 
 
-def test_a_file_is_not_read_without_end(tmp_path: Path) -> None:
+def test_oversized_file_is_rejected(tmp_path: Path) -> None:
     file = tmp_path / "ryze.key"
     file.touch(0o600)
     file.write_text(f"{STANDARD}\n" * 1457)
@@ -101,7 +103,7 @@ def test_a_file_is_not_read_without_end(tmp_path: Path) -> None:
         load_key("", tmp_path)
 
 
-WRONG = [
+MALFORMED = [
     ("c2hvcnQtc2VjcmV0", "holds 12 bytes"),
     (STANDARD + STANDARD, "is not base64"),  # padding in the middle
     (base64.b64encode(KEY * 2).decode(), "holds 64 bytes"),
@@ -111,8 +113,8 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize(("wrong", "what"), WRONG)
-def test_a_wrong_setting_is_named_but_not_shown(wrong: str, what: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("wrong", "what"), MALFORMED)
+def test_malformed_setting_is_reported_and_not_shown(wrong: str, what: str, tmp_path: Path) -> None:
     with pytest.raises(KeyFileError) as caught:
         load_key(wrong, tmp_path)
     message = str(caught.value)
@@ -122,8 +124,8 @@ def test_a_wrong_setting_is_named_but_not_shown(wrong: str, what: str, tmp_path:
     assert caught.value.__cause__ is None
 
 
-@pytest.mark.parametrize(("wrong", "what"), [*WRONG, ("", "holds 0 bytes")])
-def test_a_wrong_file_is_named_but_not_shown(wrong: str, what: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("wrong", "what"), [*MALFORMED, ("", "holds 0 bytes")])
+def test_malformed_file_is_reported_and_not_shown(wrong: str, what: str, tmp_path: Path) -> None:
     file = tmp_path / "ryze.key"
     file.touch(0o600)
     file.write_text(wrong)
@@ -134,7 +136,7 @@ def test_a_wrong_file_is_named_but_not_shown(wrong: str, what: str, tmp_path: Pa
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o644, 0o777])
-def test_a_file_that_others_can_use_is_refused(mode: int, tmp_path: Path) -> None:
+def test_file_that_others_can_use_is_rejected(mode: int, tmp_path: Path) -> None:
     load_key("", tmp_path)
     file = tmp_path / "ryze.key"
     file.chmod(mode)
@@ -142,25 +144,25 @@ def test_a_file_that_others_can_use_is_refused(mode: int, tmp_path: Path) -> Non
         load_key("", tmp_path)
 
 
-def test_a_read_only_private_file_is_fine(tmp_path: Path) -> None:
+def test_read_only_private_file_is_accepted(tmp_path: Path) -> None:
     made = load_key("", tmp_path)
     (tmp_path / "ryze.key").chmod(0o400)
     assert load_key("", tmp_path).keys == made.keys
 
 
-def test_what_is_not_a_file_is_one_clear_line(tmp_path: Path) -> None:
+def test_directory_instead_of_the_file_is_a_key_file_error(tmp_path: Path) -> None:
     (tmp_path / "ryze.key").mkdir(mode=0o700)
     with pytest.raises(KeyFileError, match=r"cannot use the key file .*ryze\.key: Is a directory"):
         load_key("", tmp_path)
 
 
-def test_a_data_directory_that_cannot_be_made_is_one_clear_line(tmp_path: Path) -> None:
+def test_data_directory_that_cannot_be_created_is_a_key_file_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(KeyFileError, match=r"cannot use the key file .*: Not a directory"):
         load_key("", tmp_path / "file" / "data")
 
 
-def test_the_repr_does_not_show_the_key(tmp_path: Path) -> None:
+def test_repr_does_not_contain_the_key(tmp_path: Path) -> None:
     loaded = load_key(STANDARD, tmp_path)
     assert repr(loaded) == "LoadedKey(created=False, path=None)"
     assert TokenCipher(*loaded.keys)

@@ -1,4 +1,4 @@
-"""Rotation: all tokens get a new key, and nothing that happens meanwhile loses one."""
+"""Key rotation: all tokens are re-sealed, and no interruption loses a token or a key."""
 
 import base64
 import contextlib
@@ -27,7 +27,7 @@ from ryze.store import (
     select_instances,
 )
 from ryze.store import key_rotation as rotation
-from ryze.store.key_file import locked_key
+from ryze.store.key_file import lock_and_load_key
 from tests.store.steps import BATCH, rotate
 
 ROOT = Path(__file__).parent.parent.parent
@@ -41,11 +41,11 @@ def text(*keys: bytes) -> str:
 
 
 def key_files(directory: Path) -> list[Path]:
-    """All of them, a draft that was left among them."""
+    """Return all key files, including a draft that was left."""
     return sorted(directory.glob("ryze.key*"))
 
 
-def prints(*keys: bytes) -> tuple[str, ...]:
+def fingerprints(*keys: bytes) -> tuple[str, ...]:
     return TokenCipher(*keys).fingerprints
 
 
@@ -83,23 +83,24 @@ async def assert_rotated(directory: Path, *old: bytes) -> None:
     assert modes == {"ryze.key": 0o600, "ryze.key.old": 0o600}
 
 
-async def assert_goes_on(left: Path, key: bytes) -> Rotation:
-    """After an interruption nothing is lost, and what is called again comes to its end.
+async def assert_resumes(left: Path, key: bytes) -> Rotation:
+    """Assert that an interruption has lost nothing, and that the next rotation completes.
 
-    Interrupted after its end, it is another one: the key of all is the oldest then, not the only.
+    If the interrupted one had completed already, the next one is a second rotation: the original
+    key is then the oldest of the retired keys, not the only one.
     """
-    assert await tokens_in(left, *load_key("", left, make=False).keys) == TOKENS
+    assert await tokens_in(left, *load_key("", left, create=False).keys) == TOKENS
     done = await rotate(left)
     old = keys_in(left / "ryze.key.old")
     assert old[-1] == key
-    assert len(old) == (1 if done.resumed or done.old_fingerprints == prints(key) else 2)
+    assert len(old) == (1 if done.resumed or done.old_fingerprints == fingerprints(key) else 2)
     await assert_rotated(left, *old)
     return done
 
 
 @pytest.fixture
 async def directory(tmp_path: Path) -> Path:
-    """The data directory of a server that has some instances, and a key file."""
+    """The data directory of a server with some instances and a key file."""
     directory = tmp_path / "data"
     await fill(directory, *load_key("", directory).keys)
     return directory
@@ -112,27 +113,29 @@ def key(directory: Path) -> bytes:
 
 
 class TestKeyFile:
-    async def test_all_tokens_are_sealed_with_a_new_key(self, directory: Path, key: bytes) -> None:
+    async def test_all_tokens_are_resealed_with_a_new_key(
+        self, directory: Path, key: bytes
+    ) -> None:
         done = await rotate(directory)
         await assert_rotated(directory, key)
         [new] = keys_in(directory / "ryze.key")
         assert done == Rotation(
             resealed=COUNT,
             total=COUNT,
-            fingerprint=prints(new)[0],
-            old_fingerprints=prints(key),
+            fingerprint=fingerprints(new)[0],
+            old_fingerprints=fingerprints(key),
             resumed=False,
             old_keys=directory / "ryze.key.old",
         )
 
-    async def test_what_the_old_key_sealed_is_gone_from_the_rows(
+    async def test_no_row_opens_with_the_old_key_afterwards(
         self, directory: Path, key: bytes
     ) -> None:
         await rotate(directory)
         with pytest.raises(KeyFileError, match=r"^instance instance0 \(id 1\): the token was seal"):
             await tokens_in(directory, key)
 
-    async def test_old_keys_gather_newest_first(self, directory: Path, key: bytes) -> None:
+    async def test_retired_keys_are_kept_newest_first(self, directory: Path, key: bytes) -> None:
         await rotate(directory)
         [second] = keys_in(directory / "ryze.key")
         await rotate(directory)
@@ -144,20 +147,20 @@ class TestKeyFile:
         assert (done.resealed, done.total) == (0, 0)
         assert keys_in(tmp_path / "ryze.key.old") == (key,)
 
-    async def test_progress_is_told_from_nothing_to_all(self, directory: Path) -> None:
+    async def test_progress_is_reported_from_zero_to_all(self, directory: Path) -> None:
         told: list[tuple[int, int]] = []
         async with open_database(f"sqlite:///{directory}/ryze.db") as database:
             await rotate_key(database, "", directory, on_progress=lambda *now: told.append(now))
         assert told == [(0, COUNT), (COUNT, COUNT)]
 
-    async def test_databases_that_share_a_key_file_find_the_old_key(
+    async def test_database_that_shares_the_key_file_can_rotate_with_the_old_key(
         self, directory: Path, key: bytes, tmp_path: Path
     ) -> None:
         await fill(tmp_path, key)
         await rotate(directory)
         file, old = directory / "ryze.key", directory / "ryze.key.old"
         (tmp_path / "ryze.key").symlink_to(file)
-        with pytest.raises(KeyFileError, match=rf"{prints(key)[0]}.*ryze.key.ol"):
+        with pytest.raises(KeyFileError, match=rf"{fingerprints(key)[0]}.*ryze.key.ol"):
             await rotate(tmp_path)
         file.write_text(file.read_text() + old.read_text())
         assert (await rotate(tmp_path)).resealed == COUNT
@@ -165,12 +168,12 @@ class TestKeyFile:
         await assert_rotated(directory, key)
         assert await tokens_in(tmp_path, *keys_in(file)) == TOKENS
 
-    async def test_one_rotation_at_a_time_changes_a_key_file(
+    async def test_concurrent_rotation_of_a_key_file_is_rejected(
         self, directory: Path, key: bytes, tmp_path: Path
     ) -> None:
         (tmp_path / "ryze.key").symlink_to(directory / "ryze.key")
         with (
-            locked_key("", tmp_path) as loaded,
+            lock_and_load_key("", tmp_path) as loaded,
             pytest.raises(KeyFileError, match=r"^another `ryze key rotate` uses .*/ryze\.key$"),
         ):
             await rotate(directory)
@@ -178,36 +181,36 @@ class TestKeyFile:
         await rotate(directory)
 
     @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
-    async def test_root_does_not_take_the_files_from_the_server(self, directory: Path) -> None:
+    async def test_rotation_as_root_keeps_the_owner_of_the_files(self, directory: Path) -> None:
         os.chown(directory / "ryze.key", 65534, -1)
         await rotate(directory)
         assert {path.stat().st_uid for path in key_files(directory)} == {65534}
 
 
 class TestConfiguredKeys:
-    async def test_all_tokens_are_sealed_with_the_first_one(
+    async def test_all_tokens_are_resealed_with_the_first_key(
         self, directory: Path, key: bytes
     ) -> None:
         (directory / "ryze.key").unlink()
-        new, old = prints(OTHER_KEY, key)
+        new, old = fingerprints(OTHER_KEY, key)
         done = await rotate(directory, configured=text(OTHER_KEY, key))
         assert done == Rotation(COUNT, COUNT, new, (old,), resumed=True, old_keys=None)
         assert await tokens_in(directory, OTHER_KEY) == TOKENS
         assert key_files(directory) == []
 
-    async def test_again_there_is_nothing_to_do(self, directory: Path, key: bytes) -> None:
+    async def test_second_rotation_has_nothing_to_do(self, directory: Path, key: bytes) -> None:
         for resealed in (COUNT, 0):
             done = await rotate(directory, configured=text(OTHER_KEY, key))
             assert (done.resealed, done.total) == (resealed, COUNT)
 
     @pytest.mark.parametrize("times", [1, 2])
-    async def test_one_key_has_nothing_to_become(
+    async def test_single_configured_key_is_rejected(
         self, directory: Path, key: bytes, times: int
     ) -> None:
         with pytest.raises(KeyFileError, match=r"holds one key: put a new one before it.*new,old"):
             await rotate(directory, configured=text(*[key] * times))
 
-    async def test_the_way_from_a_key_file_to_the_setting(
+    async def test_rotation_from_a_key_file_to_the_setting(
         self, directory: Path, key: bytes
     ) -> None:
         configured = f"{text(OTHER_KEY)},{(directory / 'ryze.key').read_text()}"
@@ -215,8 +218,8 @@ class TestConfiguredKeys:
         assert await tokens_in(directory, OTHER_KEY) == TOKENS
 
 
-async def refused(directory: Path, key: bytes, message: str) -> None:
-    """A rotation says why not, and all is as it was before."""
+async def assert_refused(directory: Path, key: bytes, message: str) -> None:
+    """Assert that a rotation fails with this message and changes nothing."""
     before = {path.name: path.read_text() for path in key_files(directory)}
     with pytest.raises(KeyFileError, match=message):
         await rotate(directory)
@@ -225,35 +228,35 @@ async def refused(directory: Path, key: bytes, message: str) -> None:
 
 
 class TestRefused:
-    """Nothing is touched where something is wrong already."""
+    """A rotation that cannot start changes nothing."""
 
-    async def test_a_key_that_is_lost(self, directory: Path, key: bytes) -> None:
+    async def test_missing_key_file(self, directory: Path, key: bytes) -> None:
         (directory / "ryze.key").unlink()
-        await refused(directory, key, r"^there is no key file .*: put back your copy of it")
+        await assert_refused(directory, key, r"^there is no key file .*: put back your copy of it")
 
-    async def test_another_key(self, directory: Path, key: bytes) -> None:
+    async def test_wrong_key(self, directory: Path, key: bytes) -> None:
         (directory / "ryze.key").write_text(text(OTHER_KEY))
-        await refused(directory, key, r"^instance instance0 \(id 1\): .*put that key back")
+        await assert_refused(directory, key, r"^instance instance0 \(id 1\): .*put that key back")
 
-    async def test_a_key_file_that_others_can_read(self, directory: Path, key: bytes) -> None:
+    async def test_key_file_that_others_can_read(self, directory: Path, key: bytes) -> None:
         (directory / "ryze.key").chmod(0o644)
-        await refused(directory, key, r"mode 0644.*chmod 600")
+        await assert_refused(directory, key, r"mode 0644.*chmod 600")
 
-    async def test_a_key_file_of_a_wrong_length(self, directory: Path, key: bytes) -> None:
+    async def test_key_file_with_a_malformed_key(self, directory: Path, key: bytes) -> None:
         with (directory / "ryze.key").open("a") as file:
             file.write("c2hvcnQ=\n")
-        await refused(directory, key, r"ryze\.key, line 2 holds 5 bytes: expected base64")
+        await assert_refused(directory, key, r"ryze\.key, line 2 holds 5 bytes: expected base64")
 
-    async def test_a_new_key_with_the_fingerprint_of_the_old_one(
+    async def test_new_key_with_the_fingerprint_of_the_old_key(
         self, directory: Path, key: bytes, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Once it is in the file, no server could start."""
+        """With such a key in the file, no server could start."""
         monkeypatch.setattr(rotation, "TokenCipher", OneFingerprint)
-        await refused(directory, key, "make another key")
+        await assert_refused(directory, key, "make another key")
 
 
 class OneFingerprint(TokenCipher):
-    """A cipher for which all keys look the same."""
+    """A cipher for which all keys have the same fingerprint."""
 
     def __init__(self, *keys: bytes) -> None:
         if len(keys) > 1:
@@ -261,7 +264,9 @@ class OneFingerprint(TokenCipher):
         super().__init__(*keys)
 
 
-async def test_a_damaged_token_stops_it_and_no_key_is_given_up(directory: Path, key: bytes) -> None:
+async def test_damaged_token_stops_the_rotation_and_no_key_is_retired(
+    directory: Path, key: bytes
+) -> None:
     with contextlib.closing(sqlite3.connect(directory / "ryze.db")) as database, database:
         database.execute("UPDATE instances SET token_sealed = x'00' WHERE id = 3")
     with pytest.raises(KeyFileError, match=r"^instance instance2 \(id 3\): .*damaged"):
@@ -269,18 +274,18 @@ async def test_a_damaged_token_stops_it_and_no_key_is_given_up(directory: Path, 
     assert keys_in(directory / "ryze.key") == (key,)
 
 
-async def test_a_token_that_was_left_out_keeps_the_old_key(
+async def test_token_that_was_not_resealed_keeps_the_old_key(
     directory: Path, key: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever the reason, a bug of ours included: no key is given up on trust."""
+    """Step 4 checks all tokens, so that even a bug in step 3 loses no key."""
     with monkeypatch.context() as patched:
         patched.setattr(rotation, "update_instance_seals", lambda *_: None)
         with pytest.raises(KeyFileError, match=r"^instance instance0 \(id 1\): "):
             await rotate(directory)
-    assert (await assert_goes_on(directory, key)).resumed
+    assert (await assert_resumes(directory, key)).resumed
 
 
-async def test_an_old_key_file_that_is_none_stops_it_before_a_key_is_given_up(
+async def test_malformed_old_key_file_stops_the_rotation_before_a_key_is_retired(
     directory: Path, key: bytes
 ) -> None:
     old = directory / "ryze.key.old"
@@ -290,18 +295,18 @@ async def test_an_old_key_file_that_is_none_stops_it_before_a_key_is_given_up(
         await rotate(directory)
     assert len(keys_in(directory / "ryze.key")) == 2
     old.unlink()
-    assert (await assert_goes_on(directory, key)).resumed
+    assert (await assert_resumes(directory, key)).resumed
 
 
-# --- Interrupted at each of its steps ---
+# --- Interrupted at each step ---
 
-# A file gets its new content: complete on the disk before it has the name, then the name too.
+# Replacing a file: the content is synced before the rename, and the directory after it.
 REPLACE = ["os.write", "os.fsync", "os.replace", "os.fsync"]
 FULL = "PRAGMA synchronous = FULL"
 
 
-async def test_what_must_be_on_the_disk_is_there_before_the_next_step(directory: Path) -> None:
-    """What no kill can show: the order that a power cut needs as well."""
+async def test_each_step_is_synced_to_disk_before_the_next(directory: Path) -> None:
+    """The order needed for power failures, which killing the process cannot test."""
     steps: list[str] = []
     await rotate(directory, steps.append)
     row = "UPDATE instances SET token_sealed = ? WHERE id = ?"
@@ -311,58 +316,58 @@ async def test_what_must_be_on_the_disk_is_there_before_the_next_step(directory:
         *(FULL, row, row, "COMMIT"),
         *(FULL, row, "COMMIT"),
         *(FULL, "COMMIT"),  # none left
-        *REPLACE,  # the old key in ryze.key.old
-        *REPLACE,  # and out of ryze.key
+        *REPLACE,  # the old key added to ryze.key.old
+        *REPLACE,  # and removed from ryze.key
     ]
     assert steps.index("BEGIN IMMEDIATE") > steps.index(FULL)
 
 
 def killed_at_every_step(directory: Path, target: Path) -> list[Path]:
-    """What is left of rotations that were killed before their first step, their second, ..."""
+    """Return the directories that rotations killed before step 1, 2, ... have left."""
     command = [sys.executable, "-m", "tests.store.steps", str(directory), str(target)]
     subprocess.run(command, check=True, cwd=ROOT, timeout=100)
     return sorted(target.iterdir(), key=lambda path: int(path.name))
 
 
 def state_of(directory: Path, key: bytes) -> tuple[int, int]:
-    """How many keys there are, and how many rows are sealed with this one."""
-    mark = bytes.fromhex(prints(key)[0])
+    """Count the keys in the file, and the rows sealed with this key."""
+    mark = bytes.fromhex(fingerprints(key)[0])
     with contextlib.closing(sqlite3.connect(directory / "ryze.db")) as database:
         statement = "SELECT count(*) FROM instances WHERE substr(token_sealed, 1, 4) = ?"
         [[rows]] = database.execute(statement, (mark,))
     return len(keys_in(directory / "ryze.key")), rows
 
 
-async def test_killed_at_any_step_it_leaves_all_readable_and_can_go_on(
+async def test_rotation_killed_at_any_step_loses_nothing_and_resumes(
     directory: Path, key: bytes, tmp_path: Path
 ) -> None:
     seen = []
     for left in killed_at_every_step(directory, tmp_path / "killed"):
         seen.append(state_of(left, key))
-        done = await assert_goes_on(left, key)
+        done = await assert_resumes(left, key)
         assert done.resumed == (seen[-1][0] == 2)
-    # It was killed before and after all that matters.
+    # The kills cover the states before and after each transaction.
     assert list(dict.fromkeys(seen)) == [(1, 5), (2, 5), (2, 3), (2, 1), (2, 0), (1, 0)]
 
 
 @pytest.mark.parametrize("state", [(2, 3), (2, 0)])
-async def test_killed_again_at_any_step_it_still_can_go_on(
+async def test_resumed_rotation_killed_at_any_step_resumes_again(
     directory: Path, key: bytes, tmp_path: Path, state: tuple[int, int]
 ) -> None:
     killed = killed_at_every_step(directory, tmp_path / "first")
     *_, first = [left for left in killed if state_of(left, key) == state]
     for left in killed_at_every_step(first, tmp_path / "again"):
-        await assert_goes_on(left, key)
+        await assert_resumes(left, key)
 
 
-async def test_a_step_that_fails_is_one_clear_line_and_it_can_go_on(
+async def test_failed_step_is_reported_in_one_line_and_the_rotation_resumes(
     directory: Path, key: bytes, tmp_path: Path
 ) -> None:
     steps: list[str] = []
     shutil.copytree(directory, tmp_path / "whole")
     await rotate(tmp_path / "whole", steps.append)
     for at, name in enumerate(steps):
-        if name == "os.close":  # would leave its descriptor open, here and in no other place
+        if name == "os.close":  # a failing close would leak a descriptor in this test
             continue
         left = tmp_path / str(at)
         shutil.copytree(directory, left)
@@ -378,4 +383,4 @@ async def test_a_step_that_fails_is_one_clear_line_and_it_can_go_on(
             await rotate(left, fail)
         assert str(caught.value).startswith("cannot ")
         assert "\n" not in str(caught.value)
-        await assert_goes_on(left, key)
+        await assert_resumes(left, key)

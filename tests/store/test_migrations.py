@@ -1,3 +1,5 @@
+"""Migrations: together they create the schema of the models."""
+
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,13 +32,13 @@ def empty(tmp_path: Path) -> Iterator[peewee.SqliteDatabase]:
         yield database
 
 
-def test_all_migrations_together_make_what_the_models_say(empty: peewee.SqliteDatabase) -> None:
+def test_migrations_create_the_tables_of_the_models(empty: peewee.SqliteDatabase) -> None:
     Runner(empty, str(MIGRATIONS)).up()
     difference = diff_models(empty, MODELS)
     assert not difference, str(difference)
 
 
-def test_types_and_constraints_are_those_of_the_models_too(
+def test_migrations_create_the_types_and_constraints_of_the_models(
     empty: peewee.SqliteDatabase, tmp_path: Path
 ) -> None:
     Runner(empty, str(MIGRATIONS)).up()
@@ -46,7 +48,7 @@ def test_types_and_constraints_are_those_of_the_models_too(
         assert tables_and_indexes(empty) == tables_and_indexes(wanted)
 
 
-def test_up_down_and_up_again(empty: peewee.SqliteDatabase) -> None:
+def test_migrations_can_be_reverted_and_applied_again(empty: peewee.SqliteDatabase) -> None:
     runner = Runner(empty, str(MIGRATIONS))
     names = runner.up()
     made = tables_and_indexes(empty)
@@ -56,7 +58,7 @@ def test_up_down_and_up_again(empty: peewee.SqliteDatabase) -> None:
     assert tables_and_indexes(empty) == made
 
 
-async def test_opening_runs_them_once_and_records_them(url: str, path: Path) -> None:
+async def test_opening_runs_migrations_once_and_records_them(url: str, path: Path) -> None:
     for _ in range(2):
         async with open_database(url):
             pass
@@ -67,7 +69,7 @@ async def test_opening_runs_them_once_and_records_them(url: str, path: Path) -> 
         assert not diff_models(database, MODELS)
 
 
-def test_each_has_a_number_of_its_own() -> None:
+def test_migration_numbers_are_unique_and_contiguous() -> None:
     numbers = [
         migration.idx for migration in Runner(connect(Path("unused")), str(MIGRATIONS)).migrations()
     ]

@@ -1,3 +1,5 @@
+"""Queries on a real SQLite file."""
+
 import dataclasses
 from pathlib import Path
 
@@ -51,7 +53,7 @@ async def add(
     )
 
 
-async def rows_of(database: Database, model: type[peewee.Model]) -> int:
+async def count_rows(database: Database, model: type[peewee.Model]) -> int:
     def count(peewee_database: peewee.Database) -> int:
         with peewee_database.connection_context():
             return model.select().count(peewee_database)
@@ -60,28 +62,28 @@ async def rows_of(database: Database, model: type[peewee.Model]) -> int:
 
 
 class TestAccounts:
-    async def test_an_empty_database_has_none(self, database: Database) -> None:
+    async def test_empty_database_has_none(self, database: Database) -> None:
         assert await database.read(select_accounts) == []
 
-    async def test_what_is_inserted_is_selected_oldest_first(self, database: Database) -> None:
+    async def test_inserted_rows_are_selected_oldest_first(self, database: Database) -> None:
         b = await database.write(insert_account, "b", "hash b", max_instances=3)
         a = await database.write(insert_account, "a", "hash a")
         assert b == Account(b.id, "b", "hash b", 3)
         assert a == Account(a.id, "a", "hash a", None)
         assert await database.read(select_accounts) == [b, a]
 
-    async def test_a_name_is_taken_once(self, database: Database, account: Account) -> None:
+    async def test_name_is_unique(self, database: Database, account: Account) -> None:
         with pytest.raises(AlreadyExists) as caught:
             await database.write(insert_account, account.name, "another hash")
         assert caught.value.what == "name"
         assert await database.read(select_accounts) == [account]
 
-    async def test_a_token_is_taken_once(self, database: Database, account: Account) -> None:
+    async def test_token_is_unique(self, database: Database, account: Account) -> None:
         with pytest.raises(AlreadyExists) as caught:
             await database.write(insert_account, "another", account.token_hash)
         assert caught.value.what == "token"
 
-    async def test_the_token_of_an_instance_is_taken(
+    async def test_token_of_an_instance_is_taken(
         self, database: Database, cipher: TokenCipher, account: Account
     ) -> None:
         instance = await add(database, cipher, account, "shop")
@@ -89,31 +91,27 @@ class TestAccounts:
             await database.write(insert_account, "another", instance.token_hash)
         assert caught.value.what == "token"
 
-    async def test_a_token_is_replaced(self, database: Database, account: Account) -> None:
+    async def test_token_is_replaced(self, database: Database, account: Account) -> None:
         assert await database.write(update_account_token, account.id, "new hash") is True
         [found] = await database.read(select_accounts)
         assert found == dataclasses.replace(account, token_hash="new hash")
 
-    async def test_a_token_is_not_replaced_by_a_taken_one(
-        self, database: Database, account: Account
-    ) -> None:
+    async def test_taken_token_is_rejected(self, database: Database, account: Account) -> None:
         other = await database.write(insert_account, "other", "other hash")
         with pytest.raises(AlreadyExists) as caught:
             await database.write(update_account_token, account.id, other.token_hash)
         assert caught.value.what == "token"
         assert await database.read(select_accounts) == [account, other]
 
-    async def test_an_unknown_account_gets_no_token(self, database: Database) -> None:
+    async def test_unknown_account_is_false(self, database: Database) -> None:
         assert await database.write(update_account_token, 404, "hash") is False
 
 
 class TestInstances:
-    async def test_an_empty_database_has_none(
-        self, database: Database, cipher: TokenCipher
-    ) -> None:
+    async def test_empty_database_has_none(self, database: Database, cipher: TokenCipher) -> None:
         assert await database.read(select_instances, cipher) == []
 
-    async def test_what_is_inserted_is_selected_oldest_first(
+    async def test_inserted_rows_are_selected_oldest_first(
         self, database: Database, cipher: TokenCipher, account: Account
     ) -> None:
         settings = InstanceSettings(True, "später", True, True, True, False, True)
@@ -136,7 +134,7 @@ class TestInstances:
         assert (m.settings, m.websocket) == (DEFAULTS, DISABLED)
         assert (a.settings, a.websocket) == (DEFAULTS, None)
 
-    async def test_each_setting_comes_back_in_its_place(
+    async def test_each_setting_is_stored_in_its_column(
         self, database: Database, cipher: TokenCipher, account: Account
     ) -> None:
         for setting in dataclasses.fields(InstanceSettings):
@@ -146,21 +144,21 @@ class TestInstances:
             assert (await database.read(select_instances, cipher))[-1] == made
             assert made.settings == settings
 
-    async def test_tokens_are_not_in_the_file(
+    async def test_plain_tokens_are_not_in_the_file(
         self, database: Database, cipher: TokenCipher, account: Account, path: Path
     ) -> None:
         await add(database, cipher, account, "shop", token="readable-token")
         for file in (path, path.with_name("ryze.db-wal")):
             assert b"readable-token" not in file.read_bytes()
 
-    async def test_another_key_names_the_instance(
+    async def test_wrong_key_error_names_the_instance(
         self, database: Database, cipher: TokenCipher, account: Account
     ) -> None:
         made = await add(database, cipher, account, "shop")
         with pytest.raises(KeyFileError, match=rf"^instance shop \(id {made.id}\): .*sealed with"):
             await database.read(select_instances, TokenCipher(b"x" * 32))
 
-    async def test_a_name_is_taken_once_in_an_account(
+    async def test_name_is_unique_per_account(
         self, database: Database, cipher: TokenCipher, account: Account
     ) -> None:
         made = await add(database, cipher, account, "shop")
@@ -169,7 +167,7 @@ class TestInstances:
         assert caught.value.what == "name"
         assert await database.read(select_instances, cipher) == [made]
 
-    async def test_another_account_may_use_the_name(
+    async def test_other_account_can_use_the_same_name(
         self, database: Database, cipher: TokenCipher, account: Account
     ) -> None:
         other = await database.write(insert_account, "other", "other hash")
@@ -177,7 +175,7 @@ class TestInstances:
         made = await add(database, cipher, other, "shop")
         assert made.account_id == other.id
 
-    async def test_a_token_is_taken_once(
+    async def test_token_is_unique(
         self, database: Database, cipher: TokenCipher, account: Account
     ) -> None:
         other = await database.write(insert_account, "other", "other hash")
@@ -186,14 +184,14 @@ class TestInstances:
             await add(database, cipher, other, "new", token=made.token)
         assert caught.value.what == "token"
 
-    async def test_the_token_of_an_account_is_taken(
+    async def test_token_of_an_account_is_taken(
         self, database: Database, cipher: TokenCipher, account: Account
     ) -> None:
         with pytest.raises(AlreadyExists) as caught:
             await add(database, cipher, account, "shop", token="account token")
         assert caught.value.what == "token"
 
-    async def test_the_quota_is_a_limit_of_each_account(
+    async def test_quota_applies_per_account(
         self, database: Database, cipher: TokenCipher, account: Account
     ) -> None:
         small = await database.write(insert_account, "small", "small hash", 2)
@@ -205,9 +203,9 @@ class TestInstances:
         assert caught.value.max_instances == 2
         assert isinstance(caught.value, StoreError)
         await add(database, cipher, account, "c")
-        assert await rows_of(database, InstanceRow) == 5
+        assert await count_rows(database, InstanceRow) == 5
 
-    async def test_a_deleted_instance_makes_room(
+    async def test_deleted_instance_does_not_count_against_the_quota(
         self, database: Database, cipher: TokenCipher
     ) -> None:
         one = await database.write(insert_account, "one", "hash", 1)
@@ -215,7 +213,7 @@ class TestInstances:
         await database.write(delete_instance, first.id)
         await add(database, cipher, one, "second")
 
-    async def test_the_id_of_a_deleted_instance_is_not_used_again(
+    async def test_id_of_a_deleted_instance_is_not_reused(
         self, database: Database, cipher: TokenCipher, account: Account
     ) -> None:
         first = await add(database, cipher, account, "shop")
@@ -223,14 +221,14 @@ class TestInstances:
         second = await add(database, cipher, account, "shop")
         assert second.id > first.id
 
-    async def test_a_quota_of_nothing_allows_nothing(
+    async def test_quota_of_zero_allows_no_instance(
         self, database: Database, cipher: TokenCipher
     ) -> None:
         none = await database.write(insert_account, "none", "hash", 0)
         with pytest.raises(QuotaExceeded):
             await add(database, cipher, none, "first")
 
-    async def test_an_existing_name_is_said_before_the_quota(
+    async def test_taken_name_is_reported_before_the_quota(
         self, database: Database, cipher: TokenCipher
     ) -> None:
         one = await database.write(insert_account, "one", "hash", 1)
@@ -238,13 +236,13 @@ class TestInstances:
         with pytest.raises(AlreadyExists):
             await add(database, cipher, one, "shop", token="another")
 
-    async def test_an_unknown_account_has_no_instances(
+    async def test_instance_of_an_unknown_account_is_a_store_error(
         self, database: Database, cipher: TokenCipher
     ) -> None:
-        with pytest.raises(StoreError, match="there is no account 404"):
+        with pytest.raises(StoreError, match="there is no account with id 404"):
             await add(database, cipher, Account(404, "gone", "hash", None), "shop")
 
-    async def test_deleting_takes_everything_of_it_and_nothing_else(
+    async def test_deleting_removes_all_data_of_one_instance(
         self, database: Database, cipher: TokenCipher, account: Account
     ) -> None:
         gone = await add(database, cipher, account, "gone", websocket=CONFIG)
@@ -252,11 +250,11 @@ class TestInstances:
         assert await database.write(delete_instance, gone.id) is True
         assert await database.write(delete_instance, gone.id) is False
         assert await database.read(select_instances, cipher) == [kept]
-        assert await rows_of(database, WebsocketConfigRow) == 1
+        assert await count_rows(database, WebsocketConfigRow) == 1
 
 
 class TestInstanceToken:
-    async def test_it_is_replaced_and_nothing_else(
+    async def test_only_the_token_is_replaced(
         self, database: Database, cipher: TokenCipher, account: Account
     ) -> None:
         shop = await add(database, cipher, account, "shop", websocket=CONFIG)
@@ -264,12 +262,10 @@ class TestInstanceToken:
         assert await database.write(update_instance_token, cipher, shop.id, "new") is True
         renewed = dataclasses.replace(shop, token="new", token_hash=hash_token("new"))
         assert await database.read(select_instances, cipher) == [renewed, other]
-        # The old one is free.
+        # The old token is free.
         assert await add(database, cipher, account, "third", token=shop.token)
 
-    async def test_it_is_not_replaced_by_a_taken_one(
-        self, database: Database, cipher: TokenCipher
-    ) -> None:
+    async def test_taken_token_is_rejected(self, database: Database, cipher: TokenCipher) -> None:
         account = await database.write(insert_account, "b", hash_token("b-token"))
         shop, other = [await add(database, cipher, account, name) for name in ("shop", "other")]
         for taken in (shop.token, other.token, "b-token"):
@@ -278,20 +274,18 @@ class TestInstanceToken:
             assert caught.value.what == "token"
         assert await database.read(select_instances, cipher) == [shop, other]
 
-    async def test_an_unknown_instance_gets_no_token(
-        self, database: Database, cipher: TokenCipher
-    ) -> None:
+    async def test_unknown_instance_is_false(self, database: Database, cipher: TokenCipher) -> None:
         assert await database.write(update_instance_token, cipher, 404, "new") is False
 
 
 class TestWebsocketConfig:
-    async def test_never_set_is_none(
+    async def test_config_that_was_never_set_is_none(
         self, database: Database, cipher: TokenCipher, account: Account
     ) -> None:
         instance = await add(database, cipher, account, "shop")
         assert await database.read(select_websocket_config, instance.id) is None
 
-    async def test_setting_it_again_replaces_it(
+    async def test_upsert_replaces_the_config(
         self, database: Database, cipher: TokenCipher, account: Account
     ) -> None:
         instance = await add(database, cipher, account, "shop")
@@ -300,9 +294,9 @@ class TestWebsocketConfig:
             assert await database.read(select_websocket_config, instance.id) == config
             [loaded] = await database.read(select_instances, cipher)
             assert loaded.websocket == config
-        assert await rows_of(database, WebsocketConfigRow) == 1
+        assert await count_rows(database, WebsocketConfigRow) == 1
 
-    async def test_it_belongs_to_one_instance(
+    async def test_config_belongs_to_one_instance(
         self, database: Database, cipher: TokenCipher, account: Account
     ) -> None:
         first = await add(database, cipher, account, "first", websocket=CONFIG)
@@ -310,15 +304,15 @@ class TestWebsocketConfig:
         await database.write(upsert_websocket_config, second.id, DISABLED)
         assert await database.read(select_websocket_config, first.id) == CONFIG
 
-    async def test_a_deleted_instance_takes_none(
+    async def test_deleted_instance_is_false(
         self, database: Database, cipher: TokenCipher, account: Account
     ) -> None:
         instance = await add(database, cipher, account, "shop")
         await database.write(delete_instance, instance.id)
         assert await database.write(upsert_websocket_config, instance.id, CONFIG) is False
-        assert await rows_of(database, WebsocketConfigRow) == 0
+        assert await count_rows(database, WebsocketConfigRow) == 0
 
-    async def test_damaged_events_are_a_store_error(
+    async def test_malformed_events_are_a_store_error(
         self, database: Database, cipher: TokenCipher, account: Account
     ) -> None:
         instance = await add(database, cipher, account, "shop", websocket=CONFIG)
@@ -333,7 +327,7 @@ class TestWebsocketConfig:
 
 
 class TestSettings:
-    async def test_they_are_replaced_as_a_whole(
+    async def test_settings_are_replaced_as_a_whole(
         self, database: Database, cipher: TokenCipher, account: Account
     ) -> None:
         first = await add(database, cipher, account, "first", websocket=CONFIG)
@@ -345,7 +339,7 @@ class TestSettings:
         assert await database.write(update_instance_settings, first.id, DEFAULTS) is True
         assert await database.read(select_instances, cipher) == [first, second]
 
-    async def test_a_deleted_instance_takes_none(
+    async def test_deleted_instance_is_false(
         self, database: Database, cipher: TokenCipher, account: Account
     ) -> None:
         instance = await add(database, cipher, account, "shop")
@@ -353,11 +347,11 @@ class TestSettings:
         assert await database.write(update_instance_settings, instance.id, DEFAULTS) is False
 
 
-async def test_ping_answers(database: Database) -> None:
+async def test_ping_succeeds(database: Database) -> None:
     await database.read(ping)
 
 
-async def test_two_databases_in_one_process_do_not_mix(
+async def test_two_databases_in_one_process_are_independent(
     database: Database, account: Account, tmp_path: Path
 ) -> None:
     async with open_database(f"sqlite:///{tmp_path}/other.db") as other:
@@ -366,14 +360,14 @@ async def test_two_databases_in_one_process_do_not_mix(
         assert await database.read(select_accounts) == [account]
 
 
-class TestSeals:
+class TestUpdateInstanceSeals:
     NEW_KEY = b"n" * 32
 
     @pytest.fixture
     def both(self, cipher: TokenCipher) -> TokenCipher:
         return TokenCipher(self.NEW_KEY, bytes(range(32)))
 
-    async def test_instances_are_sealed_anew_in_batches_and_once(
+    async def test_tokens_are_resealed_once_in_batches(
         self, database: Database, cipher: TokenCipher, both: TokenCipher, account: Account
     ) -> None:
         a, b, c = [await add(database, cipher, account, name) for name in "abc"]
@@ -382,14 +376,14 @@ class TestSeals:
         async def seal(after: int) -> Resealed | None:
             return await database.write(update_instance_seals, both, after, 2)
 
-        assert await seal(0) == Resealed(b.id, looked_at=2, resealed=2)
+        assert await seal(0) == Resealed(b.id, examined=2, resealed=2)
         assert await database.read(select_instances, both) == [a, b, c, d]
-        assert await seal(b.id) == Resealed(d.id, looked_at=2, resealed=1)
+        assert await seal(b.id) == Resealed(d.id, examined=2, resealed=1)
         assert await seal(d.id) is None
-        assert await seal(0) == Resealed(b.id, looked_at=2, resealed=0)
+        assert await seal(0) == Resealed(b.id, examined=2, resealed=0)
         assert await database.read(select_instances, TokenCipher(self.NEW_KEY)) == [a, b, c, d]
 
-    async def test_all_of_a_batch_or_none(
+    async def test_failed_batch_is_rolled_back(
         self, database: Database, cipher: TokenCipher, both: TokenCipher, account: Account
     ) -> None:
         made = await add(database, cipher, account, "a")

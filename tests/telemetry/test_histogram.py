@@ -1,4 +1,4 @@
-"""Counting into buckets."""
+"""Counting values per bucket."""
 
 from math import inf
 
@@ -13,7 +13,7 @@ from ryze.telemetry.histogram import Histogram
     ("value", "counts"),
     [(-1, [1, 1, 1]), (1, [1, 1, 1]), (1.5, [0, 1, 1]), (2, [0, 1, 1]), (2.1, [0, 0, 1])],
 )
-def test_a_value_is_counted_up_to_each_bound_that_is_not_below_it(
+def test_value_is_counted_under_each_bound_that_is_not_below_it(
     value: float, counts: list[int]
 ) -> None:
     values = Histogram((1, 2))
@@ -23,11 +23,11 @@ def test_a_value_is_counted_up_to_each_bound_that_is_not_below_it(
 
 
 @given(st.lists(st.integers(0, 20)), st.lists(st.integers(0, 20), unique=True).map(sorted))
-def test_every_bound_has_those_up_to_it(observed: list[int], bounds: list[int]) -> None:
+def test_cumulative_counts_are_exact(observed: list[int], bounds: list[int]) -> None:
     values = Histogram(bounds)
     for value in observed:
         values.observe(value)
     for bound, count in values.cumulative():
         assert count == sum(value <= bound for value in observed)
     assert values.total == sum(observed)
-    assert repr(values) == f"<Histogram of {len(observed)} values, {sum(observed)} in all>"
+    assert repr(values) == f"<Histogram of {len(observed)} values, sum {sum(observed)}>"

@@ -1,4 +1,4 @@
-"""The lag of the scheduler is what a task wakes too late."""
+"""Scheduler lag, on a virtual clock."""
 
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
@@ -6,9 +6,9 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from ryze.telemetry.scheduler_lag import SchedulerLag
 
 
-async def test_a_stall_is_measured(nursery: trio.Nursery, mock_clock: MockClock) -> None:
+async def test_stall_is_measured(nursery: trio.Nursery, mock_clock: MockClock) -> None:
     lag = SchedulerLag()
-    nursery.start_soon(lag.watch)
+    nursery.start_soon(lag.run)
     await wait_all_tasks_blocked()
     mock_clock.jump(0.25 + 3)
     await wait_all_tasks_blocked()

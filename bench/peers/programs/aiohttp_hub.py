@@ -1,45 +1,45 @@
-"""aiohttp: an `asyncio.Queue(256)` a client, and a task that empties it."""
+"""aiohttp: one `asyncio.Queue(256)` per subscriber, and a task that sends from it."""
 
 import asyncio
 import sys
 
 from aiohttp import web
 
-QUEUE = 256
+QUEUE_SIZE = 256
 
-# Everybody's queue, the task that empties it, and the client's port.
+# Per subscriber: its queue, the task that sends from it, and the port it connects from.
 subscribers: dict[web.WebSocketResponse, tuple[asyncio.Queue[str], asyncio.Task[None], int]] = {}
 published = 0
 
 
-def hand_out(message: str) -> None:
-    """Queue the message for everybody, and drop those whose queue is full."""
+def fan_out(message: str) -> None:
+    """Queue the message for all subscribers; evict those whose queue is full."""
     global published
     published += 1
     for client, (queue, task, port) in list(subscribers.items()):
         try:
             queue.put_nowait(message)
         except asyncio.QueueFull:
-            print("dropped", published, port, flush=True)
+            print("evicted", published, port, flush=True)
             del subscribers[client]
             task.cancel()
 
 
 async def publish(request: web.Request) -> web.WebSocketResponse:
-    """The publisher."""
+    """Serve the producer."""
     client = web.WebSocketResponse(compress=False)
     await client.prepare(request)
     async for message in client:
-        hand_out(message.data)
+        fan_out(message.data)
     return client
 
 
 async def subscribe(request: web.Request) -> web.WebSocketResponse:
-    """A subscriber."""
+    """Serve a subscriber until it disconnects or is evicted."""
     client = web.WebSocketResponse(compress=False, heartbeat=30)
     await client.prepare(request)
-    queue: asyncio.Queue[str] = asyncio.Queue(QUEUE)
-    task = asyncio.ensure_future(empty(client, queue))
+    queue: asyncio.Queue[str] = asyncio.Queue(QUEUE_SIZE)
+    task = asyncio.ensure_future(send_queued(client, queue))
     assert request.transport is not None
     subscribers[client] = queue, task, request.transport.get_extra_info("peername")[1]
     task.add_done_callback(lambda _: abort(request.transport))
@@ -53,13 +53,13 @@ async def subscribe(request: web.Request) -> web.WebSocketResponse:
 
 
 def abort(transport: asyncio.Transport | None) -> None:
-    """Close without waiting for a peer that does not read."""
+    """Reset the connection: a closing handshake would wait for a client that does not read."""
     if transport is not None:
         transport.abort()
 
 
-async def empty(client: web.WebSocketResponse, queue: asyncio.Queue[str]) -> None:
-    """Send what is queued."""
+async def send_queued(client: web.WebSocketResponse, queue: asyncio.Queue[str]) -> None:
+    """Send queued messages, one at a time."""
     while True:
         await client.send_str(await queue.get())
 

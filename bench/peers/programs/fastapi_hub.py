@@ -1,4 +1,4 @@
-"""FastAPI on uvicorn and uvloop: an `asyncio.Queue(256)` a client, and a task that empties it."""
+"""FastAPI on uvicorn and uvloop: one `asyncio.Queue(256)` and sending task per subscriber."""
 
 import asyncio
 import sys
@@ -6,44 +6,44 @@ import sys
 import uvicorn
 from fastapi import FastAPI, WebSocket, WebSocketDisconnect
 
-QUEUE = 256
+QUEUE_SIZE = 256
 
 app = FastAPI()
 subscribers: dict[WebSocket, asyncio.Queue[str]] = {}
 published = 0
 
 
-def hand_out(message: str) -> None:
-    """Queue the message for everybody, and drop those whose queue is full."""
+def fan_out(message: str) -> None:
+    """Queue the message for all subscribers; evict those whose queue is full."""
     global published
     published += 1
     for client, queue in list(subscribers.items()):
         try:
             queue.put_nowait(message)
         except asyncio.QueueFull:
-            print("dropped", published, client.scope["client"][1], flush=True)
+            print("evicted", published, client.scope["client"][1], flush=True)
             del subscribers[client]
             client.state.task.cancel()
 
 
 @app.websocket("/publish")
 async def publish(client: WebSocket) -> None:
-    """The publisher."""
+    """Serve the producer."""
     await client.accept()
     try:
         while True:
-            hand_out(await client.receive_text())
+            fan_out(await client.receive_text())
     except WebSocketDisconnect:
         pass
 
 
 @app.websocket("/subscribe")
 async def subscribe(client: WebSocket) -> None:
-    """A subscriber: ends when it leaves, or when it is dropped."""
+    """Serve a subscriber until it disconnects or is evicted."""
     await client.accept()
-    queue = subscribers[client] = asyncio.Queue(QUEUE)
-    client.state.task = asyncio.ensure_future(empty(client, queue))
-    reader = asyncio.ensure_future(read(client))
+    queue = subscribers[client] = asyncio.Queue(QUEUE_SIZE)
+    client.state.task = asyncio.ensure_future(send_queued(client, queue))
+    reader = asyncio.ensure_future(wait_disconnected(client))
     try:
         await asyncio.wait([client.state.task, reader], return_when=asyncio.FIRST_COMPLETED)
     finally:
@@ -52,14 +52,14 @@ async def subscribe(client: WebSocket) -> None:
         reader.cancel()
 
 
-async def empty(client: WebSocket, queue: asyncio.Queue[str]) -> None:
-    """Send what is queued."""
+async def send_queued(client: WebSocket, queue: asyncio.Queue[str]) -> None:
+    """Send queued messages, one at a time."""
     while True:
         await client.send_text(await queue.get())
 
 
-async def read(client: WebSocket) -> None:
-    """Notice that the client has left."""
+async def wait_disconnected(client: WebSocket) -> None:
+    """Wait until the subscriber disconnects."""
     while (await client.receive())["type"] != "websocket.disconnect":
         pass
 

@@ -1,6 +1,6 @@
-// The classic hub: one goroutine owns the clients, each client has a channel of 256 messages
-// and two goroutines, and a client whose channel is full is dropped. It follows the chat
-// example of gorilla/websocket, except that every message stays a frame of its own.
+// gorilla/websocket's hub: one goroutine owns the clients, each client has a channel of 256
+// messages and two goroutines, and a client whose channel is full is evicted. It follows the
+// chat example of gorilla/websocket, except that every message stays a frame of its own.
 package main
 
 import (
@@ -41,7 +41,7 @@ func (h *hub) run() {
 		case c := <-h.register:
 			h.clients[c] = true
 		case c := <-h.unregister:
-			h.drop(c)
+			h.remove(c)
 		case message := <-h.broadcast:
 			published++
 			for c := range h.clients {
@@ -49,15 +49,15 @@ func (h *hub) run() {
 				case c.send <- message:
 				default:
 					port := c.conn.RemoteAddr().(*net.TCPAddr).Port
-					fmt.Println("dropped", published, port)
-					h.drop(c)
+					fmt.Println("evicted", published, port)
+					h.remove(c)
 				}
 			}
 		}
 	}
 }
 
-func (h *hub) drop(c *client) {
+func (h *hub) remove(c *client) {
 	if h.clients[c] {
 		delete(h.clients, c)
 		close(c.send)

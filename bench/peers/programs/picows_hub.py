@@ -1,7 +1,7 @@
 """picows on uvloop: a compiled protocol that writes straight to the transport.
 
-The queue is the transport's own buffer, which counts bytes: a client with more than 256
-messages' worth of them is dropped.
+The transport's buffer takes the place of the queue. It counts bytes: a subscriber with more than
+256 times a message's size in it is evicted.
 """
 
 import sys
@@ -9,21 +9,21 @@ import sys
 import uvloop
 from picows import WSFrame, WSListener, WSMsgType, WSTransport, WSUpgradeRequest, ws_create_server
 
-QUEUE = 256
+QUEUE_SIZE = 256
 
 subscribers: set[WSTransport] = set()
 published = 0
 
 
-def hand_out(message: bytes) -> None:
-    """Send to everybody, and drop those who lag."""
+def fan_out(message: bytes) -> None:
+    """Send the message to all subscribers; evict those that lag."""
     global published
     published += 1
-    limit = QUEUE * len(message)
+    limit = QUEUE_SIZE * len(message)
     for client in list(subscribers):
         transport = client.underlying_transport
         if transport.get_write_buffer_size() > limit:
-            print("dropped", published, transport.get_extra_info("peername")[1], flush=True)
+            print("evicted", published, transport.get_extra_info("peername")[1], flush=True)
             subscribers.discard(client)
             transport.abort()
         else:
@@ -31,35 +31,35 @@ def hand_out(message: bytes) -> None:
 
 
 class Subscriber(WSListener):
-    """Gets what is published."""
+    """A subscriber's connection."""
 
     def on_ws_connected(self, transport: WSTransport) -> None:
-        """See picows."""
+        """Add it to the subscribers (picows callback)."""
         subscribers.add(transport)
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
-        """See picows."""
+        """Remove it from the subscribers (picows callback)."""
         subscribers.discard(transport)
 
 
 class Producer(WSListener):
-    """Sends what is published."""
+    """The producer's connection."""
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
-        """See picows."""
+        """Fan out a text frame (picows callback)."""
         if frame.msg_type == WSMsgType.TEXT:
-            hand_out(frame.get_payload_as_bytes())
+            fan_out(frame.get_payload_as_bytes())
 
 
-def listener(request: WSUpgradeRequest) -> WSListener:
-    """Who has connected?"""
+def choose_listener(request: WSUpgradeRequest) -> WSListener:
+    """Return the listener for a new connection, by its path."""
     return Producer() if request.path == b"/publish" else Subscriber()
 
 
 async def main() -> None:
-    """Serve for ever."""
+    """Serve until the process is terminated."""
     server = await ws_create_server(
-        listener,
+        choose_listener,
         "127.0.0.1",
         int(sys.argv[1]),
         backlog=4096,

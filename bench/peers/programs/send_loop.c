@@ -1,6 +1,6 @@
-/* The limit of what a server can reach here: whatever the publisher has sent is turned into
- * server frames once, and sent to every subscriber with one send(). There is no handshake worth
- * the name, no queue and no heartbeat: a subscriber whose socket does not take all is closed. */
+/* Upper bound of fan-out on a machine: the producer's frames are turned into server frames once,
+ * and sent to every subscriber with one send(). There is no Sec-WebSocket-Accept, no queue and no
+ * heartbeat: a subscriber whose socket does not take all bytes at once is evicted. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <netinet/tcp.h>
@@ -14,36 +14,36 @@
 
 enum { CLIENTS = 65536, BUFFER = 4 << 20 };
 
-static const char SWITCH[] = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
-                             "Connection: Upgrade\r\n\r\n";
+static const char RESPONSE[] = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
+                               "Connection: Upgrade\r\n\r\n";
 
 static int poller;
 static int subscribers[CLIENTS], count;
-static char is_publisher[CLIENTS], is_open[CLIENTS];
+static char is_producer[CLIENTS], is_open[CLIENTS];
 static unsigned char in[BUFFER], out[BUFFER];
 static size_t in_size;
 static long published;
 
-static void leave(int fd)
+static void close_connection(int fd)
 {
     for (int i = 0; i < count; i++)
         if (subscribers[i] == fd)
             subscribers[i--] = subscribers[--count];
-    is_open[fd] = is_publisher[fd] = 0;
+    is_open[fd] = is_producer[fd] = 0;
     close(fd);
 }
 
-static void drop(int fd)
+static void evict(int fd)
 {
     struct sockaddr_in peer;
     socklen_t size = sizeof peer;
     getpeername(fd, (struct sockaddr *)&peer, &size);
-    printf("dropped %ld %d\n", published, ntohs(peer.sin_port));
+    printf("evicted %ld %d\n", published, ntohs(peer.sin_port));
     fflush(stdout);
-    leave(fd);
+    close_connection(fd);
 }
 
-static void greet(int listener)
+static void accept_all(int listener)
 {
     int one = 1, fd;
     while ((fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK)) >= 0) {
@@ -53,7 +53,7 @@ static void greet(int listener)
     }
 }
 
-static void shake_hands(int fd)
+static void upgrade(int fd)
 {
     char head[4096];
     ssize_t got = recv(fd, head, sizeof head - 1, 0);
@@ -64,16 +64,16 @@ static void shake_hands(int fd)
     head[got] = 0;
     is_open[fd] = 1;
     if (strncmp(head, "GET /publish", 12) == 0)
-        is_publisher[fd] = 1;
+        is_producer[fd] = 1;
     else
         subscribers[count++] = fd;
-    if (send(fd, SWITCH, sizeof SWITCH - 1, MSG_NOSIGNAL) < 0)
-        leave(fd);
+    if (send(fd, RESPONSE, sizeof RESPONSE - 1, MSG_NOSIGNAL) < 0)
+        close_connection(fd);
 }
 
-/* Appends one server frame to `to`; the size of it. */
-static size_t frame(unsigned char *to, const unsigned char *payload, const unsigned char *mask,
-                    size_t size)
+/* Write one unmasked server frame to `to`; return its size. */
+static size_t write_frame(unsigned char *to, const unsigned char *payload,
+                          const unsigned char *mask, size_t size)
 {
     size_t head = 2;
     to[0] = 0x81;
@@ -93,8 +93,8 @@ static size_t frame(unsigned char *to, const unsigned char *payload, const unsig
     return head + size;
 }
 
-/* Turns all whole client frames in `in` into server frames in `out`; the size of those. */
-static size_t reframe(void)
+/* Turn all complete client frames in `in` into server frames in `out`; return their size. */
+static size_t convert_frames(void)
 {
     size_t at = 0, made = 0;
     while (in_size - at >= 6) {
@@ -112,7 +112,7 @@ static size_t reframe(void)
         }
         if (in_size - at < head + 4 + size)
             break;
-        made += frame(out + made, in + at + head + 4, in + at + head, size);
+        made += write_frame(out + made, in + at + head + 4, in + at + head, size);
         at += head + 4 + size;
         published++;
     }
@@ -121,25 +121,25 @@ static size_t reframe(void)
     return made;
 }
 
-static void broadcast(int publisher)
+static void fan_out(int producer)
 {
-    ssize_t got = recv(publisher, in + in_size, BUFFER / 2 - in_size, 0);
+    ssize_t got = recv(producer, in + in_size, BUFFER / 2 - in_size, 0);
     if (got <= 0) {
-        leave(publisher);
+        close_connection(producer);
         return;
     }
     in_size += got;
-    size_t size = reframe();
+    size_t size = convert_frames();
     for (int i = 0; size && i < count; i++)
         if (send(subscribers[i], out, size, MSG_DONTWAIT | MSG_NOSIGNAL) != (ssize_t)size)
-            drop(subscribers[i--]);
+            evict(subscribers[i--]);
 }
 
-static void ignore(int fd)
+static void discard_input(int fd)
 {
-    char nothing[4096];
-    if (recv(fd, nothing, sizeof nothing, 0) <= 0)
-        leave(fd);
+    char discarded[4096];
+    if (recv(fd, discarded, sizeof discarded, 0) <= 0)
+        close_connection(fd);
 }
 
 int main(int argc, char **argv)
@@ -160,13 +160,13 @@ int main(int argc, char **argv)
         for (int i = 0; i < ready; i++) {
             int fd = events[i].data.fd;
             if (fd == listener)
-                greet(listener);
+                accept_all(listener);
             else if (!is_open[fd])
-                shake_hands(fd);
-            else if (is_publisher[fd])
-                broadcast(fd);
+                upgrade(fd);
+            else if (is_producer[fd])
+                fan_out(fd);
             else
-                ignore(fd);
+                discard_input(fd);
         }
     }
 }

@@ -1,49 +1,49 @@
-"""trio-websocket: a memory channel of 256 a client, and a task that empties it."""
+"""trio-websocket: one memory channel of 256 per subscriber, and a task that sends from it."""
 
 import sys
 
 import trio
 from trio_websocket import ConnectionClosed, WebSocketConnection, WebSocketRequest, serve_websocket
 
-QUEUE = 256
+QUEUE_SIZE = 256
 
-# Everybody's channel, what ends the client, and its port.
+# Per subscriber: its channel, its cancel scope, and the port it connects from.
 subscribers: dict[trio.MemorySendChannel[str | bytes], tuple[trio.CancelScope, int]] = {}
 published = 0
 
 
-def hand_out(message: str | bytes) -> None:
-    """Queue the message for everybody, and drop those whose channel is full."""
+def fan_out(message: str | bytes) -> None:
+    """Queue the message for all subscribers; evict those whose channel is full."""
     global published
     published += 1
     for channel, (scope, port) in list(subscribers.items()):
         try:
             channel.send_nowait(message)
         except trio.WouldBlock:
-            print("dropped", published, port, flush=True)
+            print("evicted", published, port, flush=True)
             del subscribers[channel]
             scope.cancel()
 
 
 async def handle(request: WebSocketRequest) -> None:
-    """One connection."""
+    """Serve one connection: the producer's, or a subscriber's."""
     client = await request.accept()
     try:
         if request.path == "/publish":
             while True:
-                hand_out(await client.get_message())
+                fan_out(await client.get_message())
         await subscribe(client)
     except ConnectionClosed:
         pass
 
 
 async def subscribe(client: WebSocketConnection) -> None:
-    """A subscriber: ends when it leaves, or when it is dropped."""
-    send, receive = trio.open_memory_channel[str | bytes](QUEUE)
+    """Serve a subscriber until it disconnects or is evicted."""
+    send, receive = trio.open_memory_channel[str | bytes](QUEUE_SIZE)
     with trio.CancelScope() as scope:
         subscribers[send] = scope, getattr(client.remote, "port", 0)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(beat, client)
+            nursery.start_soon(send_heartbeat, client)
             try:
                 async for message in receive:
                     await client.send_message(message)
@@ -52,8 +52,8 @@ async def subscribe(client: WebSocketConnection) -> None:
                 nursery.cancel_scope.cancel()
 
 
-async def beat(client: WebSocketConnection) -> None:
-    """The heartbeat."""
+async def send_heartbeat(client: WebSocketConnection) -> None:
+    """Ping every 30 s, and expect the pong within 30 s."""
     while True:
         await trio.sleep(30)
         with trio.fail_after(30):

@@ -1,7 +1,7 @@
 """websockets: `broadcast()`, which writes to every transport and never waits.
 
-The queue is the transport's own buffer, which counts bytes: a client with more than 256
-messages' worth of them is dropped.
+The transport's buffer takes the place of the queue. It counts bytes: a subscriber with more than
+256 times a message's size in it is evicted.
 """
 
 import asyncio
@@ -9,34 +9,34 @@ import sys
 
 from websockets.asyncio.server import ServerConnection, broadcast, serve
 
-QUEUE = 256
+QUEUE_SIZE = 256
 
 subscribers: set[ServerConnection] = set()
 published = 0
 
 
-def hand_out(message: str | bytes) -> None:
-    """Broadcast, after dropping those who lag."""
+def fan_out(message: str | bytes) -> None:
+    """Evict subscribers that lag, then broadcast to the others."""
     global published
     published += 1
-    limit = QUEUE * len(message)
-    for client in [each for each in subscribers if buffered(each) > limit]:
-        print("dropped", published, client.remote_address[1], flush=True)
+    limit = QUEUE_SIZE * len(message)
+    for client in [each for each in subscribers if count_buffered(each) > limit]:
+        print("evicted", published, client.remote_address[1], flush=True)
         subscribers.discard(client)
         client.transport.abort()
     broadcast(subscribers, message)
 
 
-def buffered(client: ServerConnection) -> int:
-    """Bytes that the operating system has not taken."""
+def count_buffered(client: ServerConnection) -> int:
+    """Return the bytes that the operating system has not taken yet."""
     return client.transport.get_write_buffer_size()
 
 
 async def handle(client: ServerConnection) -> None:
-    """One connection."""
+    """Serve one connection: the producer's, or a subscriber's."""
     if client.request is not None and client.request.path == "/publish":
         async for message in client:
-            hand_out(message)
+            fan_out(message)
         return
     subscribers.add(client)
     try:
@@ -46,7 +46,7 @@ async def handle(client: ServerConnection) -> None:
 
 
 async def main() -> None:
-    """Serve for ever."""
+    """Serve until the process is terminated."""
     async with serve(
         handle,
         "127.0.0.1",

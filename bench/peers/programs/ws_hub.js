@@ -1,10 +1,10 @@
-// A hub with the `ws` package. Its queue is the socket's own buffer, which counts bytes: a
-// client with more than 256 messages' worth of them is dropped.
+// A hub with the `ws` package. The socket's buffer takes the place of the queue. It counts
+// bytes: a subscriber with more than 256 times a message's size in it is evicted.
 "use strict";
 
 const { WebSocketServer, WebSocket } = require("ws");
 
-const QUEUE = 256;
+const QUEUE_SIZE = 256;
 const subscribers = new Set();
 const server = new WebSocketServer({
   host: "127.0.0.1",
@@ -14,11 +14,11 @@ const server = new WebSocketServer({
 });
 let published = 0;
 
-function broadcast(message) {
+function fanOut(message) {
   published += 1;
   for (const client of subscribers) {
-    if (client.bufferedAmount > QUEUE * message.length) {
-      console.log("dropped", published, client.port);
+    if (client.bufferedAmount > QUEUE_SIZE * message.length) {
+      console.log("evicted", published, client.port);
       subscribers.delete(client);
       client.terminate();
     } else {
@@ -27,18 +27,18 @@ function broadcast(message) {
   }
 }
 
-function beat() {
+function sendHeartbeats() {
   for (const client of subscribers) client.ping();
 }
 
 server.on("connection", (client, request) => {
   client.on("error", () => {});
   if (request.url === "/publish") {
-    client.on("message", broadcast);
+    client.on("message", fanOut);
     return;
   }
   client.port = request.socket.remotePort;
   subscribers.add(client);
   client.on("close", () => subscribers.delete(client));
 });
-setInterval(beat, 30000);
+setInterval(sendHeartbeats, 30000);

@@ -9,9 +9,9 @@ import trio
 from rich.console import Console
 
 from ryze.exception_groups import unwrap_groups
-from ryze.playground.demo.dashboard import Board
+from ryze.playground.demo.dashboard import Dashboard
 from ryze.playground.demo.environment import Plan
-from ryze.playground.demo.scenario import demo
+from ryze.playground.demo.scenario import run_demo
 from ryze.signals import STOP_SIGNALS, stop_on_signal
 from ryze.telemetry.logging import configure_logging
 
@@ -22,31 +22,31 @@ def run(seconds: float) -> None:
     """Run the demo on this terminal until its end, Ctrl-C, or SIGTERM.
 
     Raises:
-        RyzeError: it cannot start; the message says why.
+        RyzeError: it cannot start.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
-        # People write in all scripts; a terminal that cannot show one shows a question mark.
+        # Events contain many scripts: show a question mark where the encoding lacks a character.
         sys.stdout.reconfigure(errors="replace")
-    board = Board(seconds)
-    configure_logging("warning", "console", _Lines(board.note))
+    dashboard = Dashboard(seconds)
+    configure_logging("warning", "console", _LineWriter(dashboard.note))
     with unwrap_groups():
-        trio.run(_run_until_signal, Plan.of(seconds), board, Console(highlight=False))
+        trio.run(_run_until_signal, Plan.for_duration(seconds), dashboard, Console(highlight=False))
 
 
-class _Lines(io.StringIO):
-    """A file of which every line is passed on."""
+class _LineWriter(io.StringIO):
+    """File that passes each line to a function."""
 
-    def __init__(self, take: Callable[[str], None]) -> None:
+    def __init__(self, write_line: Callable[[str], None]) -> None:
         super().__init__()
-        self._take = take
+        self._write_line = write_line
 
     def write(self, text: str) -> int:
         for line in filter(None, text.splitlines()):
-            self._take(line)
+            self._write_line(line)
         return len(text)
 
 
-async def _run_until_signal(plan: Plan, board: Board, console: Console) -> None:
+async def _run_until_signal(plan: Plan, dashboard: Dashboard, console: Console) -> None:
     # A repeated signal is ignored: ending takes a moment only.
     async with stop_on_signal(*STOP_SIGNALS, signal.SIGHUP) as stop:
-        await demo(plan, board, console, stop)
+        await run_demo(plan, dashboard, console, stop)

@@ -1,7 +1,7 @@
-"""The board on a terminal, or as lines where there is none.
+"""Display of the dashboard: live on a terminal, as lines elsewhere.
 
-The commands to join in are printed once and never drawn again, so that they can be marked with
-a mouse and pasted.
+The commands to connect are printed once and not redrawn, so that they can be selected with a
+mouse and pasted.
 """
 
 import trio
@@ -10,26 +10,26 @@ from rich.live import Live
 from rich.text import Text
 
 from ryze.first_start import command_line
-from ryze.playground.demo.dashboard import Board, clock
-from ryze.playground.demo.environment import RunningServer
+from ryze.playground.demo.dashboard import Dashboard, format_time
+from ryze.playground.demo.environment import DemoServer
 
-__all__ = ["invitation", "show"]
+__all__ = ["introduction", "show"]
 
-# Between two pictures, and between two lines where there is no terminal.
-_DRAW_SECONDS = 0.2
-_LINE_SECONDS = 5.0
-# The smallest terminal for the live part and the lines that stay above it.
-_LEAST_COLUMNS, _LEAST_LINES = 72, 22
+# Between two updates of the terminal, and between two status lines elsewhere.
+_REFRESH_SECONDS = 0.2
+_STATUS_SECONDS = 5.0
+# Minimum size for the live dashboard below the introduction.
+_MIN_COLUMNS, _MIN_LINES = 72, 22
 
 
-def invitation(server: RunningServer, seconds: float) -> list[Text]:
-    """What stays above the live part: what this is, and commands to paste."""
+def introduction(server: DemoServer, seconds: float) -> list[Text]:
+    """Build the lines above the dashboard: title, and commands to connect."""
     return [
         Text.assemble(
             ("Ryze demo", "bold"),
-            f": server, phones, listeners, all real, for {seconds:.0f} s. Ctrl-C ends it.",
+            f": a server, 2 producers, 4 subscribers, for {seconds:.0f} s. Ctrl-C to stop.",
         ),
-        Text("Join in from another terminal:"),
+        Text("Connect from another terminal:"),
         Text(f"  export RYZE_URL={server.url} RYZE_TOKEN={server.token}", "green"),
         Text(f"  {command_line()} listen shop", "green"),
         Text("  curl $RYZE_URL/api/events/publish/shop -H token:$RYZE_TOKEN \\", "green"),
@@ -39,33 +39,33 @@ def invitation(server: RunningServer, seconds: float) -> list[Text]:
     ]
 
 
-async def show(board: Board, console: Console, above: int) -> None:
-    """Show the board until cancelled; `above` lines of the terminal are taken."""
-    large = console.width >= _LEAST_COLUMNS and console.height >= _LEAST_LINES
+async def show(dashboard: Dashboard, console: Console, lines_above: int) -> None:
+    """Show the dashboard until cancelled, below `lines_above` lines of the terminal."""
+    large = console.width >= _MIN_COLUMNS and console.height >= _MIN_LINES
     if large and console.is_terminal and not console.is_dumb_terminal:
-        await _draw(board, console, above)
-    await _print_lines(board, console)
+        await _draw(dashboard, console, lines_above)
+    await _print_lines(dashboard, console)
 
 
-async def _draw(board: Board, console: Console, above: int) -> None:
-    # Live's own refreshing would be a thread.
+async def _draw(dashboard: Dashboard, console: Console, lines_above: int) -> None:
+    # Refreshed here: Live's own refresh is a thread.
     with Live(console=console, auto_refresh=False) as live:
         try:
             while True:
-                live.update(board.picture(console.height - above), refresh=True)
-                await trio.sleep(_DRAW_SECONDS)
+                live.update(dashboard.render(console.height - lines_above), refresh=True)
+                await trio.sleep(_REFRESH_SECONDS)
         finally:
-            live.update(board.picture(console.height - above), refresh=True)
+            live.update(dashboard.render(console.height - lines_above), refresh=True)
 
 
-async def _print_lines(board: Board, console: Console) -> None:
+async def _print_lines(dashboard: Dashboard, console: Console) -> None:
     printed = 0
-    next_line = 0.0
+    next_status = 0.0
     while True:
-        for at, text, _ in board.notes[printed:]:
-            console.print(f"{clock(at)}  {text}", markup=False, soft_wrap=True)
-        printed = len(board.notes)
-        if board.elapsed >= next_line:
-            console.print(board.line(), markup=False, soft_wrap=True)
-            next_line += _LINE_SECONDS
-        await trio.sleep(_DRAW_SECONDS)
+        for at, text, _ in dashboard.notes[printed:]:
+            console.print(f"{format_time(at)}  {text}", markup=False, soft_wrap=True)
+        printed = len(dashboard.notes)
+        if dashboard.elapsed >= next_status:
+            console.print(dashboard.status_line(), markup=False, soft_wrap=True)
+            next_status += _STATUS_SECONDS
+        await trio.sleep(_REFRESH_SECONDS)

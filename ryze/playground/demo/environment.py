@@ -1,4 +1,4 @@
-"""Where it plays: the plan, a server of its own, and what every actor needs."""
+"""Environment of the demo: the plan, a temporary server, its instances."""
 
 import secrets
 from collections.abc import AsyncIterator
@@ -13,47 +13,52 @@ import trio
 
 from ryze import app, client
 from ryze.hub.hub import Hub
-from ryze.playground.demo.dashboard import Board
+from ryze.playground.demo.dashboard import Dashboard
 from ryze.settings import Settings
 
-__all__ = ["Instance", "Plan", "RunningServer", "Stage", "create_instance", "serving"]
+__all__ = ["DemoServer", "Environment", "Instance", "Plan", "create_instance", "run_server"]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What happens when, and how much of it.
+    """Timing and load of the demo.
 
     Args:
-        seconds: how long the demo takes.
-        rate: events a second of the busy phone; the other one has a tenth of it.
-        media_bytes: the size of a picture. The operating system buffers some of them between
-            server and listener; it must be full before anything waits in the server's own queue.
-        nod_seconds: when the sleepy listener stops reading for the first time. It wakes up when
-            half of its queue is full, and catches up.
-        sleep_seconds: how long after that it stops reading for the second time. It sleeps on
-            until it has been dropped.
-        wake_seconds: from being dropped to noticing it; less than the close grace.
-        return_seconds: from noticing it to coming back.
+        seconds: duration of the demo.
+        rate: events per second of the busy producer; the other one has a tenth of it.
+        media_bytes: size of an image. The operating system buffers some of them between server
+            and subscriber; that buffer must be full before anything is pending in the server.
+        first_pause_seconds: when the slow subscriber stops reading for the first time. It reads
+            again when half of the limit is pending, and catches up.
+        second_pause_seconds: how long after that it stops reading for the second time, until it
+            is evicted.
+        detection_seconds: from the eviction until the subscriber reads the close frame; less than
+            the close grace.
+        reconnect_seconds: from then until it reconnects.
     """
 
     seconds: float = 60.0
     rate: float = 80.0
     media_bytes: int = 20_000
-    nod_seconds: float = 6.0
-    sleep_seconds: float = 12.0
-    wake_seconds: float = 1.0
-    return_seconds: float = 2.0
+    first_pause_seconds: float = 6.0
+    second_pause_seconds: float = 12.0
+    detection_seconds: float = 1.0
+    reconnect_seconds: float = 2.0
 
     @classmethod
-    def of(cls, seconds: float) -> "Plan":
-        """The usual plan; a short demo has less time between its events."""
-        haste = min(1.0, seconds / cls.seconds)
-        return cls(seconds, nod_seconds=6 * haste, sleep_seconds=12 * haste)
+    def for_duration(cls, seconds: float) -> "Plan":
+        """Make the default plan for a duration; shorter than a minute, its pauses come earlier."""
+        scale = min(1.0, seconds / cls.seconds)
+        return cls(
+            seconds,
+            first_pause_seconds=cls.first_pause_seconds * scale,
+            second_pause_seconds=cls.second_pause_seconds * scale,
+        )
 
 
 @dataclass(frozen=True)
-class RunningServer:
-    """A server that is up: where, with which TokenAccount, and its hub."""
+class DemoServer:
+    """Running server: its URL, a TokenAccount, and its hub."""
 
     url: str
     token: str
@@ -62,19 +67,19 @@ class RunningServer:
 
 @dataclass(frozen=True)
 class Instance:
-    """An instance that has been created, and its own token."""
+    """Created instance with its TokenInstance."""
 
     name: str
     token: str
 
 
 @asynccontextmanager
-async def serving(directory: Path) -> AsyncIterator[RunningServer]:
-    """A server while inside; then it sees everybody off and ends."""
+async def run_server(directory: Path) -> AsyncIterator[DemoServer]:
+    """Run a server on a free port while the block runs; then drain it."""
     settings = Settings(
         port=0,
         data_dir=directory,
-        # Short, so that it can be shown; good for a minute, on this machine.
+        # Short, as it is displayed; valid for the duration of the demo, on this machine.
         account_token=f"demo-{secrets.token_hex(6)}",
         close_grace_seconds=5,
         drain_seconds=2,
@@ -82,24 +87,25 @@ async def serving(directory: Path) -> AsyncIterator[RunningServer]:
     stop = trio.Event()
     serve = partial(app.serve, settings, stop, announce=lambda _line: None)
     async with trio.open_nursery() as nursery:
-        up: app.Running = await nursery.start(serve)
-        yield RunningServer(up.settings.base_url, up.settings.account_token, up.hub)
+        running: app.Running = await nursery.start(serve)
+        settings = running.settings
+        yield DemoServer(settings.base_url, settings.account_token, running.hub)
         stop.set()
 
 
-async def create_instance(server: RunningServer, name: str, **how: Any) -> Instance:
-    """Create an instance over HTTP; its WebSocket is on."""
-    body = msgspec.json.encode({"name": name, "websocketEnabled": True, **how})
+async def create_instance(server: DemoServer, name: str, **settings: Any) -> Instance:
+    """Create an instance over HTTP, with its WebSocket enabled."""
+    body = msgspec.json.encode({"name": name, "websocketEnabled": True, **settings})
     path = ("api", "instance", "new")
-    ask = partial(client.request, "POST", server.url, path, token=server.token, body=body)
-    answer = await trio.to_thread.run_sync(ask)
-    return Instance(name, answer["instance"]["token"])
+    request = partial(client.request, "POST", server.url, path, token=server.token, body=body)
+    response = await trio.to_thread.run_sync(request)
+    return Instance(name, response["instance"]["token"])
 
 
 @dataclass(frozen=True)
-class Stage:
-    """What every actor needs."""
+class Environment:
+    """Shared state of all producers and subscribers."""
 
     plan: Plan
-    server: RunningServer
-    board: Board
+    server: DemoServer
+    dashboard: Dashboard

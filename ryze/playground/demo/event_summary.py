@@ -1,4 +1,4 @@
-"""Events in words, for people."""
+"""One-line summaries of events."""
 
 from typing import Any
 
@@ -6,11 +6,11 @@ import msgspec
 
 from ryze.events.event import Event
 
-__all__ = ["describe"]
+__all__ = ["describe_event"]
 
 
-def describe(event: Event) -> str:
-    """An event in a few words. Producers are free, so anything may be missing or different."""
+def describe_event(event: Event) -> str:
+    """Summarize an event. Its data is not validated: any key may be missing or of any type."""
     data = msgspec.json.decode(event.data)
     match event.type:
         case "message.exchange":
@@ -18,46 +18,47 @@ def describe(event: Event) -> str:
         case "message.status":
             ids = data.get("messageIds")
             count = len(ids) if isinstance(ids, list) else 1
-            return f"{count} {'message' if count == 1 else 'messages'} {_word(data, 'status')}"
+            return f"{count} {'message' if count == 1 else 'messages'} {_text_at(data, 'status')}"
         case "call.update":
-            return f"{_word(data, 'type')} from {_word(data, 'from').partition('@')[0]}".strip()
+            number = _text_at(data, "from").partition("@")[0]
+            return f"{_text_at(data, 'type')} from {number}".strip()
         case "group.flow":
-            who = data.get("participants")
-            name = _word(who[0], "name") if isinstance(who, list) and who else ""
-            return f"{_word(data, 'groupName')}: {name} {_word(data, 'type')}"
+            members = data.get("participants")
+            name = _text_at(members[0], "name") if isinstance(members, list) and members else ""
+            return f"{_text_at(data, 'groupName')}: {name} {_text_at(data, 'type')}"
         case "instance.state":
-            return _word(data, "state")
+            return _text_at(data, "state")
         case "label.update":
-            return f"{_word(data, 'type')} {_word(data, 'name')}"
+            return f"{_text_at(data, 'type')} {_text_at(data, 'name')}"
 
 
 def _describe_message(data: dict[str, Any]) -> str:
     body = data.get("message")
-    where = data if "chat" in data else body
-    chat, sender = _word(where, "chat", "name"), _word(where, "sender", "name")
-    if _word(where, "direction") == "outgoing":
-        who = f"to {chat}"
+    envelope = data if "chat" in data else body
+    chat, sender = _text_at(envelope, "chat", "name"), _text_at(envelope, "sender", "name")
+    if _text_at(envelope, "direction") == "outgoing":
+        direction = f"to {chat}"
     else:
-        who = sender if chat == sender else f"{sender} in {chat}"
-    return f"{who}: {_content(body)}"
+        direction = sender if chat == sender else f"{sender} in {chat}"
+    return f"{direction}: {_content(body)}"
 
 
 def _content(body: object) -> str:
-    kind = _word(body, "type")
-    text = _word(body, "content") or _word(body, "content", "text")
+    kind = _text_at(body, "type")
+    text = _text_at(body, "content") or _text_at(body, "content", "text")
     match kind:
         case "text":
             return text
         case "location":
-            return f"[location] {_word(body, 'location', 'address')}"
+            return f"[location] {_text_at(body, 'location', 'address')}"
         case "buttons_response":
-            return f"[button] {_word(body, 'interactive', 'selectedButtonId')}"
+            return f"[button] {_text_at(body, 'interactive', 'selectedButtonId')}"
         case _:
-            return f"[{kind.removeprefix('message_')}] {_word(body, 'media', 'caption') or text}"
+            return f"[{kind.removeprefix('message_')}] {_text_at(body, 'media', 'caption') or text}"
 
 
-def _word(data: object, *keys: str) -> str:
-    """The text at the end of these keys, or none."""
+def _text_at(data: object, *keys: str) -> str:
+    """Return the text at this path of keys; empty if there is none."""
     for key in keys:
         data = data.get(key) if isinstance(data, dict) else None
     return data if isinstance(data, str) else ""

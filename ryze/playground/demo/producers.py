@@ -1,4 +1,4 @@
-"""The phones that publish, and how their events are told from those of guests."""
+"""Producers of the demo, and detection of events that somebody else has published."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -8,47 +8,51 @@ from random import Random
 import msgspec
 
 from ryze.events.event import Event
-from ryze.playground.demo.environment import Instance, Stage
+from ryze.playground.demo.environment import Environment, Instance
 from ryze.playground.simulate import publish_events
 from ryze.playground.traffic import TimedEvent, Traffic
 
-__all__ = ["Arrivals", "run_phone"]
+__all__ = ["OwnEvents", "run_producer"]
 
 
-class Arrivals:
-    """Tells the events of our phones from those that somebody else has published."""
+class OwnEvents:
+    """Tells events of the demo's producers from those of other producers."""
 
     def __init__(self) -> None:
-        # The data of what was sent and has not arrived yet; the same may be on its way twice.
-        self._expected: Counter[bytes] = Counter()
+        # Data of events that are sent and not yet received; equal data may be in flight twice.
+        self._in_flight: Counter[bytes] = Counter()
 
-    def expect(self, events: Iterable[TimedEvent]) -> Iterator[TimedEvent]:
-        """Pass on events that are about to be sent."""
+    def track(self, events: Iterable[TimedEvent]) -> Iterator[TimedEvent]:
+        """Yield events that are about to be sent, and remember them."""
         for event in events:
-            self._expected[msgspec.json.encode(event.data)] += 1
+            self._in_flight[msgspec.json.encode(event.data)] += 1
             yield event
 
-    def is_ours(self, event: Event) -> bool:
-        """Whether an event that has arrived is one of them."""
-        left = self._expected.pop(event.data, 0) - 1
-        if left > 0:
-            self._expected[event.data] = left
-        return left >= 0
+    def is_own(self, event: Event) -> bool:
+        """Whether a received event is one of the tracked ones, which it then forgets."""
+        remaining = self._in_flight.pop(event.data, 0) - 1
+        if remaining > 0:
+            self._in_flight[event.data] = remaining
+        return remaining >= 0
 
 
-async def run_phone(
-    stage: Stage, instance: Instance, rate: float, seed: int, arrivals: Arrivals | None = None
+async def run_producer(
+    environment: Environment,
+    instance: Instance,
+    rate: float,
+    seed: int,
+    own_events: OwnEvents | None = None,
 ) -> None:
-    """Publish to an instance until cancelled; the `arrivals` are told what to expect."""
-    traffic = Traffic(Random(seed), datetime.now(UTC), media_bytes=stage.plan.media_bytes)
-    events = traffic.events()
-    if arrivals is not None:
-        events = arrivals.expect(events)
+    """Publish to an instance until cancelled; `own_events` tracks the events."""
+    media_bytes = environment.plan.media_bytes
+    events = Traffic(Random(seed), datetime.now(UTC), media_bytes=media_bytes).events()
+    if own_events is not None:
+        events = own_events.track(events)
     await publish_events(
-        stage.server.url,
+        environment.server.url,
         instance.name,
         instance.token,
         events,
         rate=rate,
-        meter=stage.board.published,
+        meter=environment.dashboard.published,
     )

@@ -1,64 +1,64 @@
-"""Who has phones, what they say, and where they are: made up, in all scripts."""
+"""Invented contacts, phrases and places, in many writing systems."""
 
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["BUTTONS", "GROUPS", "LABELS", "PEOPLE", "PLACES", "WORDS", "Chat", "Person"]
+__all__ = ["BUTTONS", "CONTACTS", "GROUPS", "LABELS", "PHRASES", "PLACES", "Chat", "Person"]
 
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Somebody with a number."""
+    """Person with a phone number."""
 
     name: str
     number: str
 
     @property
     def jid(self) -> str:
-        """The address."""
+        """Address in the messaging network."""
         return f"{self.number}@s.whatsapp.net"
 
-    def card(self) -> dict[str, Any]:
-        """As they stand in an event."""
+    def as_json(self) -> dict[str, Any]:
+        """Return the JSON object that stands for the person in an event."""
         return {"jid": self.jid, "lid": f"{int(self.number[-9:]) + 10**11}@lid", "name": self.name}
 
 
 @dataclass(slots=True)
 class Chat:
-    """A conversation partner, or a group of them.
+    """Private chat with one person, or group chat.
 
     Args:
-        members: those who write here besides the phone's owner.
-        jid: of the chat.
+        members: participants other than the owner of the phone.
+        jid: address of the chat.
         name: of the chat.
-        words: what is said here.
-        unread: ids of messages that have been delivered and not yet read.
+        phrases: texts sent in this chat.
+        unread: ids of messages that are delivered but not read.
     """
 
     members: list[Person]
     jid: str
     name: str
-    words: tuple[str, ...]
+    phrases: tuple[str, ...]
     unread: list[str] = field(default_factory=list)
 
     @property
     def is_group(self) -> bool:
-        """Whether it is a group."""
+        """Whether it is a group chat."""
         return self.jid.endswith("@g.us")
 
-    def card(self) -> dict[str, Any]:
-        """As it stands in a message."""
+    def as_json(self) -> dict[str, Any]:
+        """Return the JSON object that stands for the chat in a message."""
         if self.is_group:
             return {"jid": self.jid, "name": self.name, "type": "group"}
-        return {**self.members[0].card(), "type": "private"}
+        return {**self.members[0].as_json(), "type": "private"}
 
-    def short_card(self) -> dict[str, Any]:
-        """As it stands in a receipt."""
+    def as_receipt_json(self) -> dict[str, Any]:
+        """Return the JSON object that stands for the chat in a receipt."""
         return {"jid": self.jid, "type": "group" if self.is_group else "private"}
 
 
-# A first name's country decides on the number and on the language.
-PEOPLE = [
+# Name, prefix of the phone number, language.
+CONTACTS = [
     ("João Silva", "5511", "pt"),
     ("María López", "5255", "es"),
     ("佐藤 花子", "8190", "ja"),
@@ -73,7 +73,7 @@ PEOPLE = [
     ("Jonas Weiß", "4917", "de"),
 ]
 
-WORDS: dict[str, tuple[str, ...]] = {
+PHRASES: dict[str, tuple[str, ...]] = {
     "pt": (
         "Oi! Tudo bem? 😀",
         "Meu pedido já saiu?",

@@ -1,4 +1,4 @@
-"""Pictures and voice notes: noise in the right wrapping, which does not compress."""
+"""Images and voice notes: valid containers around noise, which does not compress."""
 
 import base64
 import struct
@@ -9,29 +9,29 @@ __all__ = ["Media"]
 
 
 class Media:
-    """A few of each, made once: a picture of each message would be most of the work.
+    """A few images and voice notes, made once: one per message would be most of the work.
 
     Args:
-        random: the dice.
-        size: about the bytes of a picture, before base64; a voice note has half of them.
+        random: random source.
+        size: approximate size of an image in bytes, before base64; a voice note has half of it.
     """
 
     def __init__(self, random: Random, size: int) -> None:
         self._random = random
-        self._pictures = [_base64(_png(random, size)) for _ in range(6)]
-        self._voices = [_base64(b"OggS" + random.randbytes(size // 2)) for _ in range(4)]
+        self._images = [_base64(_png(random, size)) for _ in range(6)]
+        self._voice_notes = [_base64(b"OggS" + random.randbytes(size // 2)) for _ in range(4)]
 
-    def picture(self) -> str:
-        """A PNG in base64."""
-        return self._random.choice(self._pictures)
+    def choose_image(self) -> str:
+        """Choose a PNG, in base64."""
+        return self._random.choice(self._images)
 
-    def voice(self) -> str:
-        """What stands for a voice note, in base64."""
-        return self._random.choice(self._voices)
+    def choose_voice_note(self) -> str:
+        """Choose a voice note, in base64. It has the signature of Ogg, and no audio."""
+        return self._random.choice(self._voice_notes)
 
 
 def _png(random: Random, size: int) -> bytes:
-    """A picture of noise, which does not compress, of about so many bytes."""
+    """Make a PNG of noise of about `size` bytes."""
     side = max(1, int((size / 3) ** 0.5))
     rows = b"".join(b"\0" + random.randbytes(3 * side) for _ in range(side))
     header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)

@@ -1,7 +1,7 @@
-"""Messages in the two shapes that producers send, and the receipts that follow them.
+"""Messages in the two shapes that producers send, and their receipts.
 
-The catalogue's shape has all inside ``data.message``; the live one has the message's own part
-there, and who and where beside it.
+The catalogue's shape has everything inside ``data.message``; the live one has only the content
+there, and chat and sender beside it.
 """
 
 from random import Random
@@ -14,12 +14,12 @@ __all__ = ["Messages"]
 
 
 class Messages:
-    """Sends what is written on one phone, or comes to it.
+    """Emits the messages that one phone sends and receives.
 
     Args:
-        timeline: where the events go.
-        random: the dice.
-        owner: of the phone. Receipts come for what the owner has sent.
+        timeline: emits the events.
+        random: random source.
+        owner: owner of the phone, whose messages get receipts.
     """
 
     def __init__(self, timeline: Timeline, random: Random, owner: Person) -> None:
@@ -28,20 +28,20 @@ class Messages:
         self._owner = owner
 
     def send(self, chat: Chat, sender: Person, **content: Any) -> str:
-        """A new message in the catalogue's shape; its id."""
+        """Emit a new message in the catalogue's shape; return its id."""
         message = self._timeline.new_id("3EB0")
         self._emit(chat, sender, message, **content)
-        self._follow(chat, sender, message)
+        self._start_receipts(chat, sender, message)
         return message
 
     def send_live(self, chat: Chat, sender: Person, **content: Any) -> str:
-        """A new message in the live shape; its id."""
-        message = self.tell_live(chat.card(), sender, **content)
-        self._follow(chat, sender, message)
+        """Emit a new message in the live shape; return its id."""
+        message = self.send_live_to(chat.as_json(), sender, **content)
+        self._start_receipts(chat, sender, message)
         return message
 
-    def tell_live(self, chat: dict[str, Any], sender: Person, **content: Any) -> str:
-        """The same to a chat of which no more than its card is known: no receipts follow."""
+    def send_live_to(self, chat: dict[str, Any], sender: Person, **content: Any) -> str:
+        """Emit a message in the live shape to a chat given as JSON: without receipts."""
         message = self._timeline.new_id("3EB0")
         body = {
             "type": "text",
@@ -60,7 +60,7 @@ class Messages:
             "direction": self._direction(sender),
             "timestamp": self._timeline.local(),
             "chat": chat,
-            "sender": sender.card(),
+            "sender": sender.as_json(),
             "recipient": None,
             "message": body | content,
         }
@@ -68,13 +68,13 @@ class Messages:
         return message
 
     def revoke(self, chat: Chat, sender: Person, original: str) -> None:
-        """Take back the message with this id."""
+        """Revoke the message with this id."""
         self._emit(chat, sender, original, type="message_revoke", content={"text": ""})
 
-    def read(self, chat: Chat) -> None:
-        """A receipt for all that has been delivered in this chat, if there is any."""
+    def mark_read(self, chat: Chat) -> None:
+        """Emit a read receipt for all delivered messages of this chat, if there are any."""
         if chat.unread:
-            self._receipt(chat, "read", chat.unread)
+            self._emit_receipt(chat, "read", chat.unread)
             chat.unread = []
 
     def _emit(self, chat: Chat, sender: Person, message: str, **content: Any) -> None:
@@ -82,27 +82,27 @@ class Messages:
             "id": message,
             "direction": self._direction(sender),
             "timestamp": self._timeline.utc(),
-            "chat": chat.card(),
-            "sender": sender.card(),
+            "chat": chat.as_json(),
+            "sender": sender.as_json(),
             **content,
         }
         self._timeline.emit("message.exchange", {"id": message, "message": body})
 
-    def _follow(self, chat: Chat, sender: Person, message: str) -> None:
+    def _start_receipts(self, chat: Chat, sender: Person, message: str) -> None:
         if sender is self._owner:
-            self._timeline.go(self._delivery(chat, message))
+            self._timeline.start_script(self._deliver(chat, message))
 
-    def _delivery(self, chat: Chat, message: str) -> Script:
+    def _deliver(self, chat: Chat, message: str) -> Script:
         yield self._random.uniform(0.2, 1.5)
-        self._receipt(chat, "delivered", [message])
+        self._emit_receipt(chat, "delivered", [message])
         chat.unread.append(message)
 
-    def _receipt(self, chat: Chat, status: str, messages: list[str]) -> None:
+    def _emit_receipt(self, chat: Chat, status: str, messages: list[str]) -> None:
         receipt = {
             "messageIds": messages,
             "status": status,
             "timestamp": self._timeline.utc(),
-            "chat": chat.short_card(),
+            "chat": chat.as_receipt_json(),
             "recipient": self._random.choice(chat.members).jid,
         }
         self._timeline.emit("message.status", receipt)

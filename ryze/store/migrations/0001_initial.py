@@ -64,7 +64,7 @@ def tables(db: Database) -> list[type[Model]]:
 
 
 def up(migrator: SchemaMigrator, db: Database) -> None:
-    # Not "if not exists": a table that is there before its migration is a fault to be seen.
+    # Without IF NOT EXISTS: a table that exists before its migration must be reported.
     db.create_tables(tables(db), safe=False)
 
 

@@ -1,10 +1,10 @@
-// What a program does that lives on this API, before it connects: read the configuration of an
-// instance's WebSocket, and only where it is not exactly the wanted one, set it and read it back.
+// A client that ensures the WebSocket configuration of an instance before it connects: reads it, and
+// only if it is not exactly the wanted one, sets it and reads it back.
 //
 //   node ensure_websocket.mjs URL INSTANCE WANTED      (the token is in TOKEN)
 //
-// WANTED is the `websocket` object as JSON. It is compared as text: keys and events in their
-// order, no key more, no key less. Prints "unchanged" or "configured"; anything else is thrown.
+// WANTED is the `websocket` object as JSON. It is compared as text: the same keys and events in the
+// same order. Prints "unchanged" or "configured"; throws on anything else.
 
 const [url, instance, text] = process.argv.slice(2);
 const wanted = JSON.stringify(JSON.parse(text));
@@ -21,30 +21,30 @@ async function call(method, path, body) {
   return { status: response.status, ...(await response.json()) };
 }
 
-async function read() {
-  const answer = await call("GET", "getWebsocket");
+async function readConfiguration() {
+  const response = await call("GET", "getWebsocket");
   const unset = "WebSocket not configured for this instance";
-  if (answer.status === 404 && answer.error.message === unset) return null;
-  expect(answer, "WebSocket configuration retrieved");
-  return JSON.stringify(answer.websocket);
+  if (response.status === 404 && response.error.message === unset) return null;
+  expect(response, "WebSocket configuration retrieved");
+  return JSON.stringify(response.websocket);
 }
 
-function expect(answer, message) {
-  if (answer.status !== 200 || answer.success !== true || answer.message !== message) {
-    throw new Error(JSON.stringify(answer));
+function expect(response, message) {
+  if (response.status !== 200 || response.success !== true || response.message !== message) {
+    throw new Error(JSON.stringify(response));
   }
 }
 
-function same(found) {
+function assertWanted(found) {
   if (found !== wanted) throw new Error(`wanted ${wanted}, found ${found}`);
 }
 
-if ((await read()) === wanted) {
+if ((await readConfiguration()) === wanted) {
   console.log("unchanged");
 } else {
-  const answer = await call("POST", "websocket", wanted);
-  expect(answer, "WebSocket configured successfully");
-  same(JSON.stringify(answer.websocket));
-  same(await read());
+  const response = await call("POST", "websocket", wanted);
+  expect(response, "WebSocket configured successfully");
+  assertWanted(JSON.stringify(response.websocket));
+  assertWanted(await readConfiguration());
   console.log("configured");
 }

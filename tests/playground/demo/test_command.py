@@ -1,4 +1,4 @@
-"""``ryze demo`` as a command: it ends by itself or by a signal."""
+"""``ryze demo`` as a command: ends by itself or by a signal."""
 
 import os
 import signal
@@ -11,17 +11,17 @@ from click.testing import CliRunner
 
 import ryze.playground.demo
 from ryze.cli import cli
-from ryze.playground.demo.command import _Lines
+from ryze.playground.demo.command import _LineWriter
 
 
-def test_warnings_of_the_server_stand_on_the_board() -> None:
-    noted: list[str] = []
-    _Lines(noted.append).write("one\ntwo\n")
-    assert noted == ["one", "two"]
+def test_warnings_of_the_server_are_passed_on_as_lines() -> None:
+    lines: list[str] = []
+    _LineWriter(lines.append).write("one\ntwo\n")
+    assert lines == ["one", "two"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_ends_it_well(tmp_path: Path, number: signal.Signals) -> None:
+def test_a_signal_ends_the_demo_cleanly(tmp_path: Path, number: signal.Signals) -> None:
     command = [sys.executable, "-W", "error", "-m", "ryze", "demo"]
     variables = {**os.environ, "TMPDIR": str(tmp_path)}
     with subprocess.Popen(
@@ -31,10 +31,10 @@ def test_a_signal_ends_it_well(tmp_path: Path, number: signal.Signals) -> None:
         assert started.stderr is not None
         try:
             for line in started.stdout:
-                if "switched on" in line:
+                if "producers started" in line:
                     started.send_signal(number)
                     break
-            assert "The server is gone" in started.stdout.read()
+            assert "events published" in started.stdout.read()
             assert started.wait(30) == 0
             assert started.stderr.read() == ""
         finally:
@@ -42,10 +42,10 @@ def test_a_signal_ends_it_well(tmp_path: Path, number: signal.Signals) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_command_takes_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    times: list[float] = []
-    monkeypatch.setattr(ryze.playground.demo, "run", times.append)
+def test_the_command_passes_its_duration(monkeypatch: pytest.MonkeyPatch) -> None:
+    durations: list[float] = []
+    monkeypatch.setattr(ryze.playground.demo, "run", durations.append)
     assert CliRunner().invoke(cli, ["demo"]).exit_code == 0
     assert CliRunner().invoke(cli, ["demo", "--seconds", "2.5"]).exit_code == 0
     assert CliRunner().invoke(cli, ["demo", "--seconds", "0"]).exit_code == 2
-    assert times == [60.0, 2.5]
+    assert durations == [60.0, 2.5]

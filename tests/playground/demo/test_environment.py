@@ -1,9 +1,9 @@
-"""The plan of a demo of any length."""
+"""Plans for demos of any duration."""
 
-from ryze.playground.demo import Plan
+from ryze.playground.demo.environment import Plan
 
 
-def test_a_short_demo_makes_haste() -> None:
-    assert Plan.of(60) == Plan()
-    assert Plan.of(600).sleep_seconds == Plan().sleep_seconds
-    assert Plan.of(10).nod_seconds == 1
+def test_pauses_scale_with_a_short_duration() -> None:
+    assert Plan.for_duration(60) == Plan()
+    assert Plan.for_duration(600).second_pause_seconds == Plan().second_pause_seconds
+    assert Plan.for_duration(10).first_pause_seconds == 1

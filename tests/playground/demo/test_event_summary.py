@@ -1,4 +1,4 @@
-"""Every event has its words, whatever a guest has put into it."""
+"""Summaries of events, whatever their data is."""
 
 import json
 from pathlib import Path
@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ryze.events.event import EVENT_TYPES, Event, decode_event
-from ryze.playground.demo import describe
+from ryze.playground.demo.event_summary import describe_event
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "events"
 
 
 @pytest.mark.parametrize(
-    ("fixture", "words"),
+    ("fixture", "summary"),
     [
         ("call.update", "offer from 5511999990001"),
         ("group.flow", "Família 👨‍👩‍👧‍👦: João Silva promoted"),
@@ -37,8 +37,8 @@ FIXTURES = Path(__file__).parents[2] / "fixtures" / "events"
         ("message.exchange.live.voice", "João Silva: [audio] "),
     ],
 )
-def test_events_are_told_in_words(fixture: str, words: str) -> None:
-    assert describe(decode_event((FIXTURES / f"{fixture}.json").read_bytes())) == words
+def test_summaries_of_the_fixtures(fixture: str, summary: str) -> None:
+    assert describe_event(decode_event((FIXTURES / f"{fixture}.json").read_bytes())) == summary
 
 
 names = st.sampled_from(
@@ -51,5 +51,5 @@ values = st.recursive(
 
 
 @given(st.sampled_from(EVENT_TYPES), st.dictionaries(names, values))
-def test_whatever_guests_publish_is_told_somehow(name: Any, data: dict[str, Any]) -> None:
-    assert isinstance(describe(Event(name, json.dumps(data).encode())), str)
+def test_arbitrary_data_has_a_summary(name: Any, data: dict[str, Any]) -> None:
+    assert isinstance(describe_event(Event(name, json.dumps(data).encode())), str)

@@ -1,4 +1,4 @@
-"""The minute is played with everything real, and nothing of it is left behind."""
+"""The demo with its real server and clients; it leaves nothing behind."""
 
 import io
 import re
@@ -13,127 +13,132 @@ from rich.console import Console
 
 from ryze import client
 from ryze.events.event import EVENT_TYPES, Event
-from ryze.playground.demo import Board, Plan, demo
+from ryze.playground.demo.dashboard import Dashboard
+from ryze.playground.demo.environment import Plan
+from ryze.playground.demo.scenario import run_demo
 
-# The story of the minute in a few seconds: bytes that fill all buffers soon.
+# The whole scenario in a few seconds: large media fill all buffers soon.
 QUICK = Plan(
     seconds=60,
     rate=400,
     media_bytes=40_000,
-    nod_seconds=0.2,
-    sleep_seconds=0.2,
-    wake_seconds=0.1,
-    return_seconds=0.1,
+    first_pause_seconds=0.2,
+    second_pause_seconds=0.2,
+    detection_seconds=0.1,
+    reconnect_seconds=0.1,
 )
 
 
 @pytest.fixture
 def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Where the demo keeps its data; nothing is in there afterwards."""
+    """Directory of the demo's data; empty afterwards."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     yield tmp_path
     assert list(tmp_path.iterdir()) == []
 
 
-class Watched(Board):
-    """Calls `on_note` with each note, so that a test can go on when something has happened."""
+class ObservedDashboard(Dashboard):
+    """Dashboard whose log a test can wait for."""
 
     def __init__(self) -> None:
         super().__init__(QUICK.seconds)
         self.waiting: dict[str, trio.Event] = {}
         self.types: set[str] = set()
-        self.highest = 0
+        self.max_pending = 0
 
     def note(self, text: str, style: str = "") -> None:
         super().note(text, style)
-        for words, happened in self.waiting.items():
-            if words in text:
-                happened.set()
+        for part, logged in self.waiting.items():
+            if part in text:
+                logged.set()
 
-    def take(self, event: Event) -> None:
+    def show_event(self, event: Event) -> None:
         self.types.add(event.type)
-        super().take(event)
+        super().show_event(event)
 
-    def tick(self, elapsed: float) -> None:
-        super().tick(elapsed)
-        self.highest = max(self.highest, self.pending)
+    def advance(self, elapsed: float) -> None:
+        super().advance(elapsed)
+        self.max_pending = max(self.max_pending, self.pending)
 
-    async def wait_for(self, words: str) -> None:
-        happened = self.waiting.setdefault(words, trio.Event())
-        if any(words in text for _, text, _ in self.notes):
+    async def wait_logged(self, part: str) -> None:
+        logged = self.waiting.setdefault(part, trio.Event())
+        if any(part in text for _, text, _ in self.notes):
             return
         with trio.fail_after(60):
-            await happened.wait()
+            await logged.wait()
 
 
-async def test_the_sleepy_listener_is_dropped_and_comes_back(temporary: Path) -> None:
-    board, stop, output = Watched(), trio.Event(), io.StringIO()
+async def test_slow_subscriber_catches_up_then_is_evicted_and_reconnects(temporary: Path) -> None:
+    dashboard, stop, output = ObservedDashboard(), trio.Event(), io.StringIO()
     console = Console(file=output, force_terminal=True, width=100, height=30, highlight=False)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(demo, QUICK, board, console, stop)
-        await board.wait_for("comes back")
+        nursery.start_soon(run_demo, QUICK, dashboard, console, stop)
+        await dashboard.wait_logged("slow reconnected")
         stop.set()
-    story = [text for _, text, _ in board.notes]
-    assert story[:3] == [
-        "4 listeners are connected, 2 phones are switched on",
-        "helpdesk gets two of the six types of events, the others get all",
-        "sleepy nods off: what comes for it waits",
-    ]
-    assert re.fullmatch(r"sleepy wakes up with \d+ pending, and loses none of them", story[3])
-    assert story[4:] == [
-        "sleepy falls asleep, and reads nothing from now on",
-        "sleepy is dropped by the event after 256 pending ones; nobody else notices",
-        "sleepy learns why: slow consumer (close code 4008)",
-        "sleepy comes back, and reads on: what it missed is gone",
-    ]
-    assert board.types == set(EVENT_TYPES)
-    assert 128 <= board.highest <= 256
-    crm, archive, sleepy, helpdesk = (row.meter.count for row in board.rows)
-    assert crm == archive > sleepy > 0
+    log = [text for _, text, _ in dashboard.notes if text.startswith("slow ")]
+    for text, expected in zip(
+        log,
+        (
+            "stops reading",
+            r"reads again with \d+ pending",
+            "stops reading",
+            "is evicted: .* 256 pending",
+            r"slow consumer \(close code 4008\)",
+            "reconnected",
+        ),
+        strict=True,
+    ):
+        assert re.search(expected, text)
+    assert dashboard.types == set(EVENT_TYPES)
+    assert 128 <= dashboard.max_pending <= 256
+    crm, archive, slow, helpdesk = (row.meter.count for row in dashboard.rows)
+    assert crm == archive > slow > 0
     assert 0 < helpdesk < crm
-    assert "queue in the server" in output.getvalue()
-    assert f"{crm - sleepy:,} missed (dropped: 4008 slow consumer)" in output.getvalue()
+    assert "pending in the server" in output.getvalue()
+    assert f"{crm - slow:,} missed (evicted: 4008 slow consumer)" in output.getvalue()
 
 
-async def test_guests_can_join_in(temporary: Path) -> None:
-    board, stop, output = Watched(), trio.Event(), io.StringIO()
+async def test_external_clients_can_publish_and_subscribe(temporary: Path) -> None:
+    dashboard, stop, output = ObservedDashboard(), trio.Event(), io.StringIO()
     async with trio.open_nursery() as nursery:
         console = Console(file=output, width=100)
-        nursery.start_soon(demo, Plan(rate=10), board, console, stop)
-        await board.wait_for("switched on")
+        nursery.start_soon(run_demo, Plan(rate=10), dashboard, console, stop)
+        await dashboard.wait_logged("producers started")
         url, token = re.findall(r"RYZE_URL=(\S+) RYZE_TOKEN=(\S+)\n", output.getvalue())[0]
-        ask = partial(client.publish, url, "shop", token, "call.update", b'{"from": "you"}')
-        answer = await trio.to_thread.run_sync(ask)
-        assert answer["clients"] == 3
-        await board.wait_for("from outside: call.update  from you")
+        publish = partial(client.publish, url, "shop", token, "call.update", b'{"from": "you"}')
+        response = await trio.to_thread.run_sync(publish)
+        assert response["clients"] == 3
+        await dashboard.wait_logged("external event: call.update  from you")
         async with client.open_connection(url, ("ws", "shop"), token):
-            await board.wait_for("somebody listens")
-        await board.wait_for("somebody has left")
+            await dashboard.wait_logged("external subscriber connected")
+        await dashboard.wait_logged("external subscriber disconnected")
         stop.set()
-    # No terminal: lines, and no control sequences.
-    assert "  from outside: somebody has left\n" in output.getvalue()
+    # Without a terminal: lines without control sequences.
+    assert "  external subscriber disconnected\n" in output.getvalue()
     assert "\x1b" not in output.getvalue()
 
 
-async def test_its_time_runs_out(temporary: Path) -> None:
+async def test_demo_ends_after_its_duration(temporary: Path) -> None:
     output = io.StringIO()
     with trio.fail_after(30):
-        await demo(Plan(seconds=0.3, rate=200), Board(0.3), Console(file=output), trio.Event())
+        await run_demo(
+            Plan(seconds=0.3, rate=200), Dashboard(0.3), Console(file=output), trio.Event()
+        )
     assert "events published" in output.getvalue()
 
 
-@pytest.mark.parametrize("how", [{"width": 71, "height": 30}, {"width": 100, "height": 21}])
-async def test_a_small_terminal_gets_lines(temporary: Path, how: dict[str, int]) -> None:
+@pytest.mark.parametrize("size", [{"width": 71, "height": 30}, {"width": 100, "height": 21}])
+async def test_small_terminal_gets_lines(temporary: Path, size: dict[str, int]) -> None:
     output, stop = io.StringIO(), trio.Event()
     stop.set()
-    console = Console(file=output, force_terminal=True, color_system=None, **how)
-    await demo(Plan(rate=10), Board(60), console, stop)
+    console = Console(file=output, force_terminal=True, color_system=None, **size)
+    await run_demo(Plan(rate=10), Dashboard(60), console, stop)
     assert "\x1b" not in output.getvalue()
 
 
-async def test_cancelled_it_leaves_nothing_behind(temporary: Path) -> None:
-    board = Watched()
+async def test_cancelling_leaves_nothing_behind(temporary: Path) -> None:
+    dashboard = ObservedDashboard()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(demo, QUICK, board, Console(file=io.StringIO()), trio.Event())
-        await board.wait_for("switched on")
+        nursery.start_soon(run_demo, QUICK, dashboard, Console(file=io.StringIO()), trio.Event())
+        await dashboard.wait_logged("producers started")
         nursery.cancel_scope.cancel()

@@ -1,4 +1,4 @@
-"""Traffic to look at."""
+"""Generated traffic and accessors for its events."""
 
 import itertools
 from datetime import UTC, datetime
@@ -18,8 +18,8 @@ seeds = st.integers(0, 2**32)
 few = settings(max_examples=15, deadline=None)
 
 
-def traffic(seed: int, count: int = 800, **how: Any) -> list[TimedEvent]:
-    return list(itertools.islice(Traffic(Random(seed), START, **how).events(), count))
+def traffic(seed: int, count: int = 800, **options: Any) -> list[TimedEvent]:
+    return list(itertools.islice(Traffic(Random(seed), START, **options).events(), count))
 
 
 def is_live(event: TimedEvent) -> bool:

@@ -1,4 +1,4 @@
-"""Conversations: nobody refers to what has not been said."""
+"""References between messages."""
 
 from hypothesis import given
 
@@ -7,7 +7,7 @@ from .harness import few, kind, seeds, traffic
 
 @few
 @given(seeds)
-def test_what_is_referred_to_came_before(seed: int) -> None:
+def test_references_are_to_earlier_messages(seed: int) -> None:
     known: set[str] = set()
     delivered: set[str] = set()
     read: set[str] = set()

@@ -1,4 +1,4 @@
-"""Messages and receipts: what real producers send, to the key."""
+"""Messages and receipts: exactly the keys that real producers send."""
 
 import json
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from .harness import FIXTURES, exchanges, few, is_live, kind, message_of, seeds,
 
 @few
 @given(seeds)
-def test_receipts_are_for_what_was_sent(seed: int) -> None:
+def test_receipts_are_for_outgoing_messages(seed: int) -> None:
     events = traffic(seed)
     outgoing = {
         event.data["id"]
@@ -23,7 +23,7 @@ def test_receipts_are_for_what_was_sent(seed: int) -> None:
 
 
 def keys(value: Any, path: str) -> Iterator[tuple[str, frozenset[str]]]:
-    """The keys of every object inside, with the path to it."""
+    """Yield the keys of each nested object, with its path."""
     if isinstance(value, dict):
         yield path, frozenset(value)
         for key, inside in value.items():
@@ -45,7 +45,7 @@ def test_every_object_has_the_keys_that_real_producers_send() -> None:
     assert seen == known
 
 
-def test_keys_stand_in_the_order_of_the_fixtures() -> None:
+def test_keys_have_the_order_of_the_fixtures() -> None:
     live = json.loads((FIXTURES / "message.exchange.live.text.json").read_text())["data"]
     of_catalogue = json.loads((FIXTURES / "message.exchange.catalog.text.json").read_text())["data"]
     texts = [event for event in exchanges(traffic(1)) if kind(event) == "text"]

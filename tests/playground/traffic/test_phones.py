@@ -1,4 +1,4 @@
-"""Phones do all that real ones do, soon, and the same for the same seed."""
+"""Activities of a phone: complete, and reproducible from the seed."""
 
 import json
 
@@ -11,7 +11,7 @@ from .harness import exchanges, few, is_live, kind, seeds, traffic
 
 @few
 @given(seeds)
-def test_every_event_is_one(seed: int) -> None:
+def test_every_event_is_valid(seed: int) -> None:
     for event in traffic(seed):
         decoded = decode_event(event.encode())
         assert decoded.type == event.event_name
@@ -20,7 +20,7 @@ def test_every_event_is_one(seed: int) -> None:
 
 @few
 @given(seeds)
-def test_all_types_in_all_shapes_come_soon(seed: int) -> None:
+def test_all_types_and_shapes_occur_within_a_few_hundred_events(seed: int) -> None:
     events = traffic(seed, 400)
     assert {event.event_name for event in events} == set(EVENT_TYPES)
     assert {is_live(event) for event in exchanges(events)} == {True, False}
@@ -41,10 +41,3 @@ def test_all_types_in_all_shapes_come_soon(seed: int) -> None:
 def test_the_same_seed_gives_the_same_events(seed: int) -> None:
     assert traffic(seed, 200) == traffic(seed, 200)
     assert traffic(seed, 200) != traffic(seed + 1, 200)
-
-
-def test_more_phones_do_more() -> None:
-    def seconds(phones: int) -> float:
-        return sum(event.after_seconds for event in traffic(7, 1000, phones=phones))
-
-    assert seconds(4) < seconds(1) / 2

@@ -1,4 +1,4 @@
-"""Servers under test, as processes."""
+"""A server under test as a child process: start, CPU time, memory, evictions, stop."""
 
 import os
 import socket
@@ -12,10 +12,10 @@ from typing import Any
 
 import psutil
 
-from bench.notes import Trouble
+from bench.errors import MeasurementError
 from bench.peers import Peer
 
-__all__ = ["ROOT", "Server", "running", "stop"]
+__all__ = ["ROOT", "ServerProcess", "open_server", "stop_process"]
 
 ROOT = Path(__file__).parent.parent
 
@@ -23,8 +23,8 @@ _START_SECONDS = 30
 _STOP_SECONDS = 15
 
 
-class Server:
-    """A server that runs and accepts connections."""
+class ServerProcess:
+    """A running server that accepts connections."""
 
     def __init__(self, peer: Peer, port: int, process: subprocess.Popen[bytes], log: Path) -> None:
         self.peer = peer
@@ -37,30 +37,30 @@ class Server:
         return [parent, *parent.children(recursive=True)]
 
     def cpu_seconds(self) -> float:
-        """User and system time that it has taken so far, all its processes together."""
+        """Return user and system time so far, over all its processes."""
         times = [process.cpu_times() for process in self._processes()]
         return float(sum(each.user + each.system for each in times))
 
-    def memory(self) -> int:
-        """Bytes of resident memory."""
+    def resident_bytes(self) -> int:
+        """Return resident memory, over all its processes."""
         return sum(process.memory_info().rss for process in self._processes())
 
-    def drops(self) -> dict[int, int]:
-        """Of the clients that it says it has dropped: port -> events published by then."""
+    def evictions(self) -> dict[int, int]:
+        """Return the evictions it has printed: client's port -> events published by then."""
         lines = [line.split() for line in self.log.read_text(errors="replace").splitlines()]
-        return {int(words[2]): int(words[1]) for words in lines if words[:1] == ["dropped"]}
+        return {int(words[2]): int(words[1]) for words in lines if words[:1] == ["evicted"]}
 
 
 @contextmanager
-def running(peer: Peer, port: int = 0) -> Iterator[Server]:
-    """Start a server, and stop it in the end.
+def open_server(peer: Peer, port: int = 0) -> Iterator[ServerProcess]:
+    """Start a server, wait until it accepts connections, and stop it on exit.
 
     Raises:
-        Trouble: it does not start.
+        MeasurementError: it does not start.
     """
     with tempfile.TemporaryDirectory(prefix="ryze-bench-") as directory:
         scratch = Path(directory)
-        port = _checked_port(port)
+        port = _find_port(port)
         command = peer.command(port, scratch)
         log = scratch / "log"
         with log.open("wb") as output:
@@ -71,55 +71,57 @@ def running(peer: Peer, port: int = 0) -> Iterator[Server]:
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )
-        server = Server(peer, port, process, log)
+        server = ServerProcess(peer, port, process, log)
         try:
-            _wait_until_it_accepts(server, process)
+            _wait_accepting(server, process)
             _prepare(server)
             yield server
         finally:
-            stop(process)
+            stop_process(process)
 
 
-def _checked_port(port: int) -> int:
+def _find_port(port: int) -> int:
+    """Check that the port is free, or find a free one if it is 0."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
         except (OSError, OverflowError) as error:
-            raise Trouble(f"port {port}: {_why(error)}; choose another with --port") from error
+            reason = getattr(error, "strerror", None) or str(error)
+            message = f"port {port}: {reason}; choose another with --port"
+            raise MeasurementError(message) from error
         return int(probe.getsockname()[1])
 
 
-def _wait_until_it_accepts(server: Server, process: subprocess.Popen[bytes]) -> None:
+def _wait_accepting(server: ServerProcess, process: subprocess.Popen[bytes]) -> None:
+    name = server.peer.name
     deadline = time.monotonic() + _START_SECONDS
     while time.monotonic() < deadline:
         if process.poll() is not None:
-            raise Trouble(f"{server.peer.name} does not start: {_reason(server.log)}")
+            raise MeasurementError(f"{name} does not start: {_find_error_line(server.log)}")
         with suppress(OSError), socket.create_connection(("127.0.0.1", server.port), 1):
             return
         time.sleep(0.05)
-    raise Trouble(f"{server.peer.name} does not accept connections on port {server.port}")
+    raise MeasurementError(
+        f"{name} does not accept connections on port {server.port} after {_START_SECONDS} s"
+    )
 
 
-def _prepare(server: Server) -> None:
+def _prepare(server: ServerProcess) -> None:
     try:
         server.peer.prepare(server.port)
     except OSError as error:
-        raise Trouble(f"{server.peer.name} cannot be prepared: {error}") from error
+        raise MeasurementError(f"{server.peer.name} cannot be prepared: {error}") from error
 
 
-def _why(error: Exception) -> str:
-    return getattr(error, "strerror", None) or str(error)
+def _find_error_line(log: Path) -> str:
+    """Return the last line that mentions an error, or else the last one."""
+    lines = log.read_text(errors="replace").strip().splitlines()
+    return next((line for line in reversed(lines) if "rror" in line), lines[-1] if lines else "?")
 
 
-def _reason(log: Path) -> str:
-    """The last line that speaks of an error, or else the last one."""
-    words = log.read_text(errors="replace").strip().splitlines()
-    return next((line for line in reversed(words) if "rror" in line), words[-1] if words else "?")
-
-
-def stop(process: subprocess.Popen[Any]) -> None:
-    """End a process, by force if it does not end by itself."""
+def stop_process(process: subprocess.Popen[Any]) -> None:
+    """Terminate a process; kill it if it has not ended after 15 s."""
     process.terminate()
     try:
         process.wait(_STOP_SECONDS)

@@ -1,7 +1,7 @@
-"""The client's side of RFC 6455, as little of it as a load generator needs.
+"""Minimal RFC 6455 client without I/O: upgrade request, its check, and frames.
 
-Client frames must be masked; the mask here is four zero bytes, which is a mask, and costs
-nothing.
+Client frames must be masked. The mask is four zero bytes here, which is a valid mask and leaves
+the payload as it is, so that masking costs the load generator nothing.
 """
 
 import base64
@@ -30,24 +30,24 @@ _KEY = base64.b64encode(b"the bench client").decode()
 _ACCEPT = generate_accept_token(_KEY.encode())
 _FIN = 0x80
 _MASKED = 0x80
-_NO_MASK = bytes(4)
+_ZERO_MASK = bytes(4)
 
 
 class HandshakeError(Exception):
-    """The server has not answered with a proper 101."""
+    """The server did not send a valid 101 response."""
 
 
 class Frame(NamedTuple):
-    """One whole frame of the server."""
+    """One complete frame from the server."""
 
     opcode: int
     payload: bytes
-    # Where it ends in the bytes that were parsed.
+    # Offset of the next frame in the parsed bytes.
     end: int
 
 
 def upgrade_request(path: str, port: int, headers: Mapping[str, str]) -> bytes:
-    """The request that opens a WebSocket."""
+    """Return the HTTP request that opens a WebSocket."""
     lines = [
         f"GET {path} HTTP/1.1",
         f"Host: 127.0.0.1:{port}",
@@ -60,22 +60,22 @@ def upgrade_request(path: str, port: int, headers: Mapping[str, str]) -> bytes:
     return "\r\n".join([*lines, "", ""]).encode()
 
 
-def check_upgraded(head: bytes, *, bare: bool = False) -> None:
-    """Is this response head the 101 that was asked for?
+def check_upgraded(head: bytes, *, has_accept: bool = True) -> None:
+    """Check that a response head is the 101 for our upgrade request.
 
     Args:
         head: from the status line to the empty line.
-        bare: the server is none, and answers with a 101 that fits no key.
+        has_accept: it must have the right ``Sec-WebSocket-Accept``.
 
     Raises:
         HandshakeError: it is not; the message is the status line.
     """
-    if not head.startswith(b"HTTP/1.1 101") or not (bare or _ACCEPT in head):
+    if not head.startswith(b"HTTP/1.1 101") or (has_accept and _ACCEPT not in head):
         raise HandshakeError(head.partition(b"\r\n")[0].decode("latin-1"))
 
 
 def client_frame(payload: bytes, opcode: int = TEXT) -> bytes:
-    """A whole message to the server."""
+    """Return one frame from client to server, with FIN set."""
     size = len(payload)
     if size < 126:
         head = struct.pack("!BB", _FIN | opcode, _MASKED | size)
@@ -83,11 +83,11 @@ def client_frame(payload: bytes, opcode: int = TEXT) -> bytes:
         head = struct.pack("!BBH", _FIN | opcode, _MASKED | 126, size)
     else:
         head = struct.pack("!BBQ", _FIN | opcode, _MASKED | 127, size)
-    return b"".join((head, _NO_MASK, payload))
+    return b"".join((head, _ZERO_MASK, payload))
 
 
 def parse_frames(data: bytes | bytearray, start: int = 0) -> Iterator[Frame]:
-    """The whole frames of the server in `data`, from `start` on."""
+    """Yield the complete server frames in `data`, from offset `start` on."""
     while len(data) >= start + 2:
         size, head = data[start + 1], 2
         if size >= 126:

@@ -1,9 +1,9 @@
-// A client as Go programs have it: gorilla's default dialer, one JSON decode a frame.
+// A subscriber in Go: gorilla's default dialer, one JSON document per frame.
 //
-//	gorilla_listener URL [HEADER VALUE]...
+//	gorilla_subscriber URL [HEADER VALUE]...
 //
-// Prints every frame as a JSON string on a line of its own. Ends with 1, and why, at anything
-// that such a program does not expect: a binary frame, two documents in a frame, another key.
+// Prints every frame as a JSON string on a line of its own. Exits with 1 and a message at anything
+// unexpected: a binary frame, two documents in a frame, an unknown key.
 package main
 
 import (
