@@ -19,11 +19,13 @@ HEAD = (
 )
 
 
-# --- Reading the request ---
+# --- Parsing ---
 
 
 @given(st.lists(st.integers(1, len(HEAD) + 5), max_size=10), st.binary(max_size=20))
-def test_any_split_gives_the_same_request_and_rest(splits: list[int], behind: bytes) -> None:
+def test_any_split_gives_the_same_request_and_trailing_bytes(
+    splits: list[int], behind: bytes
+) -> None:
     parser = RequestParser(16384)
     whole, position, request = HEAD + behind, 0, None
     for split in [*sorted(splits), len(whole)]:
@@ -46,23 +48,21 @@ def test_any_split_gives_the_same_request_and_rest(splits: list[int], behind: by
         b"\r\n" * 50,
     ],
 )
-def test_what_is_not_http_is_refused(data: bytes) -> None:
+def test_invalid_http_is_refused(data: bytes) -> None:
     with pytest.raises(ApiError) as refusal:
         RequestParser(64).receive_data(data + b"\r\n" * 50)
     assert refusal.value.status in (400, 431)
 
 
 @given(st.binary(max_size=200))
-def test_garbage_is_refused_or_waited_for(data: bytes) -> None:
+def test_garbage_is_refused_or_incomplete(data: bytes) -> None:
     with suppress(ApiError):
         assert RequestParser(16384).receive_data(data) is None
 
 
 @pytest.mark.parametrize("chunk", [1, 7, 10_000])
 @pytest.mark.parametrize("excess", [0, 1])
-def test_a_head_of_the_greatest_size_passes_and_one_more_byte_does_not(
-    chunk: int, excess: int
-) -> None:
+def test_size_limit_is_exact(chunk: int, excess: int) -> None:
     head = HEAD[:-2] + b"X: " + b"x" * (1000 + excess - len(HEAD) - 5) + b"\r\n\r\n"
     assert len(head) == 1000 + excess
     parser = RequestParser(1000)
@@ -73,13 +73,13 @@ def test_a_head_of_the_greatest_size_passes_and_one_more_byte_does_not(
         assert requests[-1] is not None
 
 
-def test_bytes_behind_the_head_do_not_count() -> None:
+def test_trailing_bytes_do_not_count_against_the_limit() -> None:
     parser = RequestParser(len(HEAD))
     assert parser.receive_data(HEAD + bytes(5000)) is not None
     assert parser.trailing == bytes(5000)
 
 
-def test_an_endless_head_is_refused() -> None:
+def test_endless_head_is_refused() -> None:
     parser = RequestParser(1000)
     parser.receive_data(b"GET /ws/shop HTTP/1.1\r\n")
     for _ in range(30):
@@ -99,12 +99,12 @@ def test_an_endless_head_is_refused() -> None:
         ("GET", "/api/ws/", False),
     ],
 )
-def test_only_get_under_ws_is_for_the_gateway(method: str, target: str, expected: bool) -> None:
+def test_websocket_targets_are_get_under_ws(method: str, target: str, expected: bool) -> None:
     request = h11.Request(method=method, target=target, headers=[("host", "x")])
     assert is_websocket_target(request) == expected
 
 
-# --- The target ---
+# --- Targets ---
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_only_get_under_ws_is_for_the_gateway(method: str, target: str, expected
         ("*", b"*", b"ryze.test"),
     ],
 )
-def test_an_absolute_target_names_path_and_host(target: str, path: bytes, host: bytes) -> None:
+def test_absolute_target_gives_path_and_host(target: str, path: bytes, host: bytes) -> None:
     headers = list(upgrade().headers)
     request = in_origin_form(h11.Request(method="GET", target=target, headers=headers))
     assert request.target == path

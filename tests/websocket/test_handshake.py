@@ -18,7 +18,7 @@ HEAD = (
 )
 
 
-# --- Is it an upgrade? ---
+# --- Checks ---
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ HEAD = (
         {"content_length": "0"},
     ],
 )
-def test_well_formed_upgrades_pass(headers: dict[str, str]) -> None:
+def test_well_formed_upgrade_passes(headers: dict[str, str]) -> None:
     check_upgrade(upgrade(**headers))
 
 
@@ -56,7 +56,9 @@ def test_well_formed_upgrades_pass(headers: dict[str, str]) -> None:
         ({"transfer_encoding": "chunked"}, 400),
     ],
 )
-def test_others_are_refused_as_the_contract_says(headers: dict[str, str], status: int) -> None:
+def test_malformed_upgrade_is_refused_with_the_status_of_the_contract(
+    headers: dict[str, str], status: int
+) -> None:
     with pytest.raises(ApiError) as refusal:
         check_upgrade(upgrade(**headers))
     error = refusal.value
@@ -66,14 +68,14 @@ def test_others_are_refused_as_the_contract_says(headers: dict[str, str], status
         assert error.headers["Sec-WebSocket-Version"] == "13"
 
 
-def test_a_key_that_is_not_ascii_is_refused() -> None:
+def test_key_with_non_ascii_bytes_is_refused() -> None:
     request = RequestParser(16384).receive_data(HEAD.replace(b"dGhl", b"\xe9\xe9\xe9\xe9"))
     assert request is not None
     with pytest.raises(ApiError, match="400"):
         check_upgrade(request)
 
 
-def test_http_1_0_cannot_upgrade() -> None:
+def test_http_1_0_is_refused() -> None:
     request = upgrade()
     old = h11.Request(
         method="GET", target="/ws/shop", headers=list(request.headers), http_version="1.0"
@@ -82,23 +84,23 @@ def test_http_1_0_cannot_upgrade() -> None:
         check_upgrade(old)
 
 
-# --- Compression ---
+# --- Extensions ---
 
 
 @pytest.mark.parametrize("offer", ["", "x-other", "permessage-deflate; unknown"])
-def test_what_we_do_not_agree_on_harms_no_handshake(offer: str) -> None:
+def test_declined_offers_do_not_fail_the_handshake(offer: str) -> None:
     request = upgrade(sec_websocket_extensions=offer)
     check_upgrade(request)
     assert negotiate(request) is None
 
 
-def test_extensions_that_are_none_fail_the_handshake() -> None:
+def test_invalid_extensions_fail_the_handshake() -> None:
     request = upgrade(sec_websocket_extensions="permessage-deflate;")
     with pytest.raises(ApiError, match="400"):
         check_upgrade(request)
 
 
-def test_offers_may_stand_in_several_headers() -> None:
+def test_offers_in_several_headers_are_joined() -> None:
     headers = [
         *upgrade().headers,
         (b"sec-websocket-extensions", b"x-other"),
@@ -109,10 +111,10 @@ def test_offers_may_stand_in_several_headers() -> None:
     assert negotiate(request) is not None
 
 
-# --- The answers ---
+# --- The 101 ---
 
 
-def test_the_accept_token_is_that_of_the_rfc() -> None:
+def test_accept_token_is_that_of_the_rfc() -> None:
     response = accept_response(upgrade(), None, {"X-RateLimit-Limit": "100"})
     assert response == (
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -121,7 +123,7 @@ def test_the_accept_token_is_that_of_the_rfc() -> None:
 
 
 @pytest.mark.parametrize("compressed", [False, True])
-def test_a_client_of_wsproto_accepts_the_101(compressed: bool) -> None:
+def test_wsproto_client_accepts_the_101(compressed: bool) -> None:
     client = WSConnection(ConnectionType.CLIENT)
     offered = [PerMessageDeflate(client_no_context_takeover=True)]
     raw = client.send(Request("ryze.test", "/ws/shop", extensions=[*offered]))
