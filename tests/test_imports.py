@@ -27,8 +27,8 @@ ALLOWED = {
     "masking": set(),
     "records": set(),
     "changes": {"records"},
-    "telemetry": {"masking"},
-    "signals": {"telemetry"},
+    "telemetry": {"__version__", "masking"},
+    "signals": set(),
     "settings": {"errors", "masking"},
     "store": {"errors", "masking", "records"},
     "instances": {"store", *VALUES},
@@ -49,8 +49,14 @@ ALLOWED = {
         *("server", "api", "access", "publishing", "websocket", "hub", "instances", "store"),
         *("first_start", "settings", "signals", "telemetry", *VALUES),
     },
-    "playground": {"app", "client", "events", "hub", "settings", "signals", *VALUES},
-    "cli": {"app", "client", "first_start", "playground", "settings", "signals", "store", *VALUES},
+    "playground": {
+        *("app", "client", "events", "first_start", "hub", "settings", "signals", "telemetry"),
+        *VALUES,
+    },
+    "cli": {
+        *("app", "client", "events", "first_start", "playground", "settings", "signals", "store"),
+        *VALUES,
+    },
     "__main__": {"cli"},
 }
 
