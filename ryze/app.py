@@ -228,14 +228,13 @@ def _assemble(
         publisher,
         registry,
         rate_limits,
-        websockets,
         streams,
         drain,
         metrics,
         started_at=trio.current_time(),
     )
     proxies = TrustedProxies(settings.trusted_proxies)
-    http = HttpServer(create_app(services), streams, proxies, settings)
+    http = HttpServer(create_app(services), proxies, settings, end_streams=streams.end)
     tls = load_tls_context(settings.tls_cert, settings.tls_key)
     dispatcher = Dispatcher(http, websockets, admission.admit, refusals, caps, settings, tls)
     return drain, websockets, dispatcher

@@ -22,7 +22,9 @@ from ryze.api.services import Services
 from ryze.hub.hub import Hub
 from ryze.server.dispatcher import Dispatcher
 from ryze.server.http_connections import HttpConnections
+from ryze.server.hypercorn_connection import HttpServer
 from ryze.settings import Settings
+from ryze.websocket.server import WebSocketServer
 from tests.clients import UPGRADE, RawClient, Response, WebSocketClient, request_bytes
 
 # Durations mean nothing on a machine with other work.
@@ -45,6 +47,7 @@ class Server:
     settings: Settings
     app: QuartTrio
     services: Services
+    websockets: WebSocketServer
     _dispatcher: Dispatcher
 
     def __init__(self) -> None:
@@ -93,7 +96,7 @@ class Server:
             await trio.aclose_forcefully(stream)
         self.cancel_scope.cancel()
         await self.finished.wait()
-        assert self.services.websockets.connections == 0
+        assert self.websockets.connections == 0
         assert self.services.hub.outboxes() == []
         assert not self.http_connections()
 
@@ -221,8 +224,11 @@ async def start_server(
             finally:
                 server.finished.set()
 
-        def recorded_dispatcher(*args: Any) -> Dispatcher:
-            server._dispatcher = Dispatcher(*args)
+        def recorded_dispatcher(
+            http: HttpServer, websockets: WebSocketServer, *args: Any
+        ) -> Dispatcher:
+            server.websockets = websockets
+            server._dispatcher = Dispatcher(http, websockets, *args)
             return server._dispatcher
 
         monkeypatch.setattr(ryze.app, "create_app", recorded_app)

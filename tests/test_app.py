@@ -297,7 +297,7 @@ class TestDrain:
         await wait_all_tasks_blocked()
         mock_clock.jump(0.99 * cut_after)
         await wait_all_tasks_blocked()
-        assert server.services.websockets.connections == clients
+        assert server.websockets.connections == clients
         mock_clock.jump(0.011 * cut_after)
         await server.finished.wait()
 

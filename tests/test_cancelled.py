@@ -177,7 +177,7 @@ async def _check_server(server: Server) -> None:
     await server.create("other")
     await wait_all_tasks_blocked(0.001)
     assert not server.http_connections()
-    assert server.services.websockets.connections == 1
+    assert server.websockets.connections == 1
 
 
 # --- Start and shutdown ---

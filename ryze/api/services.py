@@ -14,7 +14,6 @@ from ryze.publishing.publisher import Publisher
 from ryze.settings import Settings
 from ryze.store import Database
 from ryze.telemetry.metrics import MetricSources
-from ryze.websocket.server import WebSocketServer
 
 __all__ = ["Services", "services"]
 
@@ -33,7 +32,6 @@ class Services:
     publisher: Publisher
     registry: Registry
     rate_limits: RateLimits
-    websockets: WebSocketServer
     streams: Streams
     drain: Drain
     metrics: MetricSources

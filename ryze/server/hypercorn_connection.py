@@ -14,6 +14,7 @@ only.
 
 import logging
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from http import HTTPStatus
 from math import inf
@@ -29,7 +30,6 @@ from hypercorn.typing import ConnectionState
 from hypercorn.utils import parse_socket_addr
 from quart_trio import QuartTrio
 
-from ryze.api.streamed_body import Streams
 from ryze.server.hypercorn_protocol import HttpProtocol, Upgrade, UpgradeRequested
 from ryze.server.tls import Stream
 from ryze.server.trusted_proxies import TrustedProxies
@@ -52,15 +52,20 @@ class HttpServer:
 
     Args:
         app: serves the requests.
-        streams: the requests with a streamed body, which do not end by themselves.
         proxies: whose forwarding headers are believed.
         settings: for the limits.
+        end_streams: ends the requests with a streamed body, which do not end by themselves.
     """
 
     def __init__(
-        self, app: QuartTrio, streams: Streams, proxies: TrustedProxies, settings: Settings
+        self,
+        app: QuartTrio,
+        proxies: TrustedProxies,
+        settings: Settings,
+        *,
+        end_streams: Callable[[], None],
     ) -> None:
-        self._streams = streams
+        self._end_streams = end_streams
         self.app = ASGIWrapper(app)
         self.context = WorkerContext(None)
         self.config = Config()
@@ -78,7 +83,7 @@ class HttpServer:
     async def drain(self) -> None:
         """End each connection with its current response from now on. No checkpoint."""
         await self.context.terminated.set()
-        self._streams.end()
+        self._end_streams()
 
 
 class HttpConnection:

@@ -278,7 +278,7 @@ class TestCaps:
             assert response.rate_limit[0] == 100
         assert (await server.try_to_connect("/ws/nobody")).status == 404
         await first.stream.aclose()
-        await until(lambda: server.services.websockets.connections == 1)
+        await until(lambda: server.websockets.connections == 1)
         assert (await server.connect()).response.status == 101
 
     async def test_closing_connections_count(self, start_server: StartServer) -> None:
@@ -288,7 +288,7 @@ class TestCaps:
         server.services.hub.outboxes()[0].close(RESTARTING)
         assert (await server.try_to_connect()).error == TOO_MANY
         assert await client.closed() == (1012, "restarting")
-        await until(lambda: server.services.websockets.connections == 0)
+        await until(lambda: server.websockets.connections == 0)
         assert (await server.try_to_connect()).status == 101
 
     async def test_cap_per_instance(self, start_server: StartServer) -> None:
@@ -301,7 +301,7 @@ class TestCaps:
         assert response.rate_limit[0] == 100
         await server.connect("other")
         await client.stream.aclose()
-        await until(lambda: server.services.websockets.connections == 1)
+        await until(lambda: server.websockets.connections == 1)
         assert (await server.try_to_connect()).status == 101
 
     async def test_producers_count_against_the_cap_of_their_instance(
@@ -313,7 +313,7 @@ class TestCaps:
         for name in ("demo", "demo/publish"):
             assert (await server.try_to_connect(f"/ws/{name}")).error == TOO_MANY
         await producer.stream.aclose()
-        await until(lambda: server.services.websockets.connections == 0)
+        await until(lambda: server.websockets.connections == 0)
         assert (await server.try_to_connect()).status == 101
 
 

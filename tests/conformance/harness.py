@@ -15,9 +15,7 @@ import trio
 from quart_trio import QuartTrio
 
 from ryze.access.caps import ConnectionCaps
-from ryze.access.drain import Drain
 from ryze.access.upgrades import Admission
-from ryze.api.streamed_body import Streams
 from ryze.disconnects import Disconnect
 from ryze.http_head import header
 from ryze.hub.hub import Hub
@@ -236,7 +234,7 @@ async def running_server(*, compression: bool = False) -> AsyncIterator[Conforma
         hub, Publisher(hub), WebSocketLimits(), compression=compression, draw=lambda: 0.5
     )
     settings = Settings()
-    http = HttpServer(QuartTrio(__name__), Streams(Drain()), TrustedProxies(()), settings)
+    http = HttpServer(QuartTrio(__name__), TrustedProxies(()), settings, end_streams=lambda: None)
     dispatcher = Dispatcher(
         http, websockets, admit, RefusalCounters(), ConnectionCaps(), settings, None
     )

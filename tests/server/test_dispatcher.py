@@ -127,7 +127,7 @@ class TestDeadlines:
         await wait_all_tasks_blocked()
         mock_clock.jump(2)
         await wait_all_tasks_blocked()
-        assert server.services.websockets.connections == 0
+        assert server.websockets.connections == 0
         # The first byte triggers a reset, the second fails with it.
         await client.send(b"x")
         await wait_all_tasks_blocked()
@@ -309,7 +309,7 @@ class TestTls:
             if clients == 1:
                 break
         assert clients == 1
-        await until(lambda: server.services.websockets.connections == 1)
+        await until(lambda: server.websockets.connections == 1)
         assert server.services.hub.statistics().pending == 0
         await server.publish({"n": "after"})
         assert await reader.data() == {"n": "after"}
@@ -323,7 +323,7 @@ class TestTls:
             await client.send(data)
             await trio.aclose_forcefully(client.stream)
         await until(lambda: not server.http_connections())
-        await until(lambda: not server.services.websockets.connections)
+        await until(lambda: not server.websockets.connections)
         assert (await server.request("GET", "/health")).status == 200
         assert not [line for line in logs if line["log_level"] == "error"]
 

@@ -39,7 +39,7 @@ class TestUpgrade:
         assert ws.response.rate_limit == (100, 96)
         assert (await server.publish({"n": 2})).json["clients"] == 1
         assert await ws.data() == {"n": 2}
-        assert server.services.websockets.connections == 1
+        assert server.websockets.connections == 1
 
     async def test_upgrade_pipelined_after_requests(self, server: Server, demo: str) -> None:
         client = await server.open()
@@ -113,7 +113,7 @@ class TestSmuggling:
             await wait_all_tasks_blocked()
         assert (await client.read_response()).error == (400, "Invalid request body")
         assert (await client.request("GET", "/api/instance/list", TOKEN)).status == 200
-        assert server.services.websockets.connections == 0
+        assert server.websockets.connections == 0
 
     @pytest.mark.parametrize("cut", ["head", "body", "none"])
     async def test_body_of_a_refused_request(self, server: Server, demo: str, cut: str) -> None:
@@ -127,7 +127,7 @@ class TestSmuggling:
         await client.send((head + body)[at:])
         await client.stream.send_eof()  # type: ignore[attr-defined]
         assert await client.rest() == b""
-        assert server.services.websockets.connections == 0
+        assert server.websockets.connections == 0
 
     @pytest.mark.parametrize("path", ["/health", "/api/instance/list", "/nowhere"])
     async def test_body_of_a_get(self, server: Server, demo: str, path: str) -> None:
@@ -136,7 +136,7 @@ class TestSmuggling:
         await client.read_response()
         await client.stream.send_eof()  # type: ignore[attr-defined]
         assert await client.rest() == b""
-        assert server.services.websockets.connections == 0
+        assert server.websockets.connections == 0
 
     async def test_content_length_with_chunked_encoding_is_a_400(
         self, server: Server, demo: str
@@ -147,7 +147,7 @@ class TestSmuggling:
         # RFC 9112, section 6.1: a proxy in between may believe the other length.
         assert (await client.read_response()).error == (400, "Bad request")
         assert await client.rest() == b""
-        assert server.services.websockets.connections == 0
+        assert server.websockets.connections == 0
 
     @pytest.mark.parametrize(
         "wrong",
@@ -171,7 +171,7 @@ class TestSmuggling:
         assert response.status in (400, 501)
         assert response.error
         assert b"101" not in await client.rest()
-        assert server.services.websockets.connections == 0
+        assert server.websockets.connections == 0
 
     async def test_upgrade_headers_on_a_post_are_ignored(self, server: Server, demo: str) -> None:
         client = await server.open()

@@ -152,7 +152,7 @@ async def test_connections_are_counted_when_opened_refused_and_ended(
         await server.try_to_connect(f"/ws/{name}")
     await server.try_to_connect(headers={"token": "wrong"})
     await server.raw(b"GET /ws/demo\r\n\r\n")
-    await until(lambda: not server.services.websockets.connections)
+    await until(lambda: not server.websockets.connections)
     assert differences(before, await scrape(server)) == {
         "ryze_connections_opened_total producer": 1,
         "ryze_disconnects_total invalid_event": 1,
