@@ -82,7 +82,7 @@ async def authorize_request() -> None:
     g.principal = _principal(requirement.scope)
     counted = g.principal.token_hash if g.principal else address_key(request.remote_addr or "")
     g.window = services().rate_limits.hit(requirement.limit, counted)
-    if services().websockets.is_draining:
+    if services().drain.has_begun:
         raise ApiError(DRAINING)
     if requirement.scope is not Scope.PUBLIC:
         require_principal(g.principal, g.window)

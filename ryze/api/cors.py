@@ -1,58 +1,21 @@
-"""Which web pages may call the API from a browser, and the headers that tell it (CORS).
+"""CORS of the HTTP API: preflights, and the headers of responses (see `ryze.access.origins`)."""
 
-Theory. A browser keeps answers from a page of another origin unless their headers name it, and
-before most requests it asks whether it may send them at all: the preflight. Both need the
-setting ``RYZE_ALLOWED_ORIGINS``; without it no page but our own may do anything. Upgrades know no
-CORS: there the server has to look at the origin itself (`upgrade`; RFC 6455, section 10.2).
-
-Tokens are sent by the page, in a header that only a preflight lets pass, never by the browser:
-there are no cookies and no credentials here, so a foreign page has nothing to abuse.
-"""
-
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 
 from quart import Response, request
 from werkzeug.exceptions import MethodNotAllowed
 
+from ryze.access.origins import cors_headers, is_allowed
 from ryze.api.services import services
 from ryze.errors import ORIGIN_NOT_ALLOWED, ApiError
 
-__all__ = ["add_cors_headers", "answer_preflight", "cors_headers", "is_allowed"]
+__all__ = ["add_cors_headers", "answer_preflight"]
 
 _REQUEST_HEADERS = "Content-Type, Authorization, token"
-_EXPOSED_HEADERS = "X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, Retry-After"
 
 # How long a browser may remember the answer to a preflight, instead of asking before every
 # request: so long a change of the setting can go unnoticed.
 _MAX_AGE_SECONDS = 600
-
-
-def is_allowed(origin: str, allowed: Collection[str]) -> bool:
-    """May a page of this origin call? Compared without case, as settings are in lower case."""
-    return "*" in allowed or origin.lower() in allowed
-
-
-def cors_headers(origin: str, allowed: Collection[str]) -> dict[str, str]:
-    """The headers of every answer, errors included.
-
-    Args:
-        origin: of the page that asks; empty if none is named.
-        allowed: those of the setting.
-    """
-    if "*" in allowed:
-        return {
-            "Access-Control-Allow-Origin": "*",
-            "Access-Control-Expose-Headers": _EXPOSED_HEADERS,
-        }
-    # Also where no origin is named, or a cache would hand that answer to a page.
-    vary = {"Vary": "Origin"} if allowed else {}
-    if not is_allowed(origin, allowed):
-        return vary
-    return {
-        "Access-Control-Allow-Origin": origin,
-        "Access-Control-Expose-Headers": _EXPOSED_HEADERS,
-        **vary,
-    }
 
 
 async def answer_preflight() -> Response | None:

@@ -5,6 +5,7 @@ from typing import cast
 
 from quart import current_app
 
+from ryze.access.drain import Drain
 from ryze.access.rate_limits import RateLimits
 from ryze.api.streamed_body import Streams
 from ryze.hub.hub import Hub
@@ -12,8 +13,7 @@ from ryze.instances.registry import Registry
 from ryze.publishing.publisher import Publisher
 from ryze.settings import Settings
 from ryze.store import Database
-from ryze.telemetry.scheduler_lag import SchedulerLag
-from ryze.websocket.server import WebSocketServer
+from ryze.telemetry.metrics import MetricSources
 
 __all__ = ["Services", "services"]
 
@@ -32,9 +32,9 @@ class Services:
     publisher: Publisher
     registry: Registry
     rate_limits: RateLimits
-    websockets: WebSocketServer
     streams: Streams
-    scheduler_lag: SchedulerLag
+    drain: Drain
+    metrics: MetricSources
     started_at: float
 
 

@@ -24,6 +24,7 @@ from quart import Request
 from quart_trio.asgi import TrioASGIHTTPConnection
 from quart_trio.wrappers.request import TrioBody, TrioRequest
 
+from ryze.access.drain import Drain
 from ryze.errors import DRAINING, REQUEST_TIMEOUT, ApiError
 from ryze.ingest.ndjson import NDJSON
 
@@ -134,13 +135,16 @@ async def _discard_and_send(
 
 
 class Streams:
-    """All streamed requests of a server: each may last until the server drains."""
+    """All streamed requests of a server: each may last until the server drains.
 
-    def __init__(self) -> None:
+    Args:
+        drain: once it has begun, no request waits for more of its body.
+    """
+
+    def __init__(self, drain: Drain) -> None:
         # The streams that wait for more of their body; changed by receive().
         self._waiting: set[trio.CancelScope] = set()
-        # Set once, by end().
-        self._has_ended = False
+        self._drain = drain
 
     async def receive(self, body: StreamedBody, deadline: float) -> bytes:
         """Wait for more bytes of a body; nothing at its end.
@@ -153,7 +157,7 @@ class Streams:
             ApiError: 408 at the deadline, 503 if the server drains.
         """
         scope = trio.CancelScope(deadline=deadline)
-        if self._has_ended:
+        if self._drain.has_begun:
             scope.cancel()
         self._waiting.add(scope)
         try:
@@ -161,12 +165,11 @@ class Streams:
                 return await body.read()
         finally:
             self._waiting.discard(scope)
-        if self._has_ended:
+        if self._drain.has_begun:
             raise ApiError(DRAINING)
         raise ApiError(REQUEST_TIMEOUT)
 
     def end(self) -> None:
-        """End every stream with a 503, after the bytes that it has received."""
-        self._has_ended = True
+        """End every waiting stream with a 503, once the drain has begun."""
         for scope in self._waiting:
             scope.cancel()

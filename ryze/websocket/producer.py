@@ -40,7 +40,7 @@ class Producer(Connection):
 
     __slots__ = ("_events", "_instance", "_messages", "_publisher")
 
-    role = "publisher"
+    role = "producer"
 
     def __init__(
         self,

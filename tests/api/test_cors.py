@@ -1,4 +1,4 @@
-"""CORS headers and preflights; tests/e2e/test_browser.py checks them in a browser."""
+"""CORS headers and preflights; tests/e2e/test_browser.py has the view of a real browser."""
 
 import limits
 import pytest
@@ -19,12 +19,12 @@ REFUSED = (403, "Origin not allowed")
 
 @pytest.fixture
 async def open_server(start_server: StartServer) -> Server:
-    """A server that allows two origins."""
+    """Return a server with two allowed origins."""
     return await start_server(allowed_origins=(PAGE, OTHER_PAGE))
 
 
 async def preflight(server: Server, path: str, origin: str = PAGE, method: str = "GET") -> Response:
-    """Send a preflight as a browser does: without a token."""
+    """Send the preflight of a browser, which has no token."""
     headers = {
         "Origin": origin,
         "Access-Control-Request-Method": method,
@@ -34,7 +34,7 @@ async def preflight(server: Server, path: str, origin: str = PAGE, method: str =
 
 
 def cors(response: Response) -> dict[str, str]:
-    """Return the headers of CORS."""
+    """Return the CORS headers and ``Vary``."""
     return {
         name: value
         for name, value in response.headers.items()
@@ -42,8 +42,8 @@ def cors(response: Response) -> dict[str, str]:
     }
 
 
-def told(origin: str) -> dict[str, str]:
-    """Return the headers of every response to this origin."""
+def expected_for(origin: str) -> dict[str, str]:
+    """Return the CORS headers of every response to a page of this origin."""
     return {
         "access-control-allow-origin": origin,
         "access-control-expose-headers": EXPOSED,
@@ -62,12 +62,12 @@ class TestPreflight:
             ("/health", "GET, HEAD"),
         ],
     )
-    async def test_preflight_lists_the_methods_of_the_route(
+    async def test_preflight_names_the_methods_of_the_route(
         self, open_server: Server, path: str, methods: str
     ) -> None:
         response = await preflight(open_server, path, method="PUT")
         assert (response.status, response.body) == (204, b"")
-        assert cors(response) == told(PAGE) | {
+        assert cors(response) == expected_for(PAGE) | {
             "access-control-allow-headers": "Content-Type, Authorization, token",
             "access-control-allow-methods": methods,
             "access-control-max-age": "600",
@@ -78,27 +78,27 @@ class TestPreflight:
     async def test_preflight_of_an_unknown_route_is_accepted(
         self, open_server: Server, path: str
     ) -> None:
-        """A GET needs no allowed method, so the page can read the 404."""
+        """A GET is sent without an allowed method, so the page can read its 404."""
         response = await preflight(open_server, path)
         assert response.status == 204
         assert "access-control-allow-methods" not in response.headers
         refused = await open_server.request("GET", path, headers={"Origin": PAGE})
         assert refused.status in (404, 426)
-        assert cors(refused) == told(PAGE)
+        assert cors(refused) == expected_for(PAGE)
 
     @pytest.mark.parametrize("origin", FOREIGN)
-    async def test_preflight_of_another_origin_is_a_403(
+    async def test_preflight_of_a_foreign_origin_is_refused(
         self, open_server: Server, origin: str
     ) -> None:
         response = await preflight(open_server, LIST, origin)
         assert response.error == REFUSED
         assert cors(response) == {"vary": "Origin"}
 
-    async def test_without_the_setting_every_preflight_is_a_403(self, server: Server) -> None:
+    async def test_no_origin_is_allowed_without_the_setting(self, server: Server) -> None:
         for origin in (PAGE, "http://test", server.settings.base_url):
             assert (await preflight(server, LIST, origin)).error == REFUSED
 
-    async def test_request_follows_preflight_on_the_same_connection(
+    async def test_request_follows_the_preflight_on_one_connection(
         self, open_server: Server
     ) -> None:
         client = await open_server.open()
@@ -108,9 +108,7 @@ class TestPreflight:
             token = {"Origin": PAGE, "token": ACCOUNT_TOKEN}
             assert (await client.request("GET", LIST, token)).status == 200
 
-    async def test_preflight_does_not_count_against_the_rate_limit(
-        self, start_server: StartServer
-    ) -> None:
+    async def test_preflights_are_not_rate_limited(self, start_server: StartServer) -> None:
         limit = limits.parse("1/minute")
         server = await start_server(allowed_origins=(PAGE,), global_rate_limit=limit)
         for origin in (PAGE, *FOREIGN):
@@ -124,7 +122,7 @@ class TestPreflight:
         [{}, {"Origin": PAGE}, {"Access-Control-Request-Method": "GET"}],
         ids=["neither", "origin", "method"],
     )
-    async def test_options_without_preflight_headers_are_ordinary_requests(
+    async def test_other_options_are_ordinary_requests(
         self, open_server: Server, headers: dict[str, str]
     ) -> None:
         response = await open_server.request("OPTIONS", LIST, headers=headers)
@@ -134,15 +132,13 @@ class TestPreflight:
 
 class TestResponses:
     @pytest.mark.parametrize("origin", [PAGE, OTHER_PAGE, "HTTPS://App.Example"])
-    async def test_responses_to_an_allowed_origin_have_cors_headers(
-        self, open_server: Server, origin: str
-    ) -> None:
+    async def test_allowed_origin_is_named(self, open_server: Server, origin: str) -> None:
         response = await open_server.request("GET", LIST, headers={"Origin": origin})
         assert response.status == 200
-        assert cors(response) == told(origin)
+        assert cors(response) == expected_for(origin)
 
     @pytest.mark.parametrize("origin", [*FOREIGN, None])
-    async def test_responses_to_another_origin_have_vary_only(
+    async def test_other_origins_only_get_vary(
         self, open_server: Server, origin: str | None
     ) -> None:
         response = await open_server.request("GET", LIST, headers={"Origin": origin})
@@ -157,7 +153,7 @@ class TestResponses:
         assert cors(await server.request("GET", "/ws/demo", headers={"Origin": origin})) == {}
 
     @pytest.mark.parametrize("origin", [PAGE, "null", None])
-    async def test_asterisk_allows_every_origin(
+    async def test_star_allows_any_origin(
         self, start_server: StartServer, origin: str | None
     ) -> None:
         server = await start_server(allowed_origins=("*",))
@@ -209,10 +205,10 @@ class TestResponses:
         assert responses[-1].status == 429
         assert "retry-after" in responses[-1].headers
         for response in responses:
-            assert cors(response) == told(PAGE)
+            assert cors(response) == expected_for(PAGE)
 
-    async def test_requests_without_preflight_change_nothing(self, open_server: Server) -> None:
-        """Only the content types of forms need no preflight, and no header of the page."""
+    async def test_requests_without_preflight_have_no_effect(self, open_server: Server) -> None:
+        """Those are the content types of forms, without custom headers."""
         await open_server.create()
         body = b'{"enabled": false}'
         kinds = ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data")

@@ -139,7 +139,7 @@ async def crash_before(server: Server, route: Route, monkeypatch: pytest.MonkeyP
 
 
 async def drain(server: Server, route: Route, monkeypatch: pytest.MonkeyPatch) -> Response:
-    monkeypatch.setattr(server.services.websockets, "_draining", True)
+    monkeypatch.setattr(server.services.drain, "_has_begun", True)
     return await route.ask(server)
 
 

@@ -10,6 +10,7 @@ import quart
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from ryze.access.drain import Drain
 from ryze.api.streamed_body import StreamedBody, Streams
 from ryze.errors import ApiError
 from ryze.events.event import Event
@@ -333,8 +334,10 @@ class TestEnds:
         assert (await client.read_response()).error == (401, "Invalid token; 1 published")
 
     async def test_received_bytes_are_returned_after_the_end(self) -> None:
-        streams, body = Streams(), StreamedBody()
+        drain = Drain()
+        streams, body = Streams(drain), StreamedBody()
         body.feed(b"x", is_last=False)
+        drain.begin()
         streams.end()
         assert await streams.receive(body, math.inf) == b"x"
         with pytest.raises(ApiError, match="503 Server is shutting down"):

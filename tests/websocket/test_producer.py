@@ -41,7 +41,7 @@ async def open_publisher(
 ) -> tuple[Producer, Peer]:
     peer = Peer(FakeTransport())
     publisher = Producer(
-        peer.transport, WebSocketLimits().publisher, Publisher(hub), draw=lambda: 0.5
+        peer.transport, WebSocketLimits().producer, Publisher(hub), draw=lambda: 0.5
     )
 
     async def live() -> None:

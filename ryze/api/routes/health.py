@@ -24,7 +24,7 @@ async def health() -> Response:
     """Report 200 while requests and connections are accepted, else 503."""
     checks = HealthChecks(
         database=await _check_database(),
-        gateway="draining" if services().websockets.is_draining else "ok",
+        gateway="draining" if services().drain.has_begun else "ok",
     )
     is_healthy = checks == HealthChecks(database="ok", gateway="ok")
     body = Health(

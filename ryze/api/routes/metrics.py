@@ -21,4 +21,4 @@ blueprint = Blueprint("metrics", __name__)
 async def metrics() -> Response:
     """Get the current value of all metrics, as OpenMetrics if the request accepts that."""
     encode, content_type = choose_encoder(request.headers.get("Accept", ""))
-    return Response(encode(metrics_registry(services())), 200, content_type=content_type)
+    return Response(encode(metrics_registry(services().metrics)), 200, content_type=content_type)
