@@ -37,7 +37,7 @@ def create_app(services: Services) -> QuartTrio:
     app.config["BODY_TIMEOUT"] = services.settings.body_timeout_seconds
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.before_request(request_log.start_timer)
-    app.before_request(cors.answer_preflight)
+    app.before_request(cors.respond_to_preflight)
     app.before_request(authorization.authorize_request)
     app.after_request(cors.add_cors_headers)
     app.after_request(authorization.add_rate_limit_headers)
