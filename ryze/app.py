@@ -211,16 +211,7 @@ def _assemble(
         count_websockets=lambda: websockets.connections,
     )
     streams = Streams(drain)
-    metrics = MetricSources(
-        hub.counters,
-        websockets.counters,
-        refusals,
-        rate_limits.exceeded,
-        database.errors,
-        lag.seconds,
-        websockets.connections_by_role,
-        hub.outboxes,
-    )
+    metrics = _metric_sources(hub, websockets, refusals, rate_limits, database, lag)
     services = Services(
         settings,
         database,
@@ -238,6 +229,26 @@ def _assemble(
     tls = load_tls_context(settings.tls_cert, settings.tls_key)
     dispatcher = Dispatcher(http, websockets, admission.admit, refusals, caps, settings, tls)
     return drain, websockets, dispatcher
+
+
+def _metric_sources(
+    hub: Hub,
+    websockets: WebSocketServer,
+    refusals: RefusalCounters,
+    rate_limits: RateLimits,
+    database: Database,
+    lag: SchedulerLag,
+) -> MetricSources:
+    return MetricSources(
+        hub=hub.counters,
+        websockets=websockets.counters,
+        refusals=refusals,
+        rate_limited=rate_limits.exceeded,
+        database_errors=database.errors,
+        scheduler_lag=lag.seconds,
+        connections_by_role=websockets.connections_by_role,
+        outboxes=hub.outboxes,
+    )
 
 
 def _rate_limits(settings: Settings) -> RateLimits:
