@@ -1,20 +1,20 @@
-"""The server, from its first file to its last connection: a table of contents.
+"""Start, run and stop a server.
 
-Everything is opened in the order in which it is needed and closed in reverse:
+Everything is opened in dependency order and closed in reverse:
 
-    key file, database            store/
-    sockets                       listening, but nobody is accepted yet
-    hub, registry                 who is connected, who may connect
-    websockets, HTTP application     what serves them
-    front door                    accepts
+    key file, database             store/
+    listeners                      listening; nothing is accepted yet
+    registry, hub                  instances and tokens; subscribers
+    WebSocket server, HTTP server  serve connections
+    acceptor, dispatcher           accept connections and dispatch them
 
-A shutdown (SIGTERM, SIGINT) leaves these blocks from the inside to the outside; see `_drain`.
+A shutdown (SIGTERM, SIGINT) leaves these blocks from the innermost to the outermost, see `serve`
+and `_drain`.
 """
 
 import gc
 import os
 import signal
-import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -23,12 +23,14 @@ import structlog
 import trio
 
 from ryze import __version__
+from ryze.access.caps import ConnectionCaps
+from ryze.access.drain import Drain
 from ryze.access.rate_limits import RateLimits
 from ryze.access.upgrades import UpgradeAdmission
 from ryze.api.application import create_app
 from ryze.api.services import Services
 from ryze.api.streamed_body import Streams
-from ryze.errors import RyzeError, StartError
+from ryze.errors import RyzeError
 from ryze.exception_groups import first_leaf
 from ryze.first_start import ensure_account, first_steps
 from ryze.hub.hub import Hub
@@ -37,11 +39,16 @@ from ryze.instances.registry import Registry
 from ryze.publishing.publisher import Publisher
 from ryze.server.acceptor import Acceptor, allow_all_descriptors
 from ryze.server.dispatcher import Dispatcher
-from ryze.server.http_connection import HttpServer
+from ryze.server.hypercorn_connection import HttpServer
+from ryze.server.listeners import open_listeners
+from ryze.server.tls import load_tls_context
+from ryze.server.trusted_proxies import TrustedProxies
 from ryze.settings import Settings
 from ryze.signals import stop_on_signal
 from ryze.store import Database, TokenCipher, load_key, open_database
+from ryze.telemetry.counters import RefusalCounters
 from ryze.telemetry.logging import configure_logging
+from ryze.telemetry.metrics import MetricSources
 from ryze.telemetry.scheduler_lag import SchedulerLag
 from ryze.telemetry.service_manager import READY, STOPPING, Notifier
 from ryze.websocket.connection import ConnectionLimits
@@ -49,28 +56,27 @@ from ryze.websocket.server import WebSocketLimits, WebSocketServer
 
 __all__ = ["Running", "run", "serve"]
 
-# What of the time for a drain is kept for leaving, when those who still do not read are cut off:
-# this part of it, or so long for each of them where they are many; but never more than half.
-_LEAVING_SHARE = 0.1
-_LEAVING_SECONDS_EACH = 0.001
+# Share of the drain time reserved for cutting off peers that do not read, or so many seconds for
+# each WebSocket if that is more; never more than half.
+_CUT_OFF_SHARE = 0.1
+_CUT_OFF_SECONDS_EACH = 0.001
 
-# Connections are long-lived and have few cycles: with the usual thresholds, ten thousand of them
-# are walked through again and again, a quarter of the time that it takes to accept them.
+# Connections are long-lived and have few cycles: with the default thresholds, the collector
+# traverses ten thousand of them again and again, for a quarter of the time it takes to accept them.
 _GC_THRESHOLDS = (10_000, 20, 50)
 
-# Who to tell where nobody has asked to be told.
-_NOBODY = Notifier()
+_NO_SERVICE_MANAGER = Notifier()
 
 _log = structlog.get_logger("ryze")
 
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A server that is up.
+    """A server that accepts connections.
 
     Args:
-        settings: as they came out, with the address that clients use.
-        hub: who is connected, for who wants to watch it (``ryze demo``).
+        settings: with the actual port and base URL.
+        hub: to watch the subscribers (``ryze demo``).
     """
 
     settings: Settings
@@ -78,17 +84,17 @@ class Running:
 
 
 def run(settings: Settings, notify_socket: str = "") -> None:
-    """Run a server until it is told to stop (SIGTERM or SIGINT) and has drained.
+    """Run a server until SIGTERM or SIGINT, and until it has drained.
 
-    A second signal ends it at once, with exit code 1. Signals that the caller has blocked are
-    waited for: one that came before us is not lost.
+    A second signal ends the process at once, with exit code 1. Signals may be blocked by the
+    caller, see `ryze.signals.hold_stop_signals`.
 
     Args:
         settings: see there.
-        notify_socket: where a service manager wants to be told that it runs; see `Notifier`.
+        notify_socket: of a service manager, see `Notifier`; empty: there is none.
 
     Raises:
-        RyzeError: it cannot start; the message says why.
+        RyzeError: the server cannot start; the message says why.
     """
     configure_logging(settings.log_level, settings.log_format)
     gc.set_threshold(*_GC_THRESHOLDS)
@@ -96,12 +102,12 @@ def run(settings: Settings, notify_socket: str = "") -> None:
     try:
         trio.run(_run_until_signal, settings, Notifier(notify_socket))
     except* RyzeError as errors:
-        # A start fails for one reason, however many nurseries it comes through.
+        # A start fails for one reason, however many nurseries wrap it.
         raise first_leaf(errors) from None
 
 
 def _print(text: str) -> None:
-    # Flushed: into a pipe or a file it would stay in the buffer, and the token with it.
+    # Flushed: in a pipe or a file the token would stay in the buffer.
     print(text, flush=True)
 
 
@@ -110,49 +116,51 @@ async def serve(
     stop: trio.Event,
     *,
     announce: Callable[[str], None] = _print,
-    notifier: Notifier = _NOBODY,
+    notifier: Notifier = _NO_SERVICE_MANAGER,
     task_status: trio.TaskStatus[Running] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Run a server until `stop` is set and it has drained.
 
-    Cancelling it ends everything without farewell; what was answered is stored all the same.
+    Cancelling it ends all connections without a closing handshake; acknowledged changes are stored
+    all the same.
 
     Args:
         settings: see there.
-        stop: tells it to drain.
-        announce: is told what a person must know: the address, and a new token once.
-        notifier: is told when it serves, and when it stops.
+        stop: begins the drain.
+        announce: shows a text to the operator: the address, and a new token once.
+        notifier: tells the service manager when the server is ready, and when it stops.
         task_status: started once connections are accepted.
 
     Raises:
-        RyzeError: it cannot start.
+        RyzeError: the server cannot start.
     """
     key = load_key(settings.encryption_key, settings.data_dir)
     if key.created:
         announce(f"Made an encryption key: {key.path} (keep a copy: tokens are sealed with it)")
     async with (
         open_database(settings.database_url, exclusive=True) as database,
-        _listening(settings) as (listeners, settings),
+        open_listeners(settings.host, settings.port) as listeners,
     ):
+        settings = settings.with_address(settings.host, _port_of(listeners))
         token = await ensure_account(database, settings.account_token)
         hub = Hub(settings.base_url, settings.max_frame_bytes)
         publisher = Publisher(hub)
         registry = await Registry.load(database, TokenCipher(*key.keys))
         registry.add_follower(hub.follow)
         lag = SchedulerLag()
-        websockets, door = _assemble(settings, database, hub, publisher, registry, lag)
+        drain, websockets, dispatcher = _assemble(settings, database, hub, publisher, registry, lag)
         async with _background(hub, registry, lag), trio.open_nursery() as connections:
-            async with trio.open_nursery() as listening:
-                acceptor = Acceptor(door.serve, door.make_room)
-                await listening.start(acceptor.accept, listeners, connections)
+            async with trio.open_nursery() as accepting:
+                acceptor = Acceptor(dispatcher.serve, dispatcher.make_room)
+                await accepting.start(acceptor.accept, listeners, connections)
                 announce(first_steps(settings, token))
                 _log.info("started", url=settings.base_url, version=__version__)
                 notifier.notify(READY)
                 task_status.started(Running(settings, hub))
                 await stop.wait()
                 notifier.notify(STOPPING)
-                await _drain(settings, websockets, door)
-                listening.cancel_scope.cancel()
+                await _drain(settings, drain, websockets, dispatcher)
+                accepting.cancel_scope.cancel()
             connections.cancel_scope.cancel()
     _log.info("stopped")
 
@@ -172,6 +180,11 @@ def _exit_at_once(number: signal.Signals) -> None:
     os._exit(1)
 
 
+def _port_of(listeners: list[trio.SocketListener]) -> int:
+    port: int = listeners[0].socket.getsockname()[1]
+    return port
+
+
 def _assemble(
     settings: Settings,
     database: Database,
@@ -179,20 +192,26 @@ def _assemble(
     publisher: Publisher,
     registry: Registry,
     lag: SchedulerLag,
-) -> tuple[WebSocketServer, Dispatcher]:
-    """Put together what serves connections; nothing is opened here."""
-    rate_limits = RateLimits(
-        {
-            "global": settings.global_rate_limit,
-            "create": settings.create_rate_limit,
-            "publish": settings.publish_rate_limit,
-        }
-    )
-    desk = UpgradeAdmission(registry, rate_limits, settings.allowed_origins)
+) -> tuple[Drain, WebSocketServer, Dispatcher]:
+    """Construct what serves connections; nothing is opened here."""
+    drain = Drain()
+    caps = _connection_caps(settings)
+    refusals = RefusalCounters()
+    rate_limits = _rate_limits(settings)
     websockets = WebSocketServer(
-        hub, publisher, desk.admit, _gateway_limits(settings), compression=settings.compression
+        hub, publisher, _websocket_limits(settings), compression=settings.compression
     )
-    streams = Streams()
+    admission = UpgradeAdmission(
+        registry,
+        rate_limits,
+        settings.allowed_origins,
+        drain,
+        caps,
+        hub,
+        count_websockets=lambda: websockets.connections,
+    )
+    streams = Streams(drain)
+    metrics = _metric_sources(hub, websockets, refusals, rate_limits, database, lag)
     services = Services(
         settings,
         database,
@@ -200,16 +219,57 @@ def _assemble(
         publisher,
         registry,
         rate_limits,
-        websockets,
         streams,
-        lag,
-        trio.current_time(),
+        drain,
+        metrics,
+        started_at=trio.current_time(),
     )
-    http = HttpServer(create_app(services), streams, settings)
-    return websockets, Dispatcher(http, websockets, settings, _tls(settings))
+    proxies = TrustedProxies(settings.trusted_proxies)
+    http = HttpServer(create_app(services), proxies, settings, end_streams=streams.end)
+    tls = load_tls_context(settings.tls_cert, settings.tls_key)
+    dispatcher = Dispatcher(http, websockets, admission.admit, refusals, caps, settings, tls)
+    return drain, websockets, dispatcher
 
 
-def _gateway_limits(settings: Settings) -> WebSocketLimits:
+def _metric_sources(
+    hub: Hub,
+    websockets: WebSocketServer,
+    refusals: RefusalCounters,
+    rate_limits: RateLimits,
+    database: Database,
+    lag: SchedulerLag,
+) -> MetricSources:
+    return MetricSources(
+        hub=hub.counters,
+        websockets=websockets.counters,
+        refusals=refusals,
+        rate_limited=rate_limits.exceeded,
+        database_errors=database.errors,
+        scheduler_lag=lag.seconds,
+        connections_by_role=websockets.connections_by_role,
+        outboxes=hub.outboxes,
+    )
+
+
+def _rate_limits(settings: Settings) -> RateLimits:
+    return RateLimits(
+        {
+            "global": settings.global_rate_limit,
+            "create": settings.create_rate_limit,
+            "publish": settings.publish_rate_limit,
+        }
+    )
+
+
+def _connection_caps(settings: Settings) -> ConnectionCaps:
+    return ConnectionCaps(
+        http=settings.max_http_connections,
+        websockets=settings.max_connections,
+        websockets_per_instance=settings.max_connections_per_instance,
+    )
+
+
+def _websocket_limits(settings: Settings) -> WebSocketLimits:
     subscriber = ConnectionLimits(
         OutboxLimits(settings.client_buffer_messages, settings.client_buffer_bytes),
         settings.ping_interval_seconds,
@@ -217,52 +277,12 @@ def _gateway_limits(settings: Settings) -> WebSocketLimits:
         settings.close_grace_seconds,
         settings.max_client_message_bytes,
     )
-    return WebSocketLimits(
-        subscriber,
-        replace(subscriber, message_bytes=settings.max_body_bytes),
-        settings.max_connections,
-        settings.max_connections_per_instance,
-    )
-
-
-def _tls(settings: Settings) -> ssl.SSLContext | None:
-    if settings.tls_cert is None or settings.tls_key is None:
-        return None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    # No HTTP/2: browsers would tunnel WebSockets through it.
-    context.set_alpn_protocols(["http/1.1"])
-    try:
-        context.load_cert_chain(settings.tls_cert, settings.tls_key)
-    except (OSError, ssl.SSLError) as error:
-        raise StartError(
-            f"RYZE_TLS_CERT and RYZE_TLS_KEY are not a certificate and its key: {error}"
-        ) from error
-    return context
-
-
-@asynccontextmanager
-async def _listening(
-    settings: Settings,
-) -> AsyncIterator[tuple[list[trio.SocketListener], Settings]]:
-    """The open port, and the settings with the base URL that it gives."""
-    try:
-        listeners = await trio.open_tcp_listeners(settings.port, host=settings.host)
-    except OSError as error:
-        raise StartError(
-            f"cannot listen on {settings.host} port {settings.port}: {error.strerror}"
-            " (choose another with --port)"
-        ) from error
-    port = listeners[0].socket.getsockname()[1]
-    try:
-        yield listeners, settings.with_address(settings.host, port)
-    finally:
-        for listener in listeners:
-            listener.socket.close()
+    return WebSocketLimits(subscriber, replace(subscriber, message_bytes=settings.max_body_bytes))
 
 
 @asynccontextmanager
 async def _background(hub: Hub, registry: Registry, lag: SchedulerLag) -> AsyncIterator[None]:
-    """What runs behind all connections, from before the first until after the last."""
+    """Run the background tasks, from before the first connection until after the last."""
     async with trio.open_nursery() as nursery:
         nursery.start_soon(hub.run)
         nursery.start_soon(registry.watch)
@@ -271,17 +291,19 @@ async def _background(hub: Hub, registry: Registry, lag: SchedulerLag) -> AsyncI
         nursery.cancel_scope.cancel()
 
 
-async def _drain(settings: Settings, websockets: WebSocketServer, door: Dispatcher) -> None:
-    """See everybody off, within the time for a drain whatever any peer does.
+async def _drain(
+    settings: Settings, drain: Drain, websockets: WebSocketServer, dispatcher: Dispatcher
+) -> None:
+    """Finish requests and close connections, within the drain time whatever any peer does.
 
-    The door stays open meanwhile: who comes now is told so (503) instead of being left to
-    guess why nobody answers.
+    Connections are still accepted meanwhile, so that new requests get a 503 instead of silence.
     """
     seconds = settings.drain_seconds
-    leaving = max(_LEAVING_SHARE * seconds, _LEAVING_SECONDS_EACH * websockets.connections)
-    deadline = trio.current_time() + seconds - min(leaving, seconds / 2)
+    cut_off = max(_CUT_OFF_SHARE * seconds, _CUT_OFF_SECONDS_EACH * websockets.connections)
+    deadline = trio.current_time() + seconds - min(cut_off, seconds / 2)
+    drain.begin()
     with trio.move_on_at(deadline):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(websockets.drain, deadline)
-            nursery.start_soon(door.drain)
-    door.abort()
+            nursery.start_soon(dispatcher.http_connections.drain)
+    dispatcher.http_connections.abort()

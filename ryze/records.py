@@ -1,22 +1,26 @@
-"""Records: accounts, instances and their configuration as frozen values, without SQL."""
+"""Records: accounts, instances and their configuration as frozen values, without SQL.
+
+`WebsocketConfig` and `InstanceSettings` are also the JSON objects of the API's responses (in camel
+case), and request bodies are derived from their fields: a new setting is one field here and one
+column in the store.
+"""
 
 from dataclasses import dataclass, field
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
 
 __all__ = ["DISABLED", "Account", "Instance", "InstanceSettings", "WebsocketConfig"]
 
 
-@dataclass(frozen=True, slots=True)
-class WebsocketConfig:
-    """WebSocket configuration of an instance.
+class WebsocketConfig(msgspec.Struct, frozen=True, rename="camel"):
+    """WebSocket configuration of an instance."""
 
-    Attributes:
-        enabled: subscribers may connect and receive events.
-        events: names of the events to send, in the order of the request; empty means all.
-        media_base64: events carry their ``media.base64``.
-    """
-
+    # Subscribers may connect and receive events.
     enabled: bool
-    events: tuple[str, ...] = ()
+    events: Annotated[tuple[str, ...], Meta(description="In the order sent; empty = all.")] = ()
+    # Events carry their ``media.base64``.
     media_base64: bool = False
 
 
@@ -24,8 +28,7 @@ class WebsocketConfig:
 DISABLED = WebsocketConfig(enabled=False)
 
 
-@dataclass(frozen=True, slots=True)
-class InstanceSettings:
+class InstanceSettings(msgspec.Struct, frozen=True, rename="camel"):
     """The seven settings of an instance, with the contract's defaults."""
 
     auto_reject_calls: bool = False

@@ -21,7 +21,10 @@ from ryze.api.application import create_app
 from ryze.api.services import Services
 from ryze.hub.hub import Hub
 from ryze.server.dispatcher import Dispatcher
+from ryze.server.http_connections import HttpConnections
+from ryze.server.hypercorn_connection import HttpServer
 from ryze.settings import Settings
+from ryze.websocket.server import WebSocketServer
 from tests.clients import UPGRADE, RawClient, Response, WebSocketClient, request_bytes
 
 # Durations mean nothing on a machine with other work.
@@ -44,6 +47,7 @@ class Server:
     settings: Settings
     app: QuartTrio
     services: Services
+    websockets: WebSocketServer
     _dispatcher: Dispatcher
 
     def __init__(self) -> None:
@@ -78,9 +82,9 @@ class Server:
     def dispatcher(self) -> Dispatcher:
         return self._dispatcher
 
-    def http_connections(self) -> set[object]:
+    def http_connections(self) -> HttpConnections:
         """The connections that speak HTTP at the moment."""
-        return set(self._dispatcher._answering)
+        return self._dispatcher.http_connections
 
     def make_room(self) -> None:
         """Evict idle connections as if the server had run out of descriptors."""
@@ -92,9 +96,9 @@ class Server:
             await trio.aclose_forcefully(stream)
         self.cancel_scope.cancel()
         await self.finished.wait()
-        assert self.services.websockets.connections == 0
+        assert self.websockets.connections == 0
         assert self.services.hub.outboxes() == []
-        assert self.http_connections() == set()
+        assert not self.http_connections()
 
     async def raw(self, data: bytes, *, has_body: bool = True) -> Response:
         """Send exactly these bytes on a new connection, and read one response."""
@@ -220,8 +224,11 @@ async def start_server(
             finally:
                 server.finished.set()
 
-        def recorded_dispatcher(*args: Any) -> Dispatcher:
-            server._dispatcher = Dispatcher(*args)
+        def recorded_dispatcher(
+            http: HttpServer, websockets: WebSocketServer, *args: Any
+        ) -> Dispatcher:
+            server.websockets = websockets
+            server._dispatcher = Dispatcher(http, websockets, *args)
             return server._dispatcher
 
         monkeypatch.setattr(ryze.app, "create_app", recorded_app)

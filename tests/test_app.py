@@ -1,4 +1,4 @@
-"""A server's whole life: its start, what can stop it, and the way it sees everybody off."""
+"""Start, start errors, restart and drain of a server."""
 
 import socket
 import stat
@@ -40,7 +40,7 @@ async def stop(server: Server) -> None:
 
 
 class TestStart:
-    async def test_the_first_one_makes_an_account_and_says_how_to_go_on(
+    async def test_first_start_creates_an_account_and_prints_the_next_steps(
         self, start_server: StartServer
     ) -> None:
         server = await start_server(account_token="")
@@ -50,8 +50,8 @@ class TestStart:
         [export] = [line for line in steps.splitlines() if "export RYZE_URL" in line]
         token = export.rpartition("RYZE_TOKEN=")[2]
         assert f"\n  {token}\n" in steps
-        answer = await server.request("GET", LIST, token=token)
-        assert answer.status == 200
+        response = await server.request("GET", LIST, token=token)
+        assert response.status == 200
         for path in ("ryze.key", "ryze.db"):
             mode = (server.settings.data_dir / path).stat().st_mode
             assert stat.S_IMODE(mode) == 0o600
@@ -60,7 +60,7 @@ class TestStart:
         assert again.announced == [f"Ryze listens on {again.settings.base_url}"]
         assert (await again.request("GET", LIST, token=token)).status == 200
 
-    async def test_a_base_url_that_is_given_stays(self, start_server: StartServer) -> None:
+    async def test_configured_base_url_is_kept(self, start_server: StartServer) -> None:
         server = await start_server(base_url="https://example.com")
         assert server.announced[-1] == "Ryze listens on https://example.com"
 
@@ -70,11 +70,13 @@ class TestAccountToken:
         accounts = await server.services.database.read(select_accounts)
         return {account.name: account.token_hash for account in accounts}
 
-    async def test_it_makes_the_first_account(self, server: Server) -> None:
+    async def test_configured_token_is_that_of_the_first_account(self, server: Server) -> None:
         assert await self.accounts(server) == {"default": hash_token(ACCOUNT_TOKEN)}
         assert ACCOUNT_TOKEN not in str(server.announced)
 
-    async def test_another_one_takes_its_place(self, server: Server, start_server: Any) -> None:
+    async def test_changed_token_replaces_the_former_one(
+        self, server: Server, start_server: Any
+    ) -> None:
         await server.create()
         await stop(server)
         again = await start_server(account_token="another-token")
@@ -83,7 +85,7 @@ class TestAccountToken:
         listed = await again.request("GET", LIST, token="another-token")
         assert listed.json["message"] == "1 Instance found"
 
-    async def test_it_comes_back_in_place_of_one_that_was_rotated(
+    async def test_configured_token_replaces_a_rotated_one(
         self, server: Server, start_server: Any, logs: list[MutableMapping[str, Any]]
     ) -> None:
         rotated = hash_token("rotated-token")
@@ -94,12 +96,12 @@ class TestAccountToken:
         assert await self.accounts(again) == {"default": hash_token(ACCOUNT_TOKEN)}
         assert "account token replaced" in [line["event"] for line in logs]
 
-    async def test_the_same_one_changes_nothing(self, server: Server, start_server: Any) -> None:
+    async def test_unchanged_token_changes_nothing(self, server: Server, start_server: Any) -> None:
         before = await self.accounts(server)
         await stop(server)
         assert await self.accounts(await start_server()) == before
 
-    async def test_of_another_account_it_changes_nothing(
+    async def test_token_of_another_account_changes_nothing(
         self, server: Server, start_server: Any
     ) -> None:
         await server.services.database.write(insert_account, "b", hash_token("b-token"))
@@ -107,7 +109,7 @@ class TestAccountToken:
         await stop(server)
         assert await self.accounts(await start_server(account_token="b-token")) == before
 
-    async def test_beside_accounts_of_other_names_it_makes_one(
+    async def test_account_default_is_created_beside_others(
         self, settings: Settings, start_server: StartServer
     ) -> None:
         async with open_database(settings.database_url) as database:
@@ -115,11 +117,11 @@ class TestAccountToken:
         server = await start_server()
         assert (await self.accounts(server)).keys() == {"b", "default"}
         await stop(server)
-        # Without one, an account that is there is enough.
+        # Without a configured token, existing accounts suffice.
         again = await start_server(account_token="")
         assert len(await self.accounts(again)) == 2
 
-    async def test_the_token_of_an_instance_is_refused(
+    async def test_token_of_an_instance_is_a_start_error(
         self, server: Server, settings: Settings
     ) -> None:
         token = await server.create()
@@ -132,33 +134,33 @@ class TestStartErrors:
     async def start(self, settings: Settings) -> None:
         await ryze.app.serve(settings, trio.Event(), announce=lambda _: None)
 
-    async def test_a_port_that_is_taken(self, settings: Settings) -> None:
+    async def test_port_in_use(self, settings: Settings) -> None:
         with socket.create_server(("127.0.0.1", 0)) as taken:
             port = taken.getsockname()[1]
             with pytest.raises(StartError, match=f"cannot listen on 127.0.0.1 port {port}: "):
                 await self.start(replace(settings, port=port))
 
-    async def test_a_host_that_is_not_ours(self, settings: Settings) -> None:
+    async def test_address_of_another_machine(self, settings: Settings) -> None:
         with pytest.raises(StartError, match=r"cannot listen on 192\.0\.2\.1 port 0"):
             await self.start(replace(settings, host="192.0.2.1"))
 
-    async def test_another_key(self, server: Server, settings: Settings) -> None:
+    async def test_wrong_encryption_key(self, server: Server, settings: Settings) -> None:
         await server.create()
         await stop(server)
         with pytest.raises(KeyFileError, match="demo"):
             await self.start(replace(settings, encryption_key="A" * 43 + "="))
 
-    async def test_a_second_server_on_the_same_file(
+    async def test_second_server_on_the_same_database(
         self, server: Server, settings: Settings
     ) -> None:
         with pytest.raises(StartError, match="another ryze serve uses"):
             await self.start(settings)
 
-    async def test_a_database_of_another_kind(self, settings: Settings) -> None:
+    async def test_unsupported_database(self, settings: Settings) -> None:
         with pytest.raises(SettingsError, match="RYZE_DATABASE_URL"):
             await self.start(replace(settings, database_url="postgresql://a@b/c"))
 
-    async def test_a_certificate_that_is_none(self, settings: Settings, tmp_path: Path) -> None:
+    async def test_invalid_certificate(self, settings: Settings, tmp_path: Path) -> None:
         path = tmp_path / "cert.pem"
         path.write_text("no certificate")
         with pytest.raises(StartError, match="RYZE_TLS_CERT and RYZE_TLS_KEY"):
@@ -179,14 +181,14 @@ def test_run_raises_the_error_itself(
     change: dict[str, Any],
     error: type[Exception],
 ) -> None:
-    """Not a group of it: the command line prints it in one line."""
+    """Not in an exception group: the command line prints it in one line."""
     monkeypatch.setattr(ryze.app, "configure_logging", lambda *_: None)
     with pytest.raises(error):
         ryze.app.run(replace(settings, **change))
 
 
 class TestRestart:
-    async def test_everything_is_there_after_a_cut(self, start_server: StartServer) -> None:
+    async def test_data_survives_a_cancelled_server(self, start_server: StartServer) -> None:
         server = await start_server()
         token = await server.create(websocketEvents=["call.update"])
         listed = (await server.request("GET", LIST)).body
@@ -197,16 +199,16 @@ class TestRestart:
         assert (await again.connect(headers={"token": token})).response.status == 101
 
 
-async def stuck_client(server: Server) -> RawClient:
-    """A client that takes its 101 and then nothing more."""
+async def stalled_client(server: Server) -> RawClient:
+    """Connect a client that reads its 101 and then nothing more."""
     client = await server.open()
     await client.send(CONNECT)
     assert (await client.read_response()).status == 101
     return client
 
 
-async def everything(client: WebSocketClient) -> tuple[int, tuple[int, str | None]]:
-    """How many messages come, and the close frame behind them."""
+async def receive_until_closed(client: WebSocketClient) -> tuple[int, tuple[int, str | None]]:
+    """Count messages until the close frame; return code and reason of the latter, too."""
     messages = 0
     while True:
         event = await client.next_event()
@@ -220,12 +222,14 @@ async def everything(client: WebSocketClient) -> tuple[int, tuple[int, str | Non
 
 
 class TestDrain:
-    async def test_with_nobody_there_it_is_at_once(self, start_server: StartServer) -> None:
+    async def test_drain_without_connections_is_immediate(self, start_server: StartServer) -> None:
         server = await start_server(**SLOW)
         await server.create()
         await stop(server)
 
-    async def test_healthy_clients_get_everything_and_1012(self, start_server: StartServer) -> None:
+    async def test_healthy_subscribers_receive_everything_and_1012(
+        self, start_server: StartServer
+    ) -> None:
         server = await start_server(**SLOW)
         await server.create()
         clients = [await server.connect() for _ in range(5)]
@@ -239,24 +243,24 @@ class TestDrain:
 
                 @nursery.start_soon
                 async def _(client: WebSocketClient = client) -> None:
-                    ends.append(await everything(client))
+                    ends.append(await receive_until_closed(client))
 
         await server.finished.wait()
         assert ends == [(50, (1012, "restarting"))] * 5
 
-    async def test_stuck_ones_are_cut_in_time_and_the_others_are_not(
+    async def test_stalled_subscribers_are_aborted_in_time_and_others_are_not(
         self, start_server: StartServer
     ) -> None:
         server = await start_server(drain_seconds=1, close_grace_seconds=60)
         await server.create()
-        stuck = [await stuck_client(server) for _ in range(3)]
+        stuck = [await stalled_client(server) for _ in range(3)]
         healthy = await server.connect()
         counts: list[object] = []
         async with trio.open_nursery() as nursery:
 
             @nursery.start_soon
             async def _() -> None:
-                counts.append(await everything(healthy))
+                counts.append(await receive_until_closed(healthy))
 
             for _ in range(100):
                 await server.publish({"text": "x" * 100_000})
@@ -274,7 +278,7 @@ class TestDrain:
             pytest.param(0.2, 200, 0.1, id="never more than half"),
         ],
     )
-    async def test_what_is_left_for_leaving(
+    async def test_reserve_for_cutting_off_stalled_peers(
         self,
         start_server: StartServer,
         mock_clock: MockClock,
@@ -282,22 +286,22 @@ class TestDrain:
         clients: int,
         cut_after: float,
     ) -> None:
-        """It has ended when time stands where those who do not read are cut off."""
+        """The drain ends at the time when stalled peers are cut off."""
         server = await start_server(
             drain_seconds=drain_seconds, close_grace_seconds=60, global_rate_limit=None
         )
         await server.create()
         for _ in range(clients):
-            await stuck_client(server)
+            await stalled_client(server)
         server.stop.set()
         await wait_all_tasks_blocked()
         mock_clock.jump(0.99 * cut_after)
         await wait_all_tasks_blocked()
-        assert server.services.websockets.connections == clients
+        assert server.websockets.connections == clients
         mock_clock.jump(0.011 * cut_after)
         await server.finished.wait()
 
-    async def test_it_ends_whoever_does_not_answer_the_close(
+    async def test_unanswered_close_frame_does_not_delay_the_drain(
         self, start_server: StartServer
     ) -> None:
         server = await start_server(drain_seconds=0.3)
@@ -309,14 +313,14 @@ class TestDrain:
         assert event.code == 1012
         await server.finished.wait()
 
-    async def test_drain_seconds_may_be_zero(self, start_server: StartServer) -> None:
+    async def test_drain_time_of_zero(self, start_server: StartServer) -> None:
         server = await start_server(drain_seconds=0)
         await server.create()
         await server.connect()
-        await stuck_client(server)
+        await stalled_client(server)
         await stop(server)
 
-    async def test_idle_and_silent_http_connections_do_not_delay(
+    async def test_idle_and_silent_http_connections_do_not_delay_the_drain(
         self, start_server: StartServer
     ) -> None:
         server = await start_server(**SLOW)
@@ -328,7 +332,7 @@ class TestDrain:
         await stop(server)
         assert await idle.rest() == b""
 
-    async def test_a_request_in_hand_is_answered(self, start_server: StartServer) -> None:
+    async def test_request_in_flight_gets_its_response(self, start_server: StartServer) -> None:
         server = await start_server(**SLOW)
         go_on = hold_health(server)
         client = await server.open()
@@ -339,11 +343,11 @@ class TestDrain:
         assert not server.finished.is_set()
         go_on.set()
         assert (await client.read_response()).body == b"done"
-        # Nothing more is taken on that connection.
+        # No further request is served on that connection.
         assert await client.rest() in (b"", b"<reset>")
         await server.finished.wait()
 
-    async def test_a_request_that_takes_too_long_is_cut(self, start_server: StartServer) -> None:
+    async def test_request_is_cancelled_at_the_deadline(self, start_server: StartServer) -> None:
         server = await start_server(drain_seconds=0.2)
         hold_health(server)
         client = await server.open()
@@ -353,7 +357,7 @@ class TestDrain:
         assert b"200" not in await client.rest()
 
     @pytest.mark.parametrize("pipelined", [1, 3])
-    async def test_a_peer_that_does_not_read_its_answer_does_not_delay(
+    async def test_unread_response_does_not_delay_beyond_the_drain_time(
         self, start_server: StartServer, pipelined: int
     ) -> None:
         server = await start_server(drain_seconds=0.3)
@@ -364,26 +368,26 @@ class TestDrain:
         await wait_all_tasks_blocked()
         await stop(server)
 
-    async def test_newcomers_are_told(self, start_server: StartServer) -> None:
+    async def test_new_requests_get_503_during_the_drain(self, start_server: StartServer) -> None:
         server = await start_server(drain_seconds=1, close_grace_seconds=60)
         await server.create()
-        stays = await stuck_client(server)
+        stays = await stalled_client(server)
         server.stop.set()
-        await until(lambda: server.services.websockets.is_draining)
+        await until(lambda: server.services.drain.has_begun)
         down = (503, "Server is shutting down")
         refused = await server.try_to_connect()
         assert refused.error == down
         assert refused.rate_limit[0] == 100
         assert (await server.try_to_connect("/ws/nobody")).status == 404
-        answer = await server.request("GET", LIST)
-        assert answer.error == down
-        assert answer.rate_limit[0] == 100
+        response = await server.request("GET", LIST)
+        assert response.error == down
+        assert response.rate_limit[0] == 100
         health = await server.request("GET", "/health")
         assert (health.status, health.json["checks"]["gateway"]) == (503, "draining")
         await server.finished.wait()
         assert await stays.rest()
 
-    async def test_halves_of_requests_do_not_delay_beyond_it(
+    async def test_incomplete_requests_do_not_delay_beyond_the_drain_time(
         self, start_server: StartServer
     ) -> None:
         server = await start_server(drain_seconds=0.2)
@@ -392,7 +396,7 @@ class TestDrain:
         await wait_all_tasks_blocked()
         await stop(server)
 
-    async def test_afterwards_the_port_is_free(self, start_server: StartServer) -> None:
+    async def test_port_is_free_after_the_drain(self, start_server: StartServer) -> None:
         (port,) = free_ports(1)
         await stop(await start_server(port=port))
         again = await start_server(port=port)
@@ -408,7 +412,7 @@ def replace_health(server: Server, make: Callable[[], Response]) -> None:
 
 
 def hold_health(server: Server) -> trio.Event:
-    """From now on /health answers when this event is set."""
+    """Make /health wait for the returned event."""
     go_on = trio.Event()
 
     @access(Scope.OPEN)

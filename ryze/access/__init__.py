@@ -1,3 +1,3 @@
-"""Access control: tokens, rate limits, origins, admission of upgrades."""
+"""Access control: tokens, rate limits, origins, caps, drain, admission of upgrades."""
 
 __all__: list[str] = []

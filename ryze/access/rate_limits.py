@@ -1,7 +1,7 @@
-"""Rate limits: so many requests of one token (or of one address without) in a fixed window.
+"""Rate limits: requests per token, or per address without a token, in a fixed window.
 
-``limits`` counts; its own memory storage looks at the wall clock and cleans up in a thread, so
-the counters are kept here, on Trio's clock, which never jumps.
+``limits`` has the algorithm; its own memory storage reads the wall clock and cleans up in a thread,
+so the counters are kept here, on Trio's clock, which never jumps.
 """
 
 import ipaddress
@@ -19,19 +19,19 @@ from ryze.errors import RATE_LIMITED, ApiError
 
 __all__ = ["RateLimits", "Window", "address_key"]
 
-# Windows that are over are dropped whenever the number of windows has doubled, from here on.
+# Expired windows are dropped whenever the number of windows has doubled, starting at this one.
 _SWEEP_FROM = 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Where a request stands in its window.
+    """State of a window, just after a request was counted.
 
     Args:
-        limit: requests in a window.
-        remaining: of these, how many are left.
+        limit: requests per window.
+        remaining: requests that are left.
         resets_in: seconds until the next window.
-        is_exceeded: this request was one too many.
+        is_exceeded: the request was over the limit.
     """
 
     limit: int
@@ -40,7 +40,7 @@ class Window:
     is_exceeded: bool
 
     def headers(self) -> dict[str, str]:
-        """The three headers that every answer carries (contract, section 1)."""
+        """Return the three headers of every counted response (contract, section 1)."""
         return {
             "X-RateLimit-Limit": str(self.limit),
             "X-RateLimit-Remaining": str(self.remaining),
@@ -48,21 +48,21 @@ class Window:
         }
 
     def check(self) -> None:
-        """Let the request pass.
+        """Refuse a request over the limit.
 
         Raises:
             ApiError: 429; with the headers, as not every caller can add them later.
         """
         if self.is_exceeded:
-            # Rounded up: who comes back after it is in the next window.
+            # Rounded up: a request after so many seconds is in the next window.
             retry_after = {"Retry-After": str(int(self.resets_in) + 1)}
             raise ApiError(RATE_LIMITED, headers={**self.headers(), **retry_after})
 
 
 def address_key(address: str) -> str:
-    """What a client without a token is counted as.
+    """Return the key of a client without a token.
 
-    With IPv6 that is its network of 64 bits: whoever has one can send from any address of it.
+    With IPv6 it is the network of 64 bits: a client can send from any address of its network.
     """
     try:
         ip = ipaddress.ip_address(address)
@@ -70,7 +70,7 @@ def address_key(address: str) -> str:
         return address
     if isinstance(ip, ipaddress.IPv4Address):
         return str(ip)
-    # How a socket for both families shows an IPv4 address.
+    # A socket for both families shows IPv4 addresses as IPv4-mapped.
     return str(ip.ipv4_mapped or ipaddress.IPv6Network((int(ip), 64), strict=False))
 
 
@@ -78,8 +78,8 @@ class RateLimits:
     """All limits of a server.
 
     Args:
-        limits: by name; None is off.
-        clock: seconds that only go forward.
+        limits: by name; None: off.
+        clock: monotonic seconds.
     """
 
     def __init__(
@@ -88,17 +88,17 @@ class RateLimits:
         clock: Callable[[], float] = trio.current_time,
     ) -> None:
         self._limits = dict(limits)
-        # Requests that were one too many, by the name of the limit.
+        # Requests over a limit, by its name.
         self.exceeded = Counter(dict.fromkeys(self._limits, 0))
         self._clock = clock
         self._limiter = FixedWindowRateLimiter(_Windows(clock))
 
     def hit(self, name: str, key: str) -> Window | None:
-        """Count a request against a limit; None where that limit is off.
+        """Count a request against a limit; None if that limit is off.
 
         Args:
             name: of the limit.
-            key: who sent the request.
+            key: token hash, or `address_key`.
         """
         limit = self._limits[name]
         if limit is None:
@@ -111,12 +111,12 @@ class RateLimits:
 
 
 class _Windows(Storage):
-    """The counters of ``limits`` by key, each with the end of its window."""
+    """Storage of ``limits``: counters by key, each with the end of its window."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         super().__init__()
         self._clock = clock
-        # Requests in the window, and when it ends.
+        # Requests in the window, and its end.
         self._windows: dict[str, tuple[int, float]] = {}
         self._sweep_at = _SWEEP_FROM
 

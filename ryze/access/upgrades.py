@@ -1,87 +1,186 @@
-"""Who may open a WebSocket: the checks before the upgrade, in order (contract, section 4)."""
+"""Admission of upgrade requests: all checks before a 101, in order (contract, section 4)."""
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
 from urllib.parse import parse_qs, unquote
 
 import h11
 
-from ryze.access.rate_limits import RateLimits, address_key
+from ryze.access.caps import ConnectionCaps
+from ryze.access.drain import Drain
+from ryze.access.origins import cors_headers, is_allowed, is_same_origin
+from ryze.access.rate_limits import RateLimits, Window, address_key
 from ryze.access.tokens import Principal, authenticate, require_principal, sent_token
-from ryze.api.cors import cors_headers, is_allowed
 from ryze.errors import (
+    DRAINING,
     INSTANCE_NOT_FOUND,
     NOT_ENABLED,
     NOT_FOUND,
     ORIGIN_NOT_ALLOWED,
+    TOO_MANY_CONNECTIONS,
     ApiError,
 )
+from ryze.http_head import WEBSOCKET_PATH, header
+from ryze.hub.hub import Hub
 from ryze.instances.registry import Registry
 from ryze.records import Instance
-from ryze.websocket.handshake import WEBSOCKET_PATH, check_upgrade, header
-from ryze.websocket.server import Admission
+from ryze.websocket.handshake import check_upgrade
 
-__all__ = ["UpgradeAdmission"]
+__all__ = ["Admission", "UpgradeAdmission"]
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """Permission to open a WebSocket.
+
+    Args:
+        instance: the instance whose events the peer receives or publishes.
+        token_hash: of the token that was sent; the hub ends the connection when it is revoked.
+        headers: further headers for the 101, e.g. those of the rate limit.
+        is_producer: the peer publishes events; otherwise it receives them.
+    """
+
+    instance: Instance
+    token_hash: str
+    headers: Mapping[str, str]
+    is_producer: bool = False
+
+
+class _Target(NamedTuple):
+    """The parts of ``/ws/<name>[/publish][?<query>]``."""
+
+    raw_name: str
+    # Whatever follows the name; only "/publish" is known.
+    suffix: str
+    query: str
+
+    @classmethod
+    def parse(cls, target: bytes) -> "_Target":
+        path, _, query = target.decode("latin-1").partition("?")
+        raw_name, slash, rest = path.removeprefix(WEBSOCKET_PATH.decode()).partition("/")
+        return cls(raw_name, slash + rest, query)
+
+    @property
+    def name(self) -> str:
+        return unquote(self.raw_name)
+
+    @property
+    def is_producer(self) -> bool:
+        return self.suffix == "/publish"
+
+    @property
+    def is_known(self) -> bool:
+        return bool(self.raw_name) and (not self.suffix or self.is_producer)
 
 
 class UpgradeAdmission:
-    """Decides on upgrade requests; what the gateway is handed as its `admit`.
+    """Decides on upgrade requests.
 
     Args:
         registry: knows tokens and instances.
-        rate_limits: an upgrade counts against the global one, a publisher's against "publish".
-        allowed_origins: of pages in browsers, besides those of the same host.
+        rate_limits: an upgrade counts against "global", a producer's against "publish".
+        allowed_origins: of pages in browsers, besides those of our own host.
+        drain: refuse everything from its beginning on.
+        caps: limits on open connections.
+        hub: counts the connections per instance.
+        count_websockets: returns the number of open WebSockets, closing ones included.
     """
 
     def __init__(
-        self, registry: Registry, rate_limits: RateLimits, allowed_origins: tuple[str, ...]
+        self,
+        registry: Registry,
+        rate_limits: RateLimits,
+        allowed_origins: tuple[str, ...],
+        drain: Drain,
+        caps: ConnectionCaps,
+        hub: Hub,
+        count_websockets: Callable[[], int],
     ) -> None:
         self._registry = registry
         self._rate_limits = rate_limits
         self._allowed_origins = frozenset(allowed_origins)
+        self._drain = drain
+        self._caps = caps
+        self._hub = hub
+        self._count_websockets = count_websockets
 
     def admit(self, request: h11.Request, address: str) -> Admission:
-        """See `ryze.websocket.Admit`: every attempt is counted, whatever comes of it."""
-        path, _, query = request.target.decode("latin-1").partition("?")
-        raw_name, slash, role = path.removeprefix(WEBSOCKET_PATH.decode()).partition("/")
-        name, publishes = unquote(raw_name), role == "publish"
-        principal = self._principal(request, query, name)
-        who = principal.token_hash if principal else address_key(address)
-        window = self._rate_limits.hit("publish" if publishes else "global", who)
+        """Run all checks; every attempt counts against a rate limit, refused or not.
+
+        Not async: the hub must learn of the connection without a checkpoint in between, or a
+        token that is revoked meanwhile would leave its connection behind.
+
+        Args:
+            request: the complete request head.
+            address: of the client.
+
+        Raises:
+            ApiError: the upgrade is refused.
+        """
+        target = _Target.parse(request.target)
+        principal = self._authenticate(request, target)
+        window = self._count_attempt(target, principal, address)
         headers = window.headers() if window else {}
         try:
-            if not raw_name or (slash and not publishes):
-                raise ApiError(NOT_FOUND)
-            check_upgrade(request)
-            self._check_origin(request)
-            principal = require_principal(principal, window)
-            instance = self._instance(principal, name)
-            if not publishes:
-                _check_enabled(instance)
+            admission = self._check(request, target, principal, window, headers)
         except ApiError as refusal:
-            # Without an upgrade a page can read the answer.
+            # Browsers apply CORS to a response that is not a 101.
             cors = cors_headers(header(request, b"origin"), self._allowed_origins)
             headers = {**headers, **cors, **refusal.headers}
             raise ApiError(refusal.kind, headers=headers) from refusal
-        return Admission(instance, principal.token_hash, headers, publishes)
+        self._check_capacity(admission)
+        return admission
 
-    def _principal(self, request: h11.Request, query: str, name: str) -> Principal | None:
+    def _authenticate(self, request: h11.Request, target: _Target) -> Principal | None:
         headers = {key: header(request, key.encode()) for key in ("token", "authorization")}
-        query_token = parse_qs(query).get("token", [""])[0]
+        query_token = parse_qs(target.query).get("token", [""])[0]
         principal = authenticate(self._registry, sent_token(headers, query_token))
-        return principal if principal and principal.may_use(name) else None
+        return principal if principal and principal.may_use(target.name) else None
 
-    def _check_origin(self, request: h11.Request) -> None:
-        origin = header(request, b"origin").lower()
-        if not origin or is_allowed(origin, self._allowed_origins):
-            return
-        # Not urlsplit, which raises for some of what a client can send.
-        if origin.partition("://")[2] != header(request, b"host").lower():
-            raise ApiError(ORIGIN_NOT_ALLOWED)
+    def _count_attempt(
+        self, target: _Target, principal: Principal | None, address: str
+    ) -> Window | None:
+        limit = "publish" if target.is_producer else "global"
+        counted_as = principal.token_hash if principal else address_key(address)
+        return self._rate_limits.hit(limit, counted_as)
 
-    def _instance(self, principal: Principal, name: str) -> Instance:
-        instance = self._registry.find(principal.account_id, name)
+    def _check(
+        self,
+        request: h11.Request,
+        target: _Target,
+        principal: Principal | None,
+        window: Window | None,
+        headers: Mapping[str, str],
+    ) -> Admission:
+        if not target.is_known:
+            raise ApiError(NOT_FOUND)
+        check_upgrade(request)
+        self._check_origin(request)
+        principal = require_principal(principal, window)
+        instance = self._registry.find(principal.account_id, target.name)
         if instance is None:
             raise ApiError(INSTANCE_NOT_FOUND)
-        return instance
+        if not target.is_producer:
+            _check_enabled(instance)
+        return Admission(instance, principal.token_hash, headers, target.is_producer)
+
+    def _check_origin(self, request: h11.Request) -> None:
+        origin = header(request, b"origin")
+        if (
+            origin
+            and not is_allowed(origin, self._allowed_origins)
+            and not is_same_origin(origin, header(request, b"host"))
+        ):
+            raise ApiError(ORIGIN_NOT_ALLOWED)
+
+    def _check_capacity(self, admission: Admission) -> None:
+        """Check what depends on the server, not on the request."""
+        if self._drain.has_begun:
+            raise ApiError(DRAINING, headers=admission.headers)
+        of_instance = self._hub.connection_count(admission.instance.id)
+        if not self._caps.has_websocket_room(self._count_websockets(), of_instance):
+            raise ApiError(TOO_MANY_CONNECTIONS, headers=admission.headers)
 
 
 def _check_enabled(instance: Instance) -> None:

@@ -1,3 +1,18 @@
-"""HTTP: what comes in at the one port, and the routes of the API."""
+"""The HTTP API on Quart-Trio.
+
+application       the Quart application: routes, hooks, error handlers
+routes/           the request handlers, one module per resource
+authorization     scopes of routes; tokens and rate limits of requests
+cors              CORS headers and preflight requests
+request_log       one log line per request
+request_bodies    types of the bodies that handlers read
+response_bodies   types of the bodies that handlers return
+responses         reading JSON requests, writing JSON responses and errors
+streamed_body     request bodies without an end, with back-pressure
+services          the objects that handlers use
+openapi/          the OpenAPI and AsyncAPI documents
+docs_page/        the files of the page at /docs
+write_documents   writes the documents into ``schema/``
+"""
 
 __all__: list[str] = []

@@ -1,8 +1,8 @@
-"""Who may do what: tokens, and what a route asks for (contract, section 1).
+"""Authorization of HTTP requests: tokens, scopes and rate limits of routes (contract, section 1).
 
-Every request passes `admit` before its handler: it finds out whose token was sent, counts the
-request, and refuses what may not go on. A route says what it needs with `access`; what no route
-answers to (404, 405) is counted all the same.
+`authorize_request` runs before every handler: it authenticates the token, counts the request
+against its rate limit, and refuses it if the route's scope does not include the token. A route
+declares its scope with `access`. Requests that match no route (404, 405) are counted too.
 """
 
 from collections.abc import Callable
@@ -23,97 +23,97 @@ __all__ = [
     "access",
     "account_id",
     "add_rate_limit_headers",
-    "admit",
-    "instance",
+    "authorize_request",
+    "find_instance",
     "own_instance",
-    "readmit",
+    "recheck_access",
 ]
 
 _F = TypeVar("_F", bound=Callable[..., object])
 
 
 class Scope(Enum):
-    """Which tokens a route takes."""
+    """The tokens that a route accepts."""
 
-    # None at all, and no rate limit: for load balancers and monitoring.
+    # No token, no rate limit: for load balancers and monitoring.
     OPEN = auto()
-    # None, but every request counts: against the token that came with it, else the address.
+    # No token, but every request counts: against its token if it has a valid one, else its address.
     PUBLIC = auto()
     # A TokenAccount only.
     ACCOUNT = auto()
-    # A TokenAccount, or the TokenInstance of the instance in the path, if there is one.
+    # A TokenAccount, or a TokenInstance; if the path names an instance, that of this instance.
     INSTANCE = auto()
 
 
 @dataclass(frozen=True, slots=True)
-class _Access:
+class _Requirement:
     scope: Scope
     limit: str
 
 
-# Of what is no route: it needs no token to be told so.
-_NO_ROUTE = _Access(Scope.PUBLIC, "global")
+# Requests that match no route get their 404 or 405 without a token.
+_NO_ROUTE = _Requirement(Scope.PUBLIC, "global")
 
 
 def access(scope: Scope, limit: str = "global") -> Callable[[_F], _F]:
-    """Declare what the decorated handler asks of a request.
+    """Declare the scope of the decorated handler.
 
     Args:
-        scope: the tokens it takes.
-        limit: the name of the rate limit that it counts against.
+        scope: the tokens that it accepts.
+        limit: the name of the rate limit that its requests count against.
     """
 
     def mark(handler: _F) -> _F:
-        handler.access = _Access(scope, limit)  # type: ignore[attr-defined]
+        handler.access = _Requirement(scope, limit)  # type: ignore[attr-defined]
         return handler
 
     return mark
 
 
-async def admit() -> None:
-    """Let the current request pass to its handler.
+async def authorize_request() -> None:
+    """Authenticate, count and check the current request.
 
     Raises:
-        ApiError: 401, 429, or 503 while the server shuts down.
+        ApiError: 401, 429, or 503 while the server drains.
     """
-    asked = _asked()
-    if asked.scope is Scope.OPEN:
+    requirement = _requirement()
+    if requirement.scope is Scope.OPEN:
         return
-    g.principal = _principal(asked.scope)
-    who = g.principal.token_hash if g.principal else address_key(request.remote_addr or "")
-    g.window = services().rate_limits.hit(asked.limit, who)
-    if services().websockets.is_draining:
+    g.principal = _principal(requirement.scope)
+    counted = g.principal.token_hash if g.principal else address_key(request.remote_addr or "")
+    g.window = services().rate_limits.hit(requirement.limit, counted)
+    if services().drain.has_begun:
         raise ApiError(DRAINING)
-    if asked.scope is not Scope.PUBLIC:
+    if requirement.scope is not Scope.PUBLIC:
         require_principal(g.principal, g.window)
     elif g.window:
         g.window.check()
 
 
 async def add_rate_limit_headers(response: Response) -> Response:
-    """On every answer that was counted, whatever came of it."""
+    """Add the rate limit headers to the response of every request that was counted."""
     if window := g.get("window"):
         response.headers.update(window.headers())
     return response
 
 
 def account_id() -> int:
-    """The account of the request's token."""
+    """Return the account of the request's token."""
     principal: Principal = g.principal
     return principal.account_id
 
 
 def own_instance() -> Instance | None:
-    """The instance that the request's token is limited to; None for a TokenAccount."""
+    """Return the instance of the request's TokenInstance; None for a TokenAccount."""
     principal: Principal = g.principal
     return principal.instance
 
 
-def instance(name: str) -> Instance:
-    """The instance of that name, which the request's token may use.
+def find_instance(name: str) -> Instance:
+    """Return the instance of this name in the account of the request's token.
 
     Raises:
-        ApiError: 404.
+        ApiError: 404, it does not exist.
     """
     found = services().registry.find(account_id(), name)
     if found is None:
@@ -121,24 +121,26 @@ def instance(name: str) -> Instance:
     return found
 
 
-def readmit(admitted: Instance) -> None:
-    """May the token of a request that has lasted still use the instance?
+def recheck_access(instance: Instance) -> None:
+    """Check that the token of a request that lasts may still use the instance.
 
     Raises:
-        ApiError: 401, or 404 if it is gone, even if another one has its name now.
+        ApiError: 401, the token is void; 404, the instance was deleted, even if another one has
+            its name now.
     """
     require_principal(_principal(Scope.INSTANCE), None)
-    if instance(admitted.name).id != admitted.id:
+    if find_instance(instance.name).id != instance.id:
         raise ApiError(INSTANCE_NOT_FOUND)
 
 
-def _asked() -> _Access:
+def _requirement() -> _Requirement:
     handler = current_app.view_functions.get(request.endpoint or "")
-    asked: _Access = getattr(handler, "access", _NO_ROUTE)
-    return asked
+    requirement: _Requirement = getattr(handler, "access", _NO_ROUTE)
+    return requirement
 
 
 def _principal(scope: Scope) -> Principal | None:
+    """Authenticate the request's token; None if it is not valid in this scope."""
     headers = {name.lower(): value for name, value in request.headers.items()}
     principal = authenticate(services().registry, sent_token(headers))
     if principal is None or (scope is Scope.ACCOUNT and principal.instance):

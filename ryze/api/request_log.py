@@ -1,7 +1,8 @@
-"""A line for each HTTP request, at debug level: who asked what, and what came of it.
+"""One log line per HTTP request, at debug level: method, target, status and duration.
 
-Not at info level: a producer posts its events, hundreds a second, and each line costs a good part
-of what the request costs. What a WebSocket goes through is logged by the gateway, at info level.
+Not at info level: a producer sends hundreds of requests per second, and a line costs a good part
+of the time of its request. The events of a WebSocket connection are logged by its server, at info
+level.
 """
 
 import structlog
@@ -10,18 +11,18 @@ from quart import Response, g, request
 
 from ryze.masking import mask_query
 
-__all__ = ["begin", "log_request"]
+__all__ = ["log_request", "start_timer"]
 
 _log = structlog.get_logger("ryze.access")
 
 
-async def begin() -> None:
-    """Note when the current request has begun."""
+async def start_timer() -> None:
+    """Record when the current request began."""
     g.begun_at = trio.current_time()
 
 
 async def log_request(response: Response) -> Response:
-    """Write the line of the current request, whatever came of it."""
+    """Log the current request with the status of its response."""
     _log.debug(
         "request",
         client=request.remote_addr,

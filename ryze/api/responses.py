@@ -1,4 +1,4 @@
-"""The answers of every HTTP route: one shape for success, one for errors (contract, section 1)."""
+"""Read JSON requests, write JSON responses and errors: one shape of each (contract, section 1)."""
 
 from typing import TypeVar
 
@@ -8,6 +8,7 @@ from quart import Response, request
 from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException
 
+from ryze.api.response_bodies import Body
 from ryze.errors import (
     DATABASE_FAILED,
     INTERNAL_SERVER_ERROR,
@@ -18,25 +19,25 @@ from ryze.errors import (
     error_body,
 )
 
-__all__ = ["read_body", "read_json", "register_error_handlers", "success"]
+__all__ = ["json_response", "read_body", "read_json", "register_error_handlers"]
 
 _log = structlog.get_logger("ryze.http")
 
 _T = TypeVar("_T")
 
 
-def success(message: str, status: int = 200, **resource: object) -> Response:
-    """``{"success": true, "message": ..., <resource>}``, keys in that order."""
-    return _json(msgspec.json.encode({"success": True, "message": message, **resource}), status)
+def json_response(body: Body, status: int = 200) -> Response:
+    """Encode a response body, its keys in the order of the type's fields."""
+    return _json(msgspec.json.encode(body), status)
 
 
 async def read_body(mimetype: str) -> bytes:
-    """The request's body, which says that it is of this media type.
+    """Read the body of the current request, which must be of this media type.
 
     Raises:
-        ApiError: 400, it says something else.
-        RequestEntityTooLarge: it is over the limit; answered with 413.
-        RequestTimeout: it does not come to its end; answered with 408.
+        ApiError: 400, the request names another media type.
+        RequestEntityTooLarge: it exceeds the limit; becomes a 413.
+        RequestTimeout: it is not complete in time; becomes a 408.
     """
     if request.mimetype != mimetype:
         raise ApiError(INVALID_BODY)
@@ -44,14 +45,14 @@ async def read_body(mimetype: str) -> bytes:
 
 
 async def read_json(kind: type[_T]) -> _T:
-    """The request's body as a `kind` (a msgspec struct).
+    """Read the body of the current request as a `kind` (a msgspec struct).
 
     Raises:
-        ApiError: 400, whatever is wrong with it; see also `read_body`.
+        ApiError: 400, for any fault of the body; see also `read_body`.
     """
     body = await read_body("application/json")
     try:
-        # msgspec passes over fields that it does not know without a look at their text.
+        # msgspec skips fields that it does not know without checking their UTF-8.
         body.decode()
         return msgspec.json.decode(body, type=kind)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
@@ -59,7 +60,7 @@ async def read_json(kind: type[_T]) -> _T:
 
 
 def register_error_handlers(app: QuartTrio) -> None:
-    """Whatever goes wrong on whatever route is answered in the one error shape."""
+    """Give every error of every route the same JSON shape."""
     app.register_error_handler(ApiError, _api_error)
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(StoreError, _store_error)
@@ -88,6 +89,6 @@ async def _store_error(error: StoreError) -> Response:
 
 
 async def _crash(error: Exception) -> Response:
-    # The one place for an HTTP request: a bug ends this request and no other.
+    # The only place that catches every exception of an HTTP request: a bug ends one request.
     _log.error("request failed", path=request.path, exc_info=error)
     return await _api_error(ApiError(INTERNAL_SERVER_ERROR))

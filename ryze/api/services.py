@@ -1,10 +1,11 @@
-"""What the handlers of a server work with; one object, handed to the HTTP application."""
+"""The long-lived objects that request handlers use, attached to the HTTP application."""
 
 from dataclasses import dataclass
 from typing import cast
 
 from quart import current_app
 
+from ryze.access.drain import Drain
 from ryze.access.rate_limits import RateLimits
 from ryze.api.streamed_body import Streams
 from ryze.hub.hub import Hub
@@ -12,18 +13,17 @@ from ryze.instances.registry import Registry
 from ryze.publishing.publisher import Publisher
 from ryze.settings import Settings
 from ryze.store import Database
-from ryze.telemetry.scheduler_lag import SchedulerLag
-from ryze.websocket.server import WebSocketServer
+from ryze.telemetry.metrics import MetricSources
 
 __all__ = ["Services", "services"]
 
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """See the classes of its members.
+    """The objects of one server; each is documented in its class.
 
     Args:
-        started_at: on Trio's clock.
+        started_at: on Trio's clock, in seconds.
     """
 
     settings: Settings
@@ -32,12 +32,12 @@ class Services:
     publisher: Publisher
     registry: Registry
     rate_limits: RateLimits
-    websockets: WebSocketServer
     streams: Streams
-    scheduler_lag: SchedulerLag
+    drain: Drain
+    metrics: MetricSources
     started_at: float
 
 
 def services() -> Services:
-    """Those of the application that handles the current request."""
+    """Return the services of the application that handles the current request."""
     return cast(Services, current_app.extensions["ryze"])

@@ -1,12 +1,12 @@
-"""Request bodies that need not end: handed on as they come, with back-pressure to the socket.
+"""Request bodies without an end: passed on while they are received, with back-pressure.
 
-Quart collects a body behind its handler's back as fast as it comes, up to the largest body. One
-that is to be streamed (its media type says so) is a `StreamedBody` instead:
+Quart collects a body in the background, as fast as it comes, up to the largest body. A body that
+is to be streamed, which its media type tells, is a `StreamedBody` instead:
 
     socket --> h11 --> Hypercorn's queue (10 pieces) --> fill() --> 64 KiB --> read() --> handler
 
-Each of these waits for the next one, so a handler that is busy stops the reading of the socket.
-With the answer, what still comes loses its reader and is thrown away.
+Each stage waits for the next one, so a busy handler stops the reading of the socket. Once the
+response begins, the rest of the body has no reader and is discarded.
 """
 
 from collections.abc import Callable
@@ -24,79 +24,79 @@ from quart import Request
 from quart_trio.asgi import TrioASGIHTTPConnection
 from quart_trio.wrappers.request import TrioBody, TrioRequest
 
+from ryze.access.drain import Drain
 from ryze.errors import DRAINING, REQUEST_TIMEOUT, ApiError
+from ryze.ingest.ndjson import NDJSON
 
-__all__ = ["NDJSON", "StreamedBody", "StreamingConnection", "StreamingRequest", "Streams"]
+__all__ = ["StreamedBody", "StreamingConnection", "StreamingRequest", "Streams"]
 
-# The media type whose body is streamed.
-NDJSON = "application/x-ndjson"
-
-# From here on no more is taken from Hypercorn: one piece more may have come by then.
-_ROOM_BYTES = 64 * 1024
+# From this size on nothing more is taken from Hypercorn; the last piece may exceed it.
+_BUFFER_BYTES = 64 * 1024
 
 
 class StreamedBody(TrioBody):
     """The body of one request, between the task that fills it and the handler that reads it."""
 
     def __init__(self) -> None:
-        # No largest size: it is not kept.
+        # Without a largest size, because it is not kept.
         super().__init__(None, None)
         # The handler waits in read().
-        self._is_awaited = False
-        # Nobody will read any more: set with the answer.
-        self._is_unwanted = False
-        # Where either side waits for the other.
-        self._news = trio.lowlevel.ParkingLot()
+        self._is_reading = False
+        # Set by discard(): nobody reads any more.
+        self._is_discarded = False
+        # Woken at every change, for both sides.
+        self._changed = trio.lowlevel.ParkingLot()
 
     async def read(self) -> bytes:
-        """What has come since the last time; nothing at the end.
+        """Return the bytes received since the last call; nothing at the end.
 
-        No checkpoint if that is there already. Cancelling it loses nothing.
+        No checkpoint if there are some already. Cancelling it loses nothing.
         """
         while not self._data and not self._complete.is_set():
-            self._is_awaited = True
-            self._news.unpark_all()
+            self._is_reading = True
+            self._changed.unpark_all()
             try:
-                await self._news.park()
+                await self._changed.park()
             finally:
-                self._is_awaited = False
+                self._is_reading = False
         data = bytes(self._data)
         self._data.clear()
-        self._news.unpark_all()
+        self._changed.unpark_all()
         return data
 
     async def fill(self, receive: ASGIReceiveCallable) -> None:
-        """Take in what the peer sends; returns once it is gone and all of that has been read."""
+        """Receive the body; returns when the connection is lost and all of it has been read."""
         while True:
-            await self._until(lambda: len(self._data) < _ROOM_BYTES)
+            await self._wait_until(lambda: len(self._data) < _BUFFER_BYTES)
             message = await receive()
             if message["type"] == "http.disconnect":
-                await self._until(lambda: self._is_awaited and not self._data)
+                await self._wait_until(lambda: self._is_reading and not self._data)
                 return
-            # Nothing else comes to an HTTP request (and there is no type that says so).
+            # An HTTP request has no other messages, but Hypercorn's types do not tell.
             request = cast(HTTPRequestEvent, message)
-            self._take(request["body"], is_last=not request["more_body"])
+            self.feed(request["body"], is_last=not request["more_body"])
 
-    def discard(self) -> None:
-        """Throw away what is here and what will come."""
-        self._is_unwanted = True
-        self._data.clear()
-        self._news.unpark_all()
-
-    def _take(self, data: bytes, *, is_last: bool) -> None:
-        if not self._is_unwanted:
+    def feed(self, data: bytes, *, is_last: bool) -> None:
+        """Add a piece of the body."""
+        if not self._is_discarded:
             self._data += data
         if is_last:
             self.set_complete()
-        self._news.unpark_all()
+        self._changed.unpark_all()
 
-    async def _until(self, condition: Callable[[], bool]) -> None:
-        while not (self._is_unwanted or condition()):
-            await self._news.park()
+    def discard(self) -> None:
+        """Drop the bytes that are here, and all that follow."""
+        self._is_discarded = True
+        self._data.clear()
+        self._changed.unpark_all()
+
+    async def _wait_until(self, condition: Callable[[], bool]) -> None:
+        while not (self._is_discarded or condition()):
+            await self._changed.park()
 
 
 class StreamingRequest(TrioRequest):
-    """A request whose body is streamed if its media type asks for that."""
+    """A request whose body is streamed if it is NDJSON."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -105,12 +105,12 @@ class StreamingRequest(TrioRequest):
 
 
 class StreamingConnection(TrioASGIHTTPConnection):
-    """How Quart serves one request, with back-pressure for a body that is streamed."""
+    """Quart's handling of one request, with back-pressure for a streamed body."""
 
     async def handle_messages(  # type: ignore[override]
         self, nursery: trio.Nursery, request: Request, receive: ASGIReceiveCallable
     ) -> None:
-        """Hand the body on; the peer's end cancels the handler, when it has read all of it."""
+        """Receive the body; cancel the handler once the connection is lost and all is read."""
         if isinstance(request.body, StreamedBody):
             await request.body.fill(receive)
             nursery.cancel_scope.cancel()
@@ -120,39 +120,44 @@ class StreamingConnection(TrioASGIHTTPConnection):
     async def handle_request(  # type: ignore[override]
         self, nursery: trio.Nursery, request: Request, send: ASGISendCallable
     ) -> None:
-        """Answer; from then on the body is not needed."""
+        """Run the handler; discard the rest of a streamed body when it responds."""
         if isinstance(request.body, StreamedBody):
-            send = cast(ASGISendCallable, partial(_answer, request.body, send))
+            send = cast(ASGISendCallable, partial(_discard_and_send, request.body, send))
         await super().handle_request(nursery, request, send)
 
 
-async def _answer(body: StreamedBody, send: ASGISendCallable, message: ASGISendEvent) -> None:
-    # Hypercorn's queue must move on, or the end of the answer could not be said.
+async def _discard_and_send(
+    body: StreamedBody, send: ASGISendCallable, message: ASGISendEvent
+) -> None:
+    # Hypercorn's queue must move on, or the end of the response could not be sent.
     body.discard()
     await send(message)
 
 
 class Streams:
-    """The streamed requests of a server: each may last for ever, until the server shuts down."""
+    """All streamed requests of a server: each may last until the server drains.
 
-    def __init__(self) -> None:
-        # Those that wait for more of their body; receive() changes it.
+    Args:
+        drain: once it has begun, no request waits for more of its body.
+    """
+
+    def __init__(self, drain: Drain) -> None:
+        # The streams that wait for more of their body; changed by receive().
         self._waiting: set[trio.CancelScope] = set()
-        # Set once, by end().
-        self._is_over = False
+        self._drain = drain
 
     async def receive(self, body: StreamedBody, deadline: float) -> bytes:
-        """What has come of a body; nothing at its end.
+        """Wait for more bytes of a body; nothing at its end.
 
         Args:
-            body: the request's.
-            deadline: until when something must have come, on Trio's clock.
+            body: of the request.
+            deadline: on Trio's clock.
 
         Raises:
-            ApiError: 408 at the deadline, 503 if the server shuts down.
+            ApiError: 408 at the deadline, 503 if the server drains.
         """
         scope = trio.CancelScope(deadline=deadline)
-        if self._is_over:
+        if self._drain.has_begun:
             scope.cancel()
         self._waiting.add(scope)
         try:
@@ -160,12 +165,11 @@ class Streams:
                 return await body.read()
         finally:
             self._waiting.discard(scope)
-        if self._is_over:
+        if self._drain.has_begun:
             raise ApiError(DRAINING)
         raise ApiError(REQUEST_TIMEOUT)
 
     def end(self) -> None:
-        """Let every stream be answered when it has read what has come."""
-        self._is_over = True
+        """End every waiting stream with a 503, once the drain has begun."""
         for scope in self._waiting:
             scope.cancel()

@@ -1,34 +1,48 @@
-"""Chats that an instance does not want to hear of: ``ignoreGroupMessages``, ``ignoreStatus``.
+"""Chats whose events an instance drops: ``ignoreGroupMessages`` and ``ignoreStatus``.
 
-Theory. Two types of event belong to a chat: ``message.exchange``, and ``message.status``, the
-receipts of such messages. The chat stands in ``data.chat`` or ``data.message.chat``, depending on
-the producer, and its ``jid`` tells what it is:
+Two event types belong to a chat: ``message.exchange``, and ``message.status``, the receipts of
+such messages. The chat stands in ``data.chat`` or ``data.message.chat``, depending on the producer,
+and the end of its ``jid`` tells its kind:
 
     ignoreGroupMessages     ``...@g.us``            a group
     ignoreStatus            ``status@broadcast``    the status updates of contacts
 
-Nothing else is looked at: who was added to a group (``group.flow``) and who calls in one
-(``call.update``) are no messages of it.
+All other event types pass: a change of a group's members (``group.flow``) or a call in a group
+(``call.update``) is no message of that group.
 
-`data` is not decoded for this: one pass reads the members on the way to the jid and skips the
-rest. A search for the few letters first would cost as much.
+`data` is not decoded into objects for this: one pass reads the members on the way to the jid and
+skips the rest. Searching for the suffix first would cost as much.
 """
+
+from typing import Protocol
 
 import msgspec
 
 from ryze.events.event import Event
-from ryze.events.surrogates import hide
-from ryze.records import InstanceSettings
+from ryze.events.surrogates import mask_surrogates
 
-__all__ = ["ignored_chats", "is_of_chat"]
+__all__ = ["ChatSettings", "ignored_chats", "is_of_chat"]
 
 _EVENTS_OF_CHATS = ("message.exchange", "message.status")
 
 _GROUP = "@g.us"
 _STATUS = "status@broadcast"
 
-# Producers are free: a `chat` that is null or a text must not hide the other one. Of lists and
-# the like there is nothing here, as they would be built only to be thrown away.
+
+class ChatSettings(Protocol):
+    """The two settings of an instance that concern chats."""
+
+    @property
+    def ignore_group_messages(self) -> bool:
+        """Drop the messages of groups."""
+
+    @property
+    def ignore_status(self) -> bool:
+        """Drop the status updates of contacts."""
+
+
+# Producers are free: a `chat` that is null or a string must not hide the other one. Arrays are
+# left out, as they would be built only to be thrown away.
 _Scalar = str | int | float | bool | None
 
 
@@ -48,31 +62,31 @@ class _Data(msgspec.Struct):
 _decoder = msgspec.json.Decoder(_Data)
 
 
-def ignored_chats(settings: InstanceSettings) -> tuple[str, ...]:
-    """How the jids of the chats end that these settings ignore; empty if they ignore none."""
+def ignored_chats(settings: ChatSettings) -> tuple[str, ...]:
+    """Return the suffixes of the jids of all chats that the settings ignore."""
     switches = ((settings.ignore_group_messages, _GROUP), (settings.ignore_status, _STATUS))
-    return tuple(ending for is_on, ending in switches if is_on)
+    return tuple(suffix for is_on, suffix in switches if is_on)
 
 
-def is_of_chat(event: Event, endings: tuple[str, ...]) -> bool:
-    """Does this event belong to a chat whose jid ends like one of these?"""
+def is_of_chat(event: Event, suffixes: tuple[str, ...]) -> bool:
+    """Does the event belong to a chat whose jid has one of these suffixes?"""
     if event.type not in _EVENTS_OF_CHATS:
         return False
     data = _decode(event.data)
     if data is None:
-        # In a shape that nobody sends: it passes.
+        # Of a shape that no producer sends: it passes.
         return False
     inner = data.message.chat if isinstance(data.message, _Message) else None
-    return _ends(data.chat, endings) or _ends(inner, endings)
+    return _has_suffix(data.chat, suffixes) or _has_suffix(inner, suffixes)
 
 
 def _decode(text: bytes) -> _Data | None:
     try:
         return _decoder.decode(text)
     except (msgspec.MsgspecError, RecursionError):
-        hidden = hide(text)
-        return _decode(hidden.body) if hidden else None
+        masked = mask_surrogates(text)
+        return _decode(masked.body) if masked else None
 
 
-def _ends(chat: _Chat | _Scalar, endings: tuple[str, ...]) -> bool:
-    return isinstance(chat, _Chat) and isinstance(chat.jid, str) and chat.jid.endswith(endings)
+def _has_suffix(chat: _Chat | _Scalar, suffixes: tuple[str, ...]) -> bool:
+    return isinstance(chat, _Chat) and isinstance(chat.jid, str) and chat.jid.endswith(suffixes)

@@ -1,14 +1,14 @@
-"""The one thing that Ryze changes in an event: ``media.base64``.
+"""``media.base64``, the only member of an event that Ryze changes.
 
-Where an instance has ``mediaBase64: false``, the member ``base64`` of ``data.message.media``
-and of ``data.media`` is removed, and nothing else changes, white space included (contract,
-section 6). So the text is scanned for the span of that member and cut, never re-encoded. In the
-same way ``"base64Omitted": "too_large"`` takes its place where a frame would be too large, and a
-file that comes beside its event is put there.
+For an instance with ``mediaBase64: false``, the member ``base64`` of ``data.message.media`` and of
+``data.media`` is removed, and nothing else changes, white space included (contract, section 6). So
+the text is scanned for the span of that member and cut, never re-encoded. In the same way the
+member is replaced with ``"base64Omitted": "too_large"`` in a frame that would be too large, and
+added for a file that comes with its event.
 
-The input is an object that has been checked already (`ryze.events`): the scanner looks for
-members, not for errors. It works on UTF-8 bytes, in which every structural character of JSON
-is a byte of its own, and does not recurse into what it skips, however deep that is.
+The input is an object that has been checked already (`ryze.events.decoding`): the scanner looks for
+members, not for errors. It works on UTF-8 bytes, in which every structural character of JSON is one
+byte, and does not recurse into the values that it skips, however deep they are nested.
 """
 
 import json
@@ -24,10 +24,10 @@ _PATHS = tuple((*path, "base64") for path in _MEDIA)
 _OMITTED = b'"base64Omitted":"too_large"'
 
 _WS = rb"[ \t\n\r]*+"
-# Possessive everywhere: a string that could be tried again would be remembered piece by piece.
+# Possessive everywhere: backtracking would keep a record of every piece of a string.
 _STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 _SCALAR = rb'[^,\]}\[{"\s]++'
-# A container without another one inside is passed over in one go.
+# A container without another one inside is matched as a whole.
 _FLAT = rb"\[(?:[^\"\[\]{}]++|" + _STRING + rb")*+\]|\{(?:[^\"\[\]{}]++|" + _STRING + rb")*+\}"
 
 _whitespace = re.compile(_WS)
@@ -41,29 +41,33 @@ _nesting = re.compile(
 
 
 def without_base64(data: bytes) -> bytes:
-    """The JSON object ``data`` without its ``media.base64``, at both places where it can stand."""
+    """Remove ``media.base64`` from the JSON object ``data``, in both places where it can stand."""
     if not may_have_base64(data):
         return data
     return _with_spans(data, [_cut(member) for member in _all_base64(data)], b"")
 
 
 def with_base64_omitted(data: bytes) -> bytes:
-    """Likewise, but with ``"base64Omitted":"too_large"`` in its place."""
+    """Replace ``media.base64`` with ``"base64Omitted":"too_large"`` in both places."""
     if not may_have_base64(data):
         return data
     return _with_spans(data, [(each.start, each.end) for each in _all_base64(data)], _OMITTED)
 
 
 def with_base64(data: bytes, base64: bytes) -> bytes | None:
-    """The JSON object ``data`` with ``base64`` (characters of it) in its media object.
+    """Add ``media.base64`` to the JSON object ``data``.
+
+    Args:
+        data: the object.
+        base64: the encoded file.
 
     Returns:
-        None if it has no media object, or if there is a ``base64`` in it already.
+        None if there is no media object, or a ``base64`` in one already.
     """
     if next(_all_base64(data), None) is not None:
         return None
     for path in _MEDIA:
-        # Of several with the same name the last one counts for those who read it.
+        # Of several members with the same name, JSON parsers use the last one.
         for media in reversed(list(_members(data, 0, path))):
             if data[media.value : media.value + 1] == b"{":
                 start = _end(_whitespace, data, media.value + 1)
@@ -73,20 +77,20 @@ def with_base64(data: bytes, base64: bytes) -> bytes | None:
 
 
 def may_have_base64(data: bytes) -> bool:
-    """A quick look that spares most events the scan."""
+    """Could `data` contain ``media.base64``? A quick check that saves most events the scan."""
     # An escape can hide the name: "b\u0061se64" is the same key.
     return b"base64" in data or b"\\u" in data
 
 
 class _Member(NamedTuple):
-    """A member of an object; all are positions in the text."""
+    """A member of an object, as positions in the text."""
 
     start: int
     value: int
     end: int
-    # The end of the last one before it that stays; None if there is none.
+    # The end of the last member before it that is kept; None if there is none.
     kept_end: int | None
-    # Where the next member begins; None for the last one.
+    # The start of the next member; None for the last one.
     next: int | None
 
 
@@ -95,7 +99,7 @@ def _all_base64(data: bytes) -> Iterator[_Member]:
 
 
 def _members(data: bytes, start: int, path: tuple[str, ...]) -> Iterator[_Member]:
-    """The members at `path` of the object at `start`."""
+    """Yield the members at `path` in the object at `start`."""
     for member in _named(data, start, path[0]):
         if len(path) == 1:
             yield member
@@ -104,15 +108,15 @@ def _members(data: bytes, start: int, path: tuple[str, ...]) -> Iterator[_Member
 
 
 def _cut(member: _Member) -> tuple[int, int]:
-    """The span to remove so that the member is gone."""
+    """Return the span to remove, with one of the commas around the member."""
     if member.next is not None:
-        # It goes with the comma behind it; the last one with the comma before it.
+        # With the comma behind it; the last member with the comma before it.
         return member.start, member.next
     return member.start if member.kept_end is None else member.kept_end, member.end
 
 
 def _named(data: bytes, start: int, name: str) -> Iterator[_Member]:
-    """The members called `name` of the object that begins at `start`, duplicates too."""
+    """Yield the members `name` of the object at `start`, duplicates included."""
     others = _others(name)
     kept_end = None
     position = _end(_whitespace, data, start + 1)
@@ -135,9 +139,9 @@ def _named(data: bytes, start: int, name: str) -> Iterator[_Member]:
 
 @cache
 def _others(name: str) -> re.Pattern[bytes]:
-    """Members with another name, a plain value and a comma behind it, as many as there are.
+    """Match a run of members with another name and a flat value, commas included.
 
-    Passing over them in one go is what bounds the time for an object of a million members.
+    Skipping them with one match bounds the time for an object of a million members.
     """
     key = rb'"(?!' + name.encode() + rb'")[^"\\]*+"'
     value = rb"(?:" + _STRING + rb"|" + _SCALAR + rb"|" + _FLAT + rb")"
@@ -145,7 +149,7 @@ def _others(name: str) -> re.Pattern[bytes]:
 
 
 def _end_before_comma(data: bytes, position: int) -> int:
-    """Where the member ends whose comma is the last thing before `position`."""
+    """Return the end of the member before the comma that precedes `position`."""
     end = data.rindex(b",", 0, position)
     while data[end - 1] in b" \t\n\r":
         end -= 1
@@ -172,7 +176,7 @@ def _end(pattern: re.Pattern[bytes], data: bytes, start: int) -> int:
 
 
 def _with_spans(data: bytes, spans: list[tuple[int, int]], replacement: bytes) -> bytes:
-    """`data` with `replacement` for each span; they may overlap where that is nothing."""
+    """Replace each span of `data`; spans may overlap if `replacement` is empty."""
     if not spans:
         return data
     kept, position = [], 0

@@ -1,45 +1,46 @@
-r"""Half a surrogate pair, written as an escape: ``"\ud83d"``.
+r"""Unpaired surrogates in JSON, written as an escape: ``"\ud83d"``.
 
-JSON's grammar has it (RFC 8259, section 8.2), and JavaScript writes it for a text that was cut in
-the middle of an emoji; msgspec refuses it. Ryze passes on what producers send, so it is hidden
-while msgspec looks: ``\u`` becomes a mark of the same length that stands nowhere else in the
-document, and ``/`` in front makes it as good behind a backslash (``\/``) as without one. What is
-valid stays valid, what is not stays invalid, and putting it back restores every byte.
+JSON's grammar allows them (RFC 8259, section 8.2), and JavaScript writes one for a string that was
+cut in the middle of an emoji; msgspec refuses them. Ryze passes on what producers send, so they are
+masked while msgspec checks the document: ``\u`` becomes a mark of the same length that occurs
+nowhere else in the document. The mark begins with ``/``, which is as good behind a backslash
+(``\/``) as without one. So valid documents stay valid, invalid ones stay invalid, and restoring
+gives back every byte.
 """
 
 import re
 from typing import NamedTuple
 
-__all__ = ["Hidden", "hide"]
+__all__ = ["MaskedDocument", "mask_surrogates"]
 
-# All surrogates, paired ones too: nobody has to look at what stands before and behind.
+# All surrogates, paired ones too: so the text before and behind need not be looked at.
 _surrogate = re.compile(rb"\\u(?=[dD][89a-fA-F][0-9a-fA-F]{2})")
 
-# Not found in base64, and hardly anywhere behind a slash.
+# The second characters do not occur in base64, and hardly anywhere behind a slash.
 _MARKS = (b"/~", b"/^", b"/`", b"/|", b"/<", b"/@", b"/$", b"/!")
 
 
-class Hidden(NamedTuple):
-    """A document without surrogates.
+class MaskedDocument(NamedTuple):
+    """A JSON document whose surrogates are masked.
 
     Args:
         body: the document.
-        mark: what stands in it for the beginning of each.
+        mark: replaces the ``\\u`` of each surrogate.
     """
 
     body: bytes
     mark: bytes
 
-    def show(self, part: bytes) -> bytes:
-        """A part of `body` as it was."""
+    def restore(self, part: bytes) -> bytes:
+        """Return a part of `body` with its surrogates."""
         return part.replace(self.mark, b"\\u")
 
 
-def hide(body: bytes) -> Hidden | None:
-    """The document without surrogates; None if it has none, or uses every mark that we have."""
+def mask_surrogates(body: bytes) -> MaskedDocument | None:
+    """Mask the surrogates of a document; None if it has none, or contains all of our marks."""
     if _surrogate.search(body) is None:
         return None
     for mark in _MARKS:
         if mark not in body:
-            return Hidden(_surrogate.sub(mark, body), mark)
+            return MaskedDocument(_surrogate.sub(mark, body), mark)
     return None

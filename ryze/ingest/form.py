@@ -1,10 +1,10 @@
-"""An event whose media comes as it is, beside it: ``multipart/form-data`` (contract, section 6).
+"""One event with its media as a file: ``multipart/form-data`` (contract, section 6).
 
-    event   the JSON of one event, in which a media object stands
-    media   a file: its base64 goes into that object
+    event   the JSON of one event with a media object
+    media   a file, which is put into that object as ``base64``
 
-Both in any order, each once, and nothing else. The whole form is in memory and was measured when
-it came in, so nothing of it is written to disk.
+Both in any order, each once, and no other part. The caller limits the size of the form, which is in
+memory as a whole: nothing is written to disk.
 """
 
 import base64
@@ -15,14 +15,16 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.sansio.multipart import Data, Field, File, MultipartDecoder, NeedData
 
 from ryze.errors import InvalidEvent
-from ryze.events.event import Event, decode_event
+from ryze.events.decoding import decode_event
+from ryze.events.event import Event
 
 __all__ = ["FORM", "decode_form"]
 
+#: The media type.
 FORM = "multipart/form-data"
 
-# The decoder is fed in pieces, and what it cannot make sense of yet, the head of a part say,
-# may be as long as two of them: that is what bounds its work.
+# The decoder is fed in pieces, and its undecoded input, such as the head of a part, may be as long
+# as two of them: this bounds its work.
 _PIECE_BYTES = 64 * 1024
 
 
@@ -33,14 +35,14 @@ class _Part(NamedTuple):
 
 
 def decode_form(body: bytes, boundary: str) -> Event:
-    """The event in a form, with its media inside.
+    """Decode the event of a form and put its media file into it.
 
     Args:
         body: the whole form.
-        boundary: what stands between its parts; from the ``Content-Type``.
+        boundary: separates its parts; from the ``Content-Type``.
 
     Raises:
-        InvalidEvent: says what is wrong with it.
+        InvalidEvent: the message says what is wrong with it.
     """
     if not boundary:
         raise InvalidEvent("the Content-Type names no boundary")
@@ -61,7 +63,7 @@ def decode_form(body: bytes, boundary: str) -> Event:
 
 
 def _parts(body: bytes, boundary: str) -> Iterator[_Part]:
-    """The parts, each as soon as it begins; its content comes while the next one is waited for."""
+    """Yield each part when it begins; its content is complete when the next one is yielded."""
     decoder = MultipartDecoder(boundary.encode(), max_form_memory_size=2 * _PIECE_BYTES)
     content: list[bytes] = []
     try:
@@ -73,7 +75,7 @@ def _parts(body: bytes, boundary: str) -> Iterator[_Part]:
                     yield _Part(event.name, isinstance(event, File), content)
                 elif isinstance(event, Data):
                     content.append(event.data)
-        # Says so if this is not the end of it.
+        # Raises ValueError if the form is incomplete.
         decoder.receive_data(None)
         decoder.next_event()
     except RequestEntityTooLarge as error:

@@ -1,7 +1,7 @@
-"""Newline-delimited JSON, line by line: bytes in, numbered lines out, however they are cut.
+"""Newline-delimited JSON: numbered lines out of bytes that come in pieces of any size.
 
-A line ends with LF or CRLF, the last one also with the body. Blank lines are counted and passed
-over: a producer that has nothing to say sends one now and then, and its stream stays open.
+A line ends with LF or CRLF, the last one also with the body. Blank lines are counted and skipped:
+a producer without events sends one now and then, and its stream stays open.
 """
 
 from collections.abc import Iterator
@@ -9,7 +9,10 @@ from typing import NamedTuple
 
 from ryze.errors import RyzeError
 
-__all__ = ["Line", "LineReader", "LineTooLong"]
+__all__ = ["NDJSON", "Line", "LineReader", "LineTooLong"]
+
+#: The media type.
+NDJSON = "application/x-ndjson"
 
 
 class Line(NamedTuple):
@@ -25,10 +28,10 @@ class Line(NamedTuple):
 
 
 class LineTooLong(RyzeError):
-    """A line has more bytes than it may have.
+    """A line exceeds the limit.
 
     Args:
-        number: which one.
+        number: of the line.
     """
 
     def __init__(self, number: int) -> None:
@@ -37,40 +40,41 @@ class LineTooLong(RyzeError):
 
 
 class LineReader:
-    """Puts the lines of a body together.
+    """Assembles the lines of a body.
 
     Args:
-        max_bytes: of a line without its end; a longer one is refused as soon as that is known.
+        max_bytes: the longest line, without its end; a longer one is refused as soon as its
+            length is known.
     """
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
-        # Whole lines so far.
+        # Complete lines so far.
         self.count = 0
-        # What has come of the line that has not ended yet.
-        self._begun = bytearray()
+        # The part of the next line that has come; bounded by _check().
+        self._partial = bytearray()
 
     def receive_data(self, data: bytes) -> Iterator[Line]:
-        """Feed bytes; the lines that end in them.
+        """Add bytes, and yield the lines that end in them.
 
         Raises:
-            LineTooLong: behind the last line that is not; nothing may be fed after it.
+            LineTooLong: after the lines before that one; nothing may be added after it.
         """
         first, *others = data.split(b"\n")
-        self._begun += first
+        self._partial += first
         if others:
-            *whole, begun = others
-            whole.insert(0, bytes(self._begun))
-            self._begun = bytearray(begun)
-            yield from self._lines(whole)
-        self._check(self._begun)
+            *complete, partial = others
+            complete.insert(0, bytes(self._partial))
+            self._partial = bytearray(partial)
+            yield from self._lines(complete)
+        self._check(self._partial)
 
     def end(self) -> Iterator[Line]:
-        """The body is over, and so is a last line without an end of its own."""
-        yield from self._lines([bytes(self._begun)])
+        """Yield the last line, which may lack an end of its own."""
+        yield from self._lines([bytes(self._partial)])
 
     def _lines(self, texts: list[bytes]) -> Iterator[Line]:
-        # Somebody may send nothing but line ends: those must be cheap.
+        # Empty lines take the short branch: a body may consist of nothing else.
         for text in texts:
             if text:
                 self._check(text)

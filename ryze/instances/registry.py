@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import NoReturn
 
+import msgspec
 import structlog
 import trio
 
@@ -185,7 +186,7 @@ class Registry:
             current = self._by_id.get(instance.id)
             if current is None:
                 return None
-            settings = replace(current.settings, **changes)  # type: ignore[arg-type]
+            settings = msgspec.structs.replace(current.settings, **changes)
             if not await self._database.write(update_instance_settings, instance.id, settings):
                 return None
             changed = replace(current, settings=settings)

@@ -1,3 +1,6 @@
-"""The port: accept, TLS, first bytes, hand-over to HTTP or WebSocket."""
+"""The port: accept, TLS, dispatch to WebSocket or HTTP, refusals, reverse proxies.
+
+acceptor -> dispatcher -> hypercorn_connection (HTTP) or ryze.websocket.
+"""
 
 __all__: list[str] = []

@@ -1,224 +1,184 @@
-"""The one port: what begins with ``GET /ws/`` goes to the websockets, the rest is HTTP.
+"""Dispatch of new connections: ``GET /ws/`` to the WebSocket server, everything else to HTTP.
 
-    accepted --> (TLS) --> first bytes --+-- "GET /ws/" --> request head --> gateway
-                                         |                                     ^
-                                         +-- else --> HTTP connection ---------+
-                                                      (until it asks for a WebSocket)
+    accepted --> (TLS) --> first bytes --+-- "GET /ws/" --> request head --> admission
+                                         |                                     ^   |
+                                         +-- else --> HTTP connection ---------+   |
+                                                      (until it asks               v
+                                                       for a WebSocket)   101 or refusal
 
-A WebSocket on a fresh connection, which is nearly every one, thus never meets the HTTP server:
-that would cost as much again as the whole handshake.
+A WebSocket on a fresh connection, as nearly every one is, bypasses the HTTP server, which would
+cost as much again as the whole handshake.
 
-Descriptors are for WebSockets. HTTP connections have a cap of their own, and where they reach it
-the one that has been idle longest makes way. Who has not even said what it wants has some seconds
-for that; when descriptors run out (`accepting`), those who have had one second are closed first.
+File descriptors are for WebSockets: HTTP connections have a cap of their own (`http_connections`),
+and connections that have not sent a request yet have a deadline. While descriptors run short
+(`acceptor`), those older than a second are evicted.
 """
 
 import itertools
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from itertools import islice
-from math import inf
 from typing import NamedTuple
 
+import h11
 import structlog
 import trio
-from structlog.contextvars import bound_contextvars
 
-from ryze.errors import REQUEST_TIMEOUT, TOO_MANY_CONNECTIONS, ApiError
+from ryze.access.caps import ConnectionCaps
+from ryze.access.upgrades import Admission
+from ryze.errors import INTERNAL_SERVER_ERROR, REQUEST_TIMEOUT, TOO_MANY_CONNECTIONS, ApiError
+from ryze.http_head import WEBSOCKET_PATH, RequestParser, header
 from ryze.hub.transport import Transport
-from ryze.server.http_connection import HttpConnection, HttpServer, Stream, Upgrade
+from ryze.server.http_connections import HttpConnections
+from ryze.server.hypercorn_connection import HttpConnection, HttpServer
+from ryze.server.hypercorn_protocol import Upgrade
+from ryze.server.refusal import send_refusal
+from ryze.server.tls import Stream, start_tls
 from ryze.server.transport import SocketTransport, StreamTransport
-from ryze.server.trusted_proxies import TrustedProxies
 from ryze.settings import Settings
-from ryze.websocket.handshake import WEBSOCKET_PATH, RequestParser, header
+from ryze.telemetry.counters import RefusalCounters
 from ryze.websocket.server import Session, WebSocketServer
 
-__all__ = ["Dispatcher"]
+__all__ = ["Admit", "Dispatcher"]
 
 _UPGRADE_PREFIX = b"GET " + WEBSOCKET_PATH
 _RECEIVE_BYTES = 16384
 
-# Whoever means it has sent a request after this, over any network; and so many of the others are
-# closed at a time, that is between two looks for room.
-_HESITATION_SECONDS = 1
-_CLOSED_AT_A_TIME = 256
+# Connections without a request after this long may be evicted: over any network, a client that
+# has something to ask has asked it. So many per attempt to make room.
+_EVICTABLE_AFTER_SECONDS = 1
+_EVICTED_AT_A_TIME = 256
 
-_log = structlog.get_logger("ryze.http")
+# Decides on an upgrade request from a client address; raises ApiError to refuse it.
+# See `ryze.access.upgrades.UpgradeAdmission.admit`.
+Admit = Callable[[h11.Request, str], Admission]
+
+_Log = structlog.typing.FilteringBoundLogger
+
+_log: _Log = structlog.get_logger("ryze.http")
 
 
-class _Opening(NamedTuple):
+class _FirstRequest(NamedTuple):
     stream: Stream
-    # What was read from it.
-    first: bytes
-    # What it asks for; None: it is for the HTTP server to see.
+    # The bytes that were received from it.
+    data: bytes
+    # None: not a request for a WebSocket; the HTTP server parses it.
     upgrade: Upgrade | None
 
 
 class Dispatcher:
-    """Takes connections and hands each to those who can serve it.
+    """Serves accepted connections.
 
     Args:
-        http: answers requests.
+        http: serves HTTP requests.
         websockets: serves WebSockets.
-        settings: for the limits.
-        tls: what to speak TLS with, if at all.
+        admit: decides on upgrade requests.
+        refusals: counts what is refused here.
+        caps: see there.
+        settings: for the other limits.
+        tls: None: the port speaks plain HTTP.
     """
 
     def __init__(
         self,
         http: HttpServer,
         websockets: WebSocketServer,
+        admit: Admit,
+        refusals: RefusalCounters,
+        caps: ConnectionCaps,
         settings: Settings,
         tls: ssl.SSLContext | None,
     ) -> None:
         self._http = http
         self._websockets = websockets
+        self._admit = admit
+        self._refusals = refusals
         self._head_seconds = settings.handshake_timeout_seconds
+        self._refusal_seconds = settings.close_grace_seconds
         self._max_header_bytes = settings.max_header_bytes
-        self._max_http_connections = settings.max_http_connections
         self._tls = tls
-        self._proxies = TrustedProxies(settings.trusted_proxies)
-        # Numbers of HTTP connections, for the log.
-        self._ids = itertools.count(1)
-        # Where those wait who have not made a request yet, and since when; oldest first.
-        self._hesitating: dict[trio.CancelScope, float] = {}
-        # The connections that are HTTP at the moment; _answer() changes it.
-        self._answering: set[HttpConnection] = set()
-        # Where drain() waits for them to end.
-        self._departures = trio.lowlevel.ParkingLot()
+        self._proxies = http.proxies
+        # Numbers of upgrade requests and the WebSockets they become, for the log.
+        self._websocket_ids = itertools.count(1)
+        # Connections that have not sent a request yet, with the time they came; oldest first.
+        self._awaiting_request: dict[trio.CancelScope, float] = {}
+        self.http_connections = HttpConnections(http, caps)
 
     async def serve(self, stream: trio.SocketStream) -> None:
-        """Serve one connection to its end; the caller closes the stream.
+        """Serve one connection until it ends; the caller closes the stream.
 
         Cancelling it ends the connection.
         """
         try:
-            session = await self._receive(stream)
+            session = await self._serve_until_upgrade(stream)
             if session is not None:
                 await self._websockets.serve_connection(session)
         except* (OSError, trio.BrokenResourceError):
-            # The peer was gone before it had an answer.
+            # The connection was lost before a response.
             pass
         except* Exception:
-            # The one place for a connection that is no WebSocket (yet).
+            # The one place for a bug in a connection that is no WebSocket (yet).
             _log.exception("connection failed")
 
-    async def drain(self) -> None:
-        """Close idle HTTP connections, and wait until the others have their answers."""
-        await self._http.terminate()
-        for connection in self._answering:
-            connection.finish_if_idle()
-        while self._answering:
-            await self._departures.park()
-
-    def abort(self) -> None:
-        """Close the HTTP connections that are still there."""
-        for connection in self._answering:
-            connection.abort()
-
     def make_room(self) -> None:
-        """There are no descriptors left: close whom that harms least.
+        """Evict the connections that cost their peers least: file descriptors have run out.
 
-        That is who has been connected for a while without a request, and idle HTTP connections.
+        These are connections without a request for a while, and idle HTTP connections.
         """
-        long_ago = trio.current_time() - _HESITATION_SECONDS
-        for patience, since in islice(self._hesitating.items(), _CLOSED_AT_A_TIME):
+        long_ago = trio.current_time() - _EVICTABLE_AFTER_SECONDS
+        oldest = itertools.islice(self._awaiting_request.items(), _EVICTED_AT_A_TIME)
+        for scope, since in oldest:
             if since <= long_ago:
-                patience.cancel()
-        for connection in self._answering:
-            if connection.idle_since < inf:
-                connection.abort()
+                scope.cancel()
+        self.http_connections.abort_idle()
 
-    async def _receive(self, socket_stream: trio.SocketStream) -> Session | None:
-        """Serve the connection as long as it is HTTP; then the session that it becomes, if any."""
+    async def _serve_until_upgrade(self, socket_stream: trio.SocketStream) -> Session | None:
+        """Serve a connection as long as it is HTTP; return the session of its WebSocket, if any.
+
+        No local variable of this function outlives it: a request that stood in a frame of the
+        task would stay in memory as long as its WebSocket.
+        """
         peer: str = socket_stream.socket.getpeername()[0]
         deadline = trio.current_time() + self._head_seconds
-        opening = None
-        with self._patience():
-            opening = await self._open(socket_stream, deadline, peer)
-        if opening is None:
+        first = None
+        with self._evictable():
+            first = await self._receive_first_request(socket_stream, deadline, peer)
+        if first is None:
             return None
-        stream, first, upgrade = opening
-        if upgrade is None:
-            connection = HttpConnection(self._http, stream, first, deadline)
-            upgrade = await self._answer(connection, peer)
+        upgrade = first.upgrade or await self._serve_http(first, deadline, peer)
         if upgrade is None:
             return None
-        transport = _transport(stream)
-        forwarded_for = header(upgrade.request, b"x-forwarded-for")
-        address = self._proxies.client(peer, forwarded_for)
-        return await self._websockets.receive(transport, upgrade.request, upgrade.trailing, address)
+        return await self._accept_or_refuse(first.stream, upgrade, peer)
 
     @contextmanager
-    def _patience(self) -> Iterator[None]:
-        """While the peer has not made a request: `make_room` may end what is inside."""
+    def _evictable(self) -> Iterator[None]:
+        """Let `make_room` cancel the block."""
         with trio.CancelScope() as scope:
-            self._hesitating[scope] = trio.current_time()
+            self._awaiting_request[scope] = trio.current_time()
             try:
                 yield
             finally:
-                del self._hesitating[scope]
+                del self._awaiting_request[scope]
 
-    async def _open(
+    async def _receive_first_request(
         self, socket_stream: trio.SocketStream, deadline: float, peer: str
-    ) -> _Opening | None:
-        """What the peer wants; None if it does not say so, or asks for a WebSocket in vain."""
-        stream = await self._secured(socket_stream, deadline, peer)
+    ) -> _FirstRequest | None:
+        """Receive enough to tell HTTP from WebSocket; None if the connection is over."""
+        stream: Stream | None = socket_stream
+        if self._tls is not None:
+            stream = await start_tls(socket_stream, self._tls, deadline, peer)
         if stream is None:
             return None
-        first = await _first_bytes(stream, deadline)
-        if not first.startswith(_UPGRADE_PREFIX):
-            return _Opening(stream, first, None)
-        upgrade = await self._read_upgrade(stream, first, deadline, peer)
-        return upgrade and _Opening(stream, first, upgrade)
+        data = await _first_bytes(stream, deadline)
+        if not data.startswith(_UPGRADE_PREFIX):
+            return _FirstRequest(stream, data, None)
+        upgrade = await self._receive_upgrade(stream, data, deadline, peer)
+        return upgrade and _FirstRequest(stream, data, upgrade)
 
-    async def _secured(
-        self, stream: trio.SocketStream, deadline: float, peer: str
-    ) -> Stream | None:
-        """The stream to speak HTTP on; None if no TLS comes about."""
-        if self._tls is None:
-            return stream
-        secured = trio.SSLStream(stream, self._tls, server_side=True, https_compatible=True)
-        try:
-            with trio.fail_at(deadline):
-                await secured.do_handshake()
-        except (trio.BrokenResourceError, trio.TooSlowError) as error:
-            _log.debug("no TLS", client=peer, reason=str(error.__cause__ or "timeout"))
-            return None
-        return secured
-
-    async def _answer(self, connection: HttpConnection, peer: str) -> Upgrade | None:
-        if self._is_full() and not self._end_idlest():
-            refusal = ApiError(TOO_MANY_CONNECTIONS)
-            await self._refuse(connection.stream, refusal, peer)
-            return None
-        self._answering.add(connection)
-        try:
-            with bound_contextvars(connection=f"http-{next(self._ids)}"):
-                upgrade = await connection.run()
-                if upgrade is not None:
-                    _log.debug("becomes a WebSocket")
-                return upgrade
-        finally:
-            self._answering.discard(connection)
-            self._departures.unpark_all()
-
-    def _is_full(self) -> bool:
-        return 0 < self._max_http_connections <= len(self._answering)
-
-    def _end_idlest(self) -> bool:
-        """Close the HTTP connection that has been idle longest; False if none is idle."""
-        idlest = min(self._answering, key=lambda connection: connection.idle_since)
-        is_idle = idlest.idle_since < inf
-        if is_idle:
-            idlest.abort()
-        return is_idle
-
-    async def _read_upgrade(
+    async def _receive_upgrade(
         self, stream: Stream, data: bytes, deadline: float, peer: str
     ) -> Upgrade | None:
-        """The whole request for a WebSocket; None if there is none, which has been answered."""
+        """Receive a request head for a WebSocket; None if it was refused or is incomplete."""
         parser = RequestParser(self._max_header_bytes)
         try:
             while (request := parser.receive_data(data)) is None:
@@ -233,15 +193,64 @@ class Dispatcher:
             refusal = ApiError(REQUEST_TIMEOUT)
         except ApiError as error:
             refusal = error
-        await self._refuse(stream, refusal, peer)
+        log = self._websocket_log(self._next_websocket_id(), self._proxies.client(peer, ""))
+        await self._refuse_upgrade(_transport(stream), refusal, log)
         return None
 
-    async def _refuse(self, stream: Stream, refusal: ApiError, peer: str) -> None:
-        await self._websockets.refuse(_transport(stream), refusal, self._proxies.client(peer, ""))
+    async def _serve_http(self, first: _FirstRequest, deadline: float, peer: str) -> Upgrade | None:
+        if not self.http_connections.make_room():
+            address = self._proxies.client(peer, "")
+            await self._refuse_http(_transport(first.stream), address)
+            return None
+        connection = HttpConnection(self._http, first.stream, first.data, deadline)
+        return await self.http_connections.serve(connection)
+
+    async def _accept_or_refuse(
+        self, stream: Stream, upgrade: Upgrade, peer: str
+    ) -> Session | None:
+        """Decide on an upgrade request; no checkpoint if it is accepted, see `Admit`."""
+        transport = _transport(stream)
+        request = upgrade.request
+        address = self._proxies.client(peer, header(request, b"x-forwarded-for"))
+        connection_id = self._next_websocket_id()
+        try:
+            return self._websockets.accept(
+                transport,
+                request,
+                upgrade.trailing,
+                self._admit(request, address),
+                connection_id=connection_id,
+                address=address,
+            )
+        except ApiError as error:
+            refusal = error
+        except Exception:
+            # The one place for a bug in the admission.
+            self._websocket_log(connection_id, address).exception("request failed")
+            refusal = ApiError(INTERNAL_SERVER_ERROR)
+        await self._refuse_upgrade(transport, refusal, self._websocket_log(connection_id, address))
+        return None
+
+    async def _refuse_upgrade(self, transport: Transport, refusal: ApiError, log: _Log) -> None:
+        self._refusals.upgrades[refusal.status, refusal.reason] += 1
+        log.info("refused", status=refusal.status, reason=refusal.reason)
+        await send_refusal(transport, refusal, self._refusal_seconds)
+
+    async def _refuse_http(self, transport: Transport, address: str) -> None:
+        refusal = ApiError(TOO_MANY_CONNECTIONS)
+        self._refusals.http_connections[refusal.reason] += 1
+        _log.info("refused", client=address, status=refusal.status, reason=refusal.reason)
+        await send_refusal(transport, refusal, self._refusal_seconds)
+
+    def _next_websocket_id(self) -> str:
+        return f"ws-{next(self._websocket_ids)}"
+
+    def _websocket_log(self, connection_id: str, address: str) -> _Log:
+        return _log.bind(connection=connection_id, client=address)
 
 
 async def _first_bytes(stream: Stream, deadline: float) -> bytes:
-    """As many bytes as it takes to tell what the peer wants; fewer at its end or the deadline."""
+    """Receive enough to recognize an upgrade request; less at the peer's end or the deadline."""
     first = b""
     while len(first) < len(_UPGRADE_PREFIX) and _UPGRADE_PREFIX.startswith(first):
         with trio.move_on_at(deadline):
@@ -254,7 +263,7 @@ async def _first_bytes(stream: Stream, deadline: float) -> bytes:
 
 
 def _transport(stream: Stream) -> Transport:
-    """What the websockets writes to; it takes a plain socket out of its stream."""
+    """Wrap a stream for the WebSocket server; a plain socket is taken out of its stream."""
     return (
         SocketTransport(stream)
         if isinstance(stream, trio.SocketStream)

@@ -18,10 +18,10 @@ _RECEIVE_BYTES = 4096
 
 
 class SocketTransport:
-    """A connected TCP socket, used directly: one system call an offer, nothing in between.
+    """A connected TCP socket, used directly: one system call per offer.
 
     Args:
-        stream: the stream whose socket is taken over; it is unusable afterwards.
+        stream: its socket is taken over; the stream is unusable afterwards.
     """
 
     __slots__ = ("_socket", "committed", "receive_bytes")
@@ -70,10 +70,10 @@ class SocketTransport:
 
 
 class StreamTransport:
-    """Any Trio stream that cannot be written to without waiting: TLS.
+    """A Trio stream that cannot be written to without waiting: TLS.
 
-    A piece is on its way (`committed`) from the offer until the stream has sent all of it, and
-    is reported as taken by the offer after that. So nothing counts as delivered too early.
+    A piece is `committed` from its offer until the stream has sent all of it, and reported as
+    taken by the next offer after that. So nothing counts as delivered too early.
     """
 
     __slots__ = ("_done", "_piece", "_stream", "committed", "receive_bytes")
@@ -83,7 +83,7 @@ class StreamTransport:
 
     def __init__(self, stream: trio.SSLStream[trio.SocketStream]) -> None:
         self._stream = stream
-        # The bytes on their way, and whether the stream has sent all of them.
+        # The committed bytes, and whether the stream has sent all of them.
         self._piece = b""
         self._done = False
         self.committed = 0
@@ -102,7 +102,7 @@ class StreamTransport:
         return taken
 
     async def wait_writable(self) -> None:
-        """See `Transport`; cancelled while a record is half-way out, it ends the connection."""
+        """See `Transport`; cancelling it within a record ends the connection."""
         if self._piece and not self._done:
             with _as_os_errors():
                 await self._stream.send_all(self._piece)
@@ -116,10 +116,10 @@ class StreamTransport:
             return bytes(await self._stream.receive_some(self.receive_bytes))
 
     def send_eof(self) -> None:
-        """See `Transport`; TLS cannot."""
+        """See `Transport`; no effect with TLS."""
 
     def close(self) -> None:
-        """See `Transport`; without a TLS close alert: the WebSocket's close frame has said it."""
+        """See `Transport`; without a TLS close alert: the close frame was the end."""
         self._stream.transport_stream.socket.close()
 
     def abort(self) -> None:
@@ -132,7 +132,7 @@ class StreamTransport:
 
 @contextmanager
 def _as_os_errors() -> Iterator[None]:
-    """Trio's stream errors as the errors that a socket would raise."""
+    """Translate Trio's stream errors into those of a socket."""
     try:
         yield
     except (trio.BrokenResourceError, trio.ClosedResourceError) as error:

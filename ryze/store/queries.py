@@ -9,11 +9,12 @@ Token hashes are unique among accounts and instances together, since a token ide
 """
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import msgspec
+from msgspec.structs import asdict, fields
 from peewee import JOIN, SQL, Database, Expression, Model
 
 from ryze.errors import AlreadyExists, KeyFileError, StoreError

@@ -1,8 +1,8 @@
-"""Which extensions a client offers, and what we agree on: permessage-deflate, or nothing.
+"""Negotiation of extensions: permessage-deflate, or none.
 
-The grammar is that of RFC 6455, section 9.1; the parameters those of RFC 7692, section 7.1. What
-is agreed on has no context takeover and our full window, so that one compressed frame fits every
-client: an offer that asks us for a smaller window is declined, and the next one looked at.
+Grammar: RFC 6455, section 9.1; parameters: RFC 7692, section 7.1. The agreed extension has no
+context takeover and the full server window, so that one compressed frame fits every subscriber: an
+offer that requires a smaller server window is declined, and the next one considered.
 """
 
 import re
@@ -15,13 +15,13 @@ _NO_CONTEXT_TAKEOVER = ("server_no_context_takeover", "client_no_context_takeove
 _WINDOW_BITS = frozenset(map(str, range(8, 16)))
 _FULL_WINDOW = "15"
 
-# Token and quoted-string of RFC 9110, section 5.6; what is quoted must be a token too.
+# Token and quoted-string of RFC 9110, section 5.6; the quoted text must be a token too.
 _TCHAR = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
 _WS = r"[ \t]*+"
 _QUOTED = rf'"(?:\\?{_TCHAR})++"'
-# No groups that are repeated possessively: Python 3.11 fails on some of those.
+# No possessive repetition of groups: Python 3.11 fails on some of them.
 _PARAMETER = rf"{_WS};{_WS}{_TCHAR}++(?:{_WS}={_WS}(?:{_TCHAR}++|{_QUOTED}))?+"
-# One offer and the comma behind it; or none, which a list may have between its commas.
+# One offer with the comma after it; lists may have empty elements (RFC 9110, section 5.6.1).
 _offer = re.compile(rf"{_WS}(?:({_TCHAR}++)((?:{_PARAMETER})*+){_WS})?(?:,|\Z)")
 _parameter = re.compile(rf"({_TCHAR}++)(?:{_WS}={_WS}({_TCHAR}++|{_QUOTED}))?")
 
@@ -31,7 +31,7 @@ class Offer(NamedTuple):
 
     Args:
         name: of the extension.
-        parameters: name and value in their order; None where there is no value.
+        parameters: name and value, in order; None: without a value.
     """
 
     name: str
@@ -39,10 +39,10 @@ class Offer(NamedTuple):
 
 
 def parse_offers(text: str) -> list[Offer]:
-    """What a ``Sec-WebSocket-Extensions`` of a request says, in the client's order.
+    """Parse the ``Sec-WebSocket-Extensions`` of a request, in the client's order.
 
     Raises:
-        ValueError: this is not its grammar, so the handshake must fail (RFC 6455, section 9.1).
+        ValueError: invalid grammar; the handshake must fail (RFC 6455, section 9.1).
     """
     offers: list[Offer] = []
     position = 0
@@ -57,9 +57,9 @@ def parse_offers(text: str) -> list[Offer]:
 
 
 def agree(offers: list[Offer]) -> str | None:
-    """The first offer that we can keep, as our answer names it; None if there is none."""
+    """Return the first acceptable offer as the response names it; None if there is none."""
     for name, parameters in offers:
-        if name == _DEFLATE and _can_keep(parameters):
+        if name == _DEFLATE and _is_acceptable_offer(parameters):
             window = [f"{key}={value}" for key, value in parameters if key.startswith("server_max")]
             return "; ".join((name, *_NO_CONTEXT_TAKEOVER, *window))
     return None
@@ -72,19 +72,21 @@ def _parameters(text: str) -> list[tuple[str, str | None]]:
     ]
 
 
-def _can_keep(parameters: list[tuple[str, str | None]]) -> bool:
-    """No parameter is unknown, stands twice, or has a value that is none."""
+def _is_acceptable_offer(parameters: list[tuple[str, str | None]]) -> bool:
+    """Are all parameters known, unique and valid?"""
     names = {name for name, _ in parameters}
-    return len(names) == len(parameters) and all(_is_acceptable(*each) for each in parameters)
+    return len(names) == len(parameters) and all(
+        _is_acceptable_parameter(*each) for each in parameters
+    )
 
 
-def _is_acceptable(name: str, value: str | None) -> bool:
+def _is_acceptable_parameter(name: str, value: str | None) -> bool:
     match name:
         case "server_no_context_takeover" | "client_no_context_takeover":
             return value is None
         case "server_max_window_bits":
             return value == _FULL_WINDOW
         case "client_max_window_bits":
-            # We never name a window for it, so it compresses with any up to 15 bits.
+            # The response names no client window, so the client may use any up to 15 bits.
             return value is None or value in _WINDOW_BITS
     return False

@@ -12,7 +12,8 @@ from contextlib import AbstractContextManager
 
 from ryze import disconnects
 from ryze.errors import InvalidEvent
-from ryze.events.event import Event, decode_event
+from ryze.events.decoding import decode_event
+from ryze.events.event import Event
 from ryze.hub.hub import Hub
 from ryze.hub.transport import Transport
 from ryze.publishing.publisher import Publisher
@@ -39,7 +40,7 @@ class Producer(Connection):
 
     __slots__ = ("_events", "_instance", "_messages", "_publisher")
 
-    role = "publisher"
+    role = "producer"
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""What the server writes, as text."""
+"""The log of the server as text."""
 
 import io
 
@@ -10,7 +10,7 @@ from tests.conftest import Server
 
 @pytest.fixture
 def output(server: Server, restore_logging: None) -> io.StringIO:
-    """What the server writes to its log from now on, at debug level; `logs` stays empty."""
+    """The log of the server from now on, at debug level; `logs` stays empty."""
     stream = io.StringIO()
     configure_logging("debug", "json", stream)
     return stream

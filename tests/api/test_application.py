@@ -1,4 +1,4 @@
-"""Which routes there are, and what holds for all of them; their errors: test_errors.py."""
+"""The routes, and rules that hold for all of them; for their errors see test_errors.py."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -35,7 +35,7 @@ def methods_of(route: Any) -> list[str]:
     return sorted(route.methods - {"HEAD"})
 
 
-def test_there_are_these_routes_and_no_others() -> None:
+def test_routes_are_those_of_the_contract() -> None:
     routes = {f"{','.join(methods_of(route))} {route.rule}" for route in ROUTES}
     assert routes == {
         "POST /api/events/websocket/<name>",
@@ -58,8 +58,10 @@ def test_there_are_these_routes_and_no_others() -> None:
 
 
 @every_get_route
-async def test_an_upgrade_elsewhere_is_an_ordinary_request(server: Server, route: Any) -> None:
-    """Hypercorn's own WebSockets are out of reach: they have no token, limit or deadline."""
+async def test_upgrade_header_is_ignored_outside_of_websocket_paths(
+    server: Server, route: Any
+) -> None:
+    """Hypercorn's own WebSockets, without token, limit and deadline, cannot be reached."""
     await server.create()
     plain = await server.request("GET", path_of(route))
     upgrade = await server.request("GET", path_of(route), headers=UPGRADE)
@@ -68,14 +70,14 @@ async def test_an_upgrade_elsewhere_is_an_ordinary_request(server: Server, route
     assert refused.status == (401 if route.rule.startswith("/api/") else 200)
 
 
-async def test_a_target_of_absolute_form_is_understood(server: Server) -> None:
-    answer = await server.request("GET", "http://test/api/instance/list?instanceName=a")
-    assert answer.error == (404, "Instance not found")
+async def test_absolute_request_target_is_accepted(server: Server) -> None:
+    response = await server.request("GET", "http://test/api/instance/list?instanceName=a")
+    assert response.error == (404, "Instance not found")
     assert (await server.request("GET", "HTTPS://test/health")).status == 200
 
 
 @every_get_route
-async def test_a_head_is_answered_like_a_get_without_its_body(server: Server, route: Any) -> None:
+async def test_head_has_the_headers_of_get_and_no_body(server: Server, route: Any) -> None:
     await server.create()
     head = await server.request("HEAD", path_of(route))
     get = await server.request("GET", path_of(route))
@@ -117,11 +119,11 @@ class TestBodies:
         ],
         ids=range(19),
     )
-    async def test_what_is_no_json_object_of_ours_is_a_400(
+    async def test_invalid_json_body_is_a_400(
         self, server: Server, demo: str, path: str, body: bytes
     ) -> None:
-        answer = await server.request("POST", path, body=body)
-        assert answer.error == (400, "Invalid request body")
+        response = await server.request("POST", path, body=body)
+        assert response.error == (400, "Invalid request body")
 
     @pytest.mark.parametrize(
         "content_type",
@@ -137,30 +139,30 @@ class TestBodies:
             ";application/json",
         ],
     )
-    async def test_another_content_type_is_a_400(
+    async def test_other_content_type_is_a_400(
         self, server: Server, demo: str, path: str, content_type: str | None
     ) -> None:
         json = {"enabled": True, "name": "a", "event": "call.update", "data": {}}
         headers = {"Content-Type": content_type}
-        answer = await server.request("POST", path, json=json, headers=headers)
-        assert answer.error == (400, "Invalid request body")
+        response = await server.request("POST", path, json=json, headers=headers)
+        assert response.error == (400, "Invalid request body")
 
     @pytest.mark.parametrize(
         "content_type", ["application/json; charset=utf-8", "Application/JSON", "application/json;"]
     )
-    async def test_a_content_type_may_have_parameters_and_any_case(
+    async def test_content_type_may_have_parameters_and_any_case(
         self, server: Server, demo: str, path: str, content_type: str
     ) -> None:
         json = {"enabled": True, "name": "a", "event": "call.update", "data": {}}
         headers = {"Content-Type": content_type}
-        answer = await server.request("POST", path, json=json, headers=headers)
-        assert answer.status in (200, 201, 202)
+        response = await server.request("POST", path, json=json, headers=headers)
+        assert response.status in (200, 201, 202)
 
-    async def test_no_body_at_all_is_a_400(self, server: Server, demo: str, path: str) -> None:
-        answer = await server.request("POST", path, headers=JSON)
-        assert answer.error == (400, "Invalid request body")
+    async def test_missing_body_is_a_400(self, server: Server, demo: str, path: str) -> None:
+        response = await server.request("POST", path, headers=JSON)
+        assert response.error == (400, "Invalid request body")
 
-    async def test_a_crash_in_reading_it_leaves_the_server_well(
+    async def test_exception_while_reading_a_body_is_a_500_and_the_server_goes_on(
         self, server: Server, demo: str, path: str
     ) -> None:
         await server.request("POST", path, body=b"[" * 1_000_000)

@@ -1,4 +1,4 @@
-"""Who may do what: every way to send a token, on every route that asks for one."""
+"""Authorization: every way to send a token, on every route that requires one."""
 
 from itertools import product
 from typing import Any
@@ -31,7 +31,7 @@ def _ids(route: Any) -> str:
 
 
 async def add_account(server: Server, name: str, token: str, quota: int | None = None) -> None:
-    """Another tenant; the server learns of it as of any change by the command line."""
+    """Create another account, as the command line does; the server notices it."""
     await server.services.database.write(insert_account, name, hash_token(token), quota)
     await server.services.registry._load_accounts()
 
@@ -59,20 +59,20 @@ class TestTokens:
         ],
         ids=str,
     )
-    async def test_without_a_valid_one_it_is_a_401(
+    async def test_missing_or_invalid_token_is_a_401(
         self, server: Server, demo: str, route: Any, headers: dict[str, str]
     ) -> None:
         method, path, json = route
-        answer = await server.request(method, path, json=json, token=None, headers=headers)
-        assert answer.error == (401, "Invalid token")
+        response = await server.request(method, path, json=json, token=None, headers=headers)
+        assert response.error == (401, "Invalid token")
 
-    async def test_the_query_is_for_websockets_only(
+    async def test_token_in_query_is_accepted_for_websockets_only(
         self, server: Server, demo: str, route: Any
     ) -> None:
         method, path, json = route
         path = f"{path}?token={ACCOUNT_TOKEN}"
-        answer = await server.request(method, path, json=json, token=None)
-        assert answer.error == (401, "Invalid token")
+        response = await server.request(method, path, json=json, token=None)
+        assert response.error == (401, "Invalid token")
 
     @pytest.mark.parametrize(
         "headers",
@@ -86,60 +86,62 @@ class TestTokens:
         ],
         ids=str,
     )
-    async def test_the_account_token_works_in_every_way_it_can_be_sent(
+    async def test_account_token_is_accepted_in_every_header(
         self, server: Server, demo: str, route: Any, headers: dict[str, str]
     ) -> None:
         method, path, json = route
-        answer = await server.request(method, path, json=json, token=None, headers=headers)
-        assert answer.status in (200, 201, 202)
-        assert answer.json["success"] is True
+        response = await server.request(method, path, json=json, token=None, headers=headers)
+        assert response.status in (200, 201, 202)
+        assert response.json["success"] is True
 
 
 @pytest.mark.parametrize("route", INSTANCE_ROUTES, ids=_ids)
-async def test_an_instance_token_reaches_its_instance(
+async def test_instance_token_is_accepted_for_its_instance(
     server: Server, demo: str, route: Any
 ) -> None:
     method, path, json = route
-    answer = await server.request(method, path, json=json, token=demo)
-    assert answer.status in (200, 202)
+    response = await server.request(method, path, json=json, token=demo)
+    assert response.status in (200, 202)
     bearer = {"Authorization": f"Bearer {demo}"}
     again = await server.request(method, path, json=json, token=None, headers=bearer)
     assert again.status in (200, 202)
 
 
 @pytest.mark.parametrize("route", ACCOUNT_ROUTES, ids=_ids)
-async def test_an_instance_token_is_no_account_token(server: Server, demo: str, route: Any) -> None:
+async def test_instance_token_is_a_401_on_account_routes(
+    server: Server, demo: str, route: Any
+) -> None:
     method, path, json = route
-    answer = await server.request(method, path, json=json, token=demo)
-    assert answer.error == (401, "Invalid token")
+    response = await server.request(method, path, json=json, token=demo)
+    assert response.error == (401, "Invalid token")
 
 
 @pytest.mark.parametrize("route", NAMED_ROUTES, ids=_ids)
 class TestNamedInstance:
-    async def test_the_token_of_another_instance_is_a_401(
+    async def test_token_of_another_instance_is_a_401(
         self, server: Server, demo: str, route: Any
     ) -> None:
         other = await server.create("other")
         method, path, json = route
-        answer = await server.request(method, path, json=json, token=other)
-        assert answer.error == (401, "Invalid token")
+        response = await server.request(method, path, json=json, token=other)
+        assert response.error == (401, "Invalid token")
 
-    async def test_of_an_instance_that_is_not_there_too(
+    async def test_instance_token_for_an_unknown_name_is_a_401(
         self, server: Server, demo: str, route: Any
     ) -> None:
-        """A TokenInstance cannot find out which names exist."""
+        """A TokenInstance must not reveal which names exist."""
         method, path, json = route
         path = path.replace("/demo", "/nobody")
-        answer = await server.request(method, path, json=json, token=demo)
-        assert answer.error == (401, "Invalid token")
+        response = await server.request(method, path, json=json, token=demo)
+        assert response.error == (401, "Invalid token")
 
-    async def test_of_another_account_it_is_a_404(
+    async def test_instance_of_another_account_is_a_404(
         self, server: Server, demo: str, route: Any
     ) -> None:
         await add_account(server, "tenant", "tenant-token")
         method, path, json = route
-        answer = await server.request(method, path, json=json, token="tenant-token")
-        assert answer.error == (404, "Instance not found")
+        response = await server.request(method, path, json=json, token="tenant-token")
+        assert response.error == (404, "Instance not found")
         theirs = await server.request(
             "POST", "/api/instance/new", json={"name": "demo"}, token="tenant-token"
         )
@@ -154,35 +156,37 @@ class TestNamedInstance:
         publish = "/api/events/publish/demo"
         event = {"event": "call.update", "data": {"whose": "theirs"}}
         ours = await server.connect()
-        answer = await server.request("POST", publish, json=event, token="tenant-token")
-        assert answer.json["clients"] == 0
+        response = await server.request("POST", publish, json=event, token="tenant-token")
+        assert response.json["clients"] == 0
         assert await ours.is_silent()
 
     @pytest.mark.parametrize(
         "name",
         ["nobody", "DEMO", "demo%20", "de%0Amo", "demo%0A", "%0Ademo", "%F0%9F%98%80", "a" * 101],
     )
-    async def test_an_unknown_name_is_a_404(
+    async def test_unknown_name_is_a_404(
         self, server: Server, demo: str, route: Any, name: str
     ) -> None:
         method, path, json = route
-        answer = await server.request(method, path.replace("/demo", f"/{name}"), json=json)
-        assert answer.error == (404, "Instance not found")
+        response = await server.request(method, path.replace("/demo", f"/{name}"), json=json)
+        assert response.error == (404, "Instance not found")
 
     @pytest.mark.parametrize("name", ["demo/x", "demo%2Fx", "demo/", "%2Fdemo"])
-    async def test_a_name_with_a_slash_is_another_route(
+    async def test_name_with_a_slash_is_another_route(
         self, server: Server, demo: str, route: Any, name: str
     ) -> None:
         method, path, json = route
-        answer = await server.request(method, path.replace("/demo", f"/{name}"), json=json)
-        assert answer.error == (404, "Not found")
+        response = await server.request(method, path.replace("/demo", f"/{name}"), json=json)
+        assert response.error == (404, "Not found")
 
-    async def test_an_escaped_name_is_the_name(self, server: Server, demo: str, route: Any) -> None:
+    async def test_percent_encoded_name_is_decoded(
+        self, server: Server, demo: str, route: Any
+    ) -> None:
         method, path, json = route
-        answer = await server.request(method, path.replace("/demo", "/d%65mo"), json=json)
-        assert answer.status in (200, 202)
+        response = await server.request(method, path.replace("/demo", "/d%65mo"), json=json)
+        assert response.status in (200, 202)
 
-    async def test_the_token_is_looked_at_before_the_instance_and_that_before_the_body(
+    async def test_token_is_checked_before_the_instance_and_the_instance_before_the_body(
         self, server: Server, demo: str, route: Any
     ) -> None:
         method, path, _ = route
@@ -195,7 +199,9 @@ _HEADER, _BEARER, _QUERY = "header", "bearer", "query"
 
 
 @pytest.mark.parametrize(("header", "bearer", "query"), list(product([True, False], repeat=3)))
-def test_precedence(header: bool, bearer: bool, query: bool) -> None:
+def test_token_header_precedes_bearer_and_bearer_precedes_query(
+    header: bool, bearer: bool, query: bool
+) -> None:
     headers = {
         "token": f" {_HEADER} " if header else " ",
         "authorization": f" Bearer  {_BEARER} " if bearer else "Basic x",
@@ -205,5 +211,5 @@ def test_precedence(header: bool, bearer: bool, query: bool) -> None:
     assert sent == next((token for there, token in present if there), "")
 
 
-def test_no_headers_no_token() -> None:
+def test_no_header_means_no_token() -> None:
     assert sent_token({}) == ""

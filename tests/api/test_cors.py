@@ -1,4 +1,4 @@
-"""What a browser is told of who may call; tests/e2e/test_browser.py has the browser's own view."""
+"""CORS headers and preflights; tests/e2e/test_browser.py has the view of a real browser."""
 
 import limits
 import pytest
@@ -19,12 +19,12 @@ REFUSED = (403, "Origin not allowed")
 
 @pytest.fixture
 async def open_server(start_server: StartServer) -> Server:
-    """A server that two origins may call."""
+    """Return a server with two allowed origins."""
     return await start_server(allowed_origins=(PAGE, OTHER_PAGE))
 
 
 async def preflight(server: Server, path: str, origin: str = PAGE, method: str = "GET") -> Response:
-    """What a browser sends by itself: without a token."""
+    """Send the preflight of a browser, which has no token."""
     headers = {
         "Origin": origin,
         "Access-Control-Request-Method": method,
@@ -33,17 +33,17 @@ async def preflight(server: Server, path: str, origin: str = PAGE, method: str =
     return await server.request("OPTIONS", path, token=None, headers=headers)
 
 
-def cors(answer: Response) -> dict[str, str]:
-    """The headers that this is about."""
+def cors(response: Response) -> dict[str, str]:
+    """Return the CORS headers and ``Vary``."""
     return {
         name: value
-        for name, value in answer.headers.items()
+        for name, value in response.headers.items()
         if name.startswith("access-control-") or name == "vary"
     }
 
 
-def told(origin: str) -> dict[str, str]:
-    """What a page of this origin finds on every answer."""
+def expected_for(origin: str) -> dict[str, str]:
+    """Return the CORS headers of every response to a page of this origin."""
     return {
         "access-control-allow-origin": origin,
         "access-control-expose-headers": EXPOSED,
@@ -62,41 +62,45 @@ class TestPreflight:
             ("/health", "GET, HEAD"),
         ],
     )
-    async def test_it_says_what_the_route_takes(
+    async def test_preflight_names_the_methods_of_the_route(
         self, open_server: Server, path: str, methods: str
     ) -> None:
-        answer = await preflight(open_server, path, method="PUT")
-        assert (answer.status, answer.body) == (204, b"")
-        assert cors(answer) == told(PAGE) | {
+        response = await preflight(open_server, path, method="PUT")
+        assert (response.status, response.body) == (204, b"")
+        assert cors(response) == expected_for(PAGE) | {
             "access-control-allow-headers": "Content-Type, Authorization, token",
             "access-control-allow-methods": methods,
             "access-control-max-age": "600",
         }
-        assert not {"content-length", "content-type", "x-ratelimit-limit"} & answer.headers.keys()
+        assert not {"content-length", "content-type", "x-ratelimit-limit"} & response.headers.keys()
 
     @pytest.mark.parametrize("path", ["/nowhere", "/api/instance/list/", "/ws/demo", "/ws/"])
-    async def test_a_page_may_ask_where_there_is_nothing(
+    async def test_preflight_of_an_unknown_route_is_accepted(
         self, open_server: Server, path: str
     ) -> None:
-        """A GET needs no method to be allowed, so it can read that this is a 404."""
-        answer = await preflight(open_server, path)
-        assert answer.status == 204
-        assert "access-control-allow-methods" not in answer.headers
+        """A GET is sent without an allowed method, so the page can read its 404."""
+        response = await preflight(open_server, path)
+        assert response.status == 204
+        assert "access-control-allow-methods" not in response.headers
         refused = await open_server.request("GET", path, headers={"Origin": PAGE})
         assert refused.status in (404, 426)
-        assert cors(refused) == told(PAGE)
+        assert cors(refused) == expected_for(PAGE)
 
     @pytest.mark.parametrize("origin", FOREIGN)
-    async def test_a_foreign_page_is_refused(self, open_server: Server, origin: str) -> None:
-        answer = await preflight(open_server, LIST, origin)
-        assert answer.error == REFUSED
-        assert cors(answer) == {"vary": "Origin"}
+    async def test_preflight_of_a_foreign_origin_is_refused(
+        self, open_server: Server, origin: str
+    ) -> None:
+        response = await preflight(open_server, LIST, origin)
+        assert response.error == REFUSED
+        assert cors(response) == {"vary": "Origin"}
 
-    async def test_nobody_is_allowed_unless_the_setting_says_so(self, server: Server) -> None:
+    async def test_no_origin_is_allowed_without_the_setting(self, server: Server) -> None:
         for origin in (PAGE, "http://test", server.settings.base_url):
             assert (await preflight(server, LIST, origin)).error == REFUSED
 
-    async def test_the_request_can_follow_on_the_same_connection(self, open_server: Server) -> None:
+    async def test_request_follows_the_preflight_on_one_connection(
+        self, open_server: Server
+    ) -> None:
         client = await open_server.open()
         headers = {"Origin": PAGE, "Access-Control-Request-Method": "GET"}
         for _ in range(2):
@@ -104,7 +108,7 @@ class TestPreflight:
             token = {"Origin": PAGE, "token": ACCOUNT_TOKEN}
             assert (await client.request("GET", LIST, token)).status == 200
 
-    async def test_it_is_not_counted(self, start_server: StartServer) -> None:
+    async def test_preflights_are_not_rate_limited(self, start_server: StartServer) -> None:
         limit = limits.parse("1/minute")
         server = await start_server(allowed_origins=(PAGE,), global_rate_limit=limit)
         for origin in (PAGE, *FOREIGN):
@@ -121,35 +125,35 @@ class TestPreflight:
     async def test_other_options_are_ordinary_requests(
         self, open_server: Server, headers: dict[str, str]
     ) -> None:
-        answer = await open_server.request("OPTIONS", LIST, headers=headers)
-        assert answer.error == (405, "Method not allowed")
-        assert answer.rate_limit == (100, 99)
+        response = await open_server.request("OPTIONS", LIST, headers=headers)
+        assert response.error == (405, "Method not allowed")
+        assert response.rate_limit == (100, 99)
 
 
-class TestAnswers:
+class TestResponses:
     @pytest.mark.parametrize("origin", [PAGE, OTHER_PAGE, "HTTPS://App.Example"])
-    async def test_a_page_may_read_them(self, open_server: Server, origin: str) -> None:
-        answer = await open_server.request("GET", LIST, headers={"Origin": origin})
-        assert answer.status == 200
-        assert cors(answer) == told(origin)
+    async def test_allowed_origin_is_named(self, open_server: Server, origin: str) -> None:
+        response = await open_server.request("GET", LIST, headers={"Origin": origin})
+        assert response.status == 200
+        assert cors(response) == expected_for(origin)
 
     @pytest.mark.parametrize("origin", [*FOREIGN, None])
-    async def test_others_may_not_and_caches_know(
+    async def test_other_origins_only_get_vary(
         self, open_server: Server, origin: str | None
     ) -> None:
-        answer = await open_server.request("GET", LIST, headers={"Origin": origin})
-        assert answer.status == 200
-        assert cors(answer) == {"vary": "Origin"}
+        response = await open_server.request("GET", LIST, headers={"Origin": origin})
+        assert response.status == 200
+        assert cors(response) == {"vary": "Origin"}
 
     @pytest.mark.parametrize("origin", [*FOREIGN, PAGE, None])
-    async def test_without_the_setting_there_is_no_word_of_it(
+    async def test_without_the_setting_there_are_no_cors_headers(
         self, server: Server, origin: str | None
     ) -> None:
         assert cors(await server.request("GET", LIST, headers={"Origin": origin})) == {}
         assert cors(await server.request("GET", "/ws/demo", headers={"Origin": origin})) == {}
 
     @pytest.mark.parametrize("origin", [PAGE, "null", None])
-    async def test_any_page_may_where_the_setting_says_so(
+    async def test_star_allows_any_origin(
         self, start_server: StartServer, origin: str | None
     ) -> None:
         server = await start_server(allowed_origins=("*",))
@@ -157,14 +161,14 @@ class TestAnswers:
             "access-control-allow-origin": "*",
             "access-control-expose-headers": EXPOSED,
         }
-        answer = await server.request("GET", LIST, headers={"Origin": origin})
-        assert cors(answer) == expected
+        response = await server.request("GET", LIST, headers={"Origin": origin})
+        assert cors(response) == expected
         if origin:
-            answer = await preflight(server, LIST, origin)
-            assert answer.status == 204
-            assert answer.headers["access-control-allow-origin"] == "*"
+            response = await preflight(server, LIST, origin)
+            assert response.status == 204
+            assert response.headers["access-control-allow-origin"] == "*"
 
-    async def test_errors_can_be_read_too(
+    async def test_errors_have_cors_headers(
         self, start_server: StartServer, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         server = await start_server(
@@ -172,7 +176,7 @@ class TestAnswers:
         )
         page = {"Origin": PAGE}
         new = "/api/instance/new"
-        answers = [
+        responses = [
             await server.request("GET", LIST, token=None, headers=page),
             await server.request("POST", new, json={}, headers=page),
             await server.request("POST", new, body=b"x" * 11, headers=page),
@@ -192,27 +196,27 @@ class TestAnswers:
             patch.setattr(server.services.registry, "find", crash)
             patch.setattr(server.services.database, "write", fail)
             path = "/api/events/websocket/demo"
-            answers.append(await server.request("POST", path, json={}, headers=page))
-        answers += [await server.request("GET", LIST, headers=page) for _ in range(3)]
-        assert [answer.error[0] for answer in answers[:-3]] == [
+            responses.append(await server.request("POST", path, json={}, headers=page))
+        responses += [await server.request("GET", LIST, headers=page) for _ in range(3)]
+        assert [response.error[0] for response in responses[:-3]] == [
             *(401, 400, 413, 404, 405, 426, 401),
             500,
         ]
-        assert answers[-1].status == 429
-        assert "retry-after" in answers[-1].headers
-        for answer in answers:
-            assert cors(answer) == told(PAGE)
+        assert responses[-1].status == 429
+        assert "retry-after" in responses[-1].headers
+        for response in responses:
+            assert cors(response) == expected_for(PAGE)
 
-    async def test_a_foreign_page_can_send_nothing_that_has_an_effect(
-        self, open_server: Server
-    ) -> None:
-        """What needs no preflight: a form's content types, and no header of its own."""
+    async def test_requests_without_preflight_have_no_effect(self, open_server: Server) -> None:
+        """Those are the content types of forms, without custom headers."""
         await open_server.create()
         body = b'{"enabled": false}'
         kinds = ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data")
         for kind in kinds:
             headers = {"Origin": FOREIGN[0], "Content-Type": kind}
             path = "/api/events/websocket/demo?token=account-token"
-            answer = await open_server.request("POST", path, body=body, token=None, headers=headers)
-            assert answer.error == (401, "Invalid token")
-            assert cors(answer) == {"vary": "Origin"}
+            response = await open_server.request(
+                "POST", path, body=body, token=None, headers=headers
+            )
+            assert response.error == (401, "Invalid token")
+            assert cors(response) == {"vary": "Origin"}

@@ -1,7 +1,7 @@
-"""One error shape on every path, whatever goes wrong (contract, section 1).
+"""Every error of every route has the same shape (contract, section 1).
 
-Every failure is tried on every route that it can happen to. The routes are those that the
-application has, so a new one is in this by itself; what it takes is read off its handler.
+Each failure is tried on each route that it concerns. The routes are those of the application, so a
+new one is covered without a change here; its scope is read from its handler.
 """
 
 import re
@@ -22,7 +22,7 @@ from tests.conftest import JSON, Server, StartServer
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "BREW")
 
-# All of them, publishing included, so that every answer that is counted says so.
+# Publishing has a limit too, so that every counted response has the headers.
 COUNTED = dict.fromkeys(
     ("global_rate_limit", "create_rate_limit", "publish_rate_limit"), limits.parse("100/minute")
 )
@@ -34,7 +34,7 @@ class Route:
     """A route of the application, with one of its methods.
 
     Args:
-        scope: None for a path of the gateway, which the application only refuses.
+        scope: None for a WebSocket path, which the application only refuses.
     """
 
     endpoint: str
@@ -68,7 +68,7 @@ class Route:
 
     @property
     def is_ours(self) -> bool:
-        """Not a path of the gateway, where GET is another matter."""
+        """Is it no WebSocket path? There GET does not reach the application."""
         return not self.rule.startswith("/ws/")
 
     async def ask(self, server: Server, **request: Any) -> Response:
@@ -91,14 +91,14 @@ Provoke = Callable[[Server, Route, pytest.MonkeyPatch], Awaitable[Response]]
 
 @dataclass(frozen=True)
 class Failure:
-    """What can go wrong, and what is answered then.
+    """One kind of failure, and its response.
 
     Args:
-        concerns: can it happen to this route?
-        provoke: asks for the route so that it happens.
+        concerns: can it happen on this route?
+        provoke: sends a request that fails in this way.
         settings: of the server.
-        is_counted: the answer tells the rate limit, where the route has one.
-        headers: that the answer has besides.
+        is_counted: the response has rate limit headers, if the route has a limit.
+        headers: further headers of the response.
     """
 
     name: str
@@ -116,7 +116,7 @@ def every(_: Route) -> bool:
 
 
 def broken(error: Exception) -> Provoke:
-    """The handler raises."""
+    """Let the handler raise an error."""
 
     async def provoke(server: Server, route: Route, monkeypatch: pytest.MonkeyPatch) -> Response:
         async def handler(**_: str) -> None:
@@ -139,7 +139,7 @@ async def crash_before(server: Server, route: Route, monkeypatch: pytest.MonkeyP
 
 
 async def drain(server: Server, route: Route, monkeypatch: pytest.MonkeyPatch) -> Response:
-    monkeypatch.setattr(server.services.websockets, "_draining", True)
+    monkeypatch.setattr(server.services.drain, "_has_begun", True)
     return await route.ask(server)
 
 
@@ -149,7 +149,7 @@ async def repeat(server: Server, route: Route, _: pytest.MonkeyPatch) -> Respons
 
 
 def sending(*, exists: bool = True, **request: Any) -> Provoke:
-    """The request has this in it; the instance exists, or not."""
+    """Send a request with these arguments, with or without its instance."""
 
     async def provoke(server: Server, route: Route, _: pytest.MonkeyPatch) -> Response:
         if exists:
@@ -162,10 +162,10 @@ def sending(*, exists: bool = True, **request: Any) -> Provoke:
 async def another_method(server: Server, route: Route, _: pytest.MonkeyPatch) -> Response:
     taken = {r.method for r in ROUTES if r.rule == route.rule}
     for method in (method for method in METHODS if method not in taken):
-        answer = await server.request(method, route.path, json={})
-        assert answer.error == (405, "Method not allowed")
-        assert {name.strip() for name in answer.headers["allow"].split(",")} == route.allowed
-    return answer
+        response = await server.request(method, route.path, json={})
+        assert response.error == (405, "Method not allowed")
+        assert {name.strip() for name in response.headers["allow"].split(",")} == route.allowed
+    return response
 
 
 async def beside(server: Server, route: Route, _: pytest.MonkeyPatch) -> Response:
@@ -260,21 +260,21 @@ CASES = [(failure, route) for failure in FAILURES for route in ROUTES if failure
 @pytest.mark.parametrize(
     ("failure", "route"), CASES, ids=[f"{failure.name}, {route}" for failure, route in CASES]
 )
-async def test_every_failure_of_every_route(
+async def test_failure_of_a_route_is_an_error_response(
     start_server: StartServer, monkeypatch: pytest.MonkeyPatch, failure: Failure, route: Route
 ) -> None:
     server = await start_server(**{**COUNTED, **failure.settings})
-    answer = await failure.provoke(server, route, monkeypatch)
-    assert answer.error == (failure.status, failure.message)
+    response = await failure.provoke(server, route, monkeypatch)
+    assert response.error == (failure.status, failure.message)
     is_counted = failure.is_counted and (route.is_counted or failure.name == "method")
-    assert ("x-ratelimit-limit" in answer.headers) == is_counted
-    assert set(failure.headers) <= answer.headers.keys()
+    assert ("x-ratelimit-limit" in response.headers) == is_counted
+    assert set(failure.headers) <= response.headers.keys()
     monkeypatch.undo()
-    # Nobody else is harmed.
+    # The server goes on.
     assert (await server.request("GET", "/health")).status == 200
 
 
-def test_every_route_can_fail_in_some_way_and_every_failure_happens_somewhere() -> None:
+def test_all_failures_and_all_routes_are_covered() -> None:
     for route in ROUTES:
         assert {failure.status for failure, it in CASES if it == route} >= {500}
     assert {failure.name for failure, _ in CASES} == {failure.name for failure in FAILURES}
@@ -305,48 +305,48 @@ def test_every_route_can_fail_in_some_way_and_every_failure_happens_somewhere() 
     ],
 )
 @pytest.mark.parametrize("headers", [{}, UPGRADE], ids=["plain", "upgrade"])
-async def test_an_unknown_route_is_a_404(
-    server: Server, path: str, headers: dict[str, str]
-) -> None:
-    answer = await server.request("GET", path, headers=headers)
-    assert answer.error == (404, "Not found")
-    assert answer.rate_limit == (100, 99)
+async def test_unknown_route_is_a_404(server: Server, path: str, headers: dict[str, str]) -> None:
+    response = await server.request("GET", path, headers=headers)
+    assert response.error == (404, "Not found")
+    assert response.rate_limit == (100, 99)
 
 
-async def test_an_unknown_route_needs_no_token(server: Server) -> None:
+async def test_unknown_route_is_a_404_without_token(server: Server) -> None:
     assert (await server.request("GET", "/nowhere", token=None)).error == (404, "Not found")
     assert (await server.request("GET", "/nowhere", token="wrong")).error == (404, "Not found")
 
 
-class TestGatewayPaths:
-    """Of ``/ws/``, asked by somebody who does not speak WebSocket."""
+class TestWebsocketPaths:
+    """Requests to ``/ws/`` that are no upgrades."""
 
     @pytest.mark.parametrize("path", ["/ws/demo", "/ws/nobody", "/ws/demo/publish"])
-    async def test_a_get_is_told_to_upgrade(self, server: Server, demo: str, path: str) -> None:
+    async def test_get_without_upgrade_is_a_426(self, server: Server, demo: str, path: str) -> None:
         for headers in ({}, JSON, {"Origin": "https://evil.example"}):
-            answer = await server.request("GET", path, token=None, headers=headers)
-            assert answer.error == (426, "Upgrade required")
-            assert answer.headers["upgrade"] == "websocket"
+            response = await server.request("GET", path, token=None, headers=headers)
+            assert response.error == (426, "Upgrade required")
+            assert response.headers["upgrade"] == "websocket"
 
     @pytest.mark.parametrize("path", ["/ws/", "/ws/demo/", "/ws/demo/x", "/ws//demo"])
-    async def test_a_get_elsewhere_is_a_404(self, server: Server, demo: str, path: str) -> None:
+    async def test_get_of_another_websocket_path_is_a_404(
+        self, server: Server, demo: str, path: str
+    ) -> None:
         assert (await server.request("GET", path)).error == (404, "Not found")
 
     @pytest.mark.parametrize("method", [method for method in METHODS if method != "GET"])
-    async def test_another_method_is_a_405(self, server: Server, demo: str, method: str) -> None:
+    async def test_other_method_is_a_405(self, server: Server, demo: str, method: str) -> None:
         for path in ("/ws/demo", "/ws/nobody", "/ws/demo/publish"):
             for body in (None, b"x" * 100_000):
-                answer = await server.request(method, path, body=body)
-                assert answer.error == (405, "Method not allowed")
-                assert method == "BREW" or answer.headers["allow"] == "GET"
-                assert answer.rate_limit[0] == 100
+                response = await server.request(method, path, body=body)
+                assert response.error == (405, "Method not allowed")
+                assert method == "BREW" or response.headers["allow"] == "GET"
+                assert response.rate_limit[0] == 100
 
-    async def test_a_body_cannot_come_with_a_get(self, server: Server, demo: str) -> None:
-        """Nobody waits for it, and what stands in it is no request."""
+    async def test_body_of_a_get_is_not_read_as_a_request(self, server: Server, demo: str) -> None:
+        """The body is ignored, even if it looks like a request."""
         data = request_bytes("GET", "/ws/demo", JSON, body=request_bytes("GET", "/health"))
         assert (await server.raw(data)).error == (426, "Upgrade required")
 
-    async def test_a_crash_before_an_upgrade_is_a_500(
+    async def test_exception_before_an_upgrade_is_a_500(
         self, server: Server, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def crash(*_: object) -> None:

@@ -1,4 +1,4 @@
-"""No token in anything that is written at debug level, crashes and their tracebacks included."""
+"""No log line at debug level contains a token, tracebacks included."""
 
 import io
 import json
@@ -44,7 +44,7 @@ async def talk(server: Server, token: str) -> None:
         await send_in_every_way(server, method, path, token)
 
 
-async def test_a_session_in_which_all_goes_well_or_is_refused(
+async def test_no_token_is_logged_for_successful_and_refused_requests(
     server: Server, output: io.StringIO
 ) -> None:
     await server.create(token=TOKEN)
@@ -58,7 +58,7 @@ async def test_a_session_in_which_all_goes_well_or_is_refused(
 @pytest.mark.parametrize(
     "broken", ["registry.find", "registry.account_by_token", "rate_limits.hit"]
 )
-async def test_a_session_in_which_everything_crashes(
+async def test_no_token_is_logged_in_tracebacks(
     server: Server, output: io.StringIO, monkeypatch: pytest.MonkeyPatch, broken: str
 ) -> None:
     await server.create(token=TOKEN)

@@ -1,4 +1,4 @@
-"""A line for each HTTP request, with all that helps and no token."""
+"""One log line per HTTP request, without its token."""
 
 import io
 import json
@@ -15,7 +15,7 @@ def requests(logs: list[MutableMapping[str, Any]]) -> list[MutableMapping[str, A
     return [line for line in logs if line["event"] == "request"]
 
 
-async def test_who_asked_what_and_what_came_of_it(
+async def test_line_has_client_method_target_status_and_duration(
     server: Server, logs: list[MutableMapping[str, Any]]
 ) -> None:
     target = f"/api/instance/list?instanceName=a,b&token={ACCOUNT_TOKEN}"
@@ -43,7 +43,7 @@ async def test_who_asked_what_and_what_came_of_it(
         ("POST", "/api/instance/new", 400),
     ],
 )
-async def test_every_answer_has_its_line(
+async def test_every_response_has_one_line(
     server: Server, logs: list[MutableMapping[str, Any]], method: str, target: str, status: int
 ) -> None:
     await server.request(method, target)
@@ -51,7 +51,7 @@ async def test_every_answer_has_its_line(
     assert (line["method"], line["target"], line["status"]) == (method, target, status)
 
 
-async def test_a_crash_has_one_too(
+async def test_exception_has_one_line_with_status_500(
     server: Server, logs: list[MutableMapping[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def crash(*_: object) -> None:
@@ -62,7 +62,7 @@ async def test_a_crash_has_one_too(
     assert [line["status"] for line in requests(logs)] == [500]
 
 
-async def test_what_is_no_request_is_logged_as_refused(
+async def test_invalid_request_head_is_logged_as_refused(
     server: Server, logs: list[MutableMapping[str, Any]]
 ) -> None:
     await server.raw(b"POST /health HTTP/1.1\r\nno colon\r\n\r\n")
@@ -71,7 +71,7 @@ async def test_what_is_no_request_is_logged_as_refused(
     assert refused == [(400, "127.0.0.1"), (431, "127.0.0.1")]
 
 
-async def test_all_lines_of_a_connection_have_its_number(
+async def test_all_lines_of_a_connection_have_its_id(
     server: Server, output: io.StringIO, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def crash(*_: object) -> None:

@@ -1,4 +1,4 @@
-"""Publishing a stream of lines: applied as they come, answered at the end, bounded on the way."""
+"""NDJSON over HTTP: published while it is received, with back-pressure and limits."""
 
 import math
 from collections.abc import Sequence
@@ -10,6 +10,7 @@ import quart
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from ryze.access.drain import Drain
 from ryze.api.streamed_body import StreamedBody, Streams
 from ryze.errors import ApiError
 from ryze.events.event import Event
@@ -37,7 +38,7 @@ def piece(data: bytes) -> bytes:
 
 
 async def publish(server: Server, body: bytes, size: int = 0, **headers: str) -> Response:
-    """In chunks of `size`, or with a length."""
+    """Send the body in chunks of `size`, or with a Content-Length."""
     if size:
         data = request_bytes("POST", PUBLISH, {**CHUNKED, **headers}, chunked(body, size))
     else:
@@ -46,7 +47,7 @@ async def publish(server: Server, body: bytes, size: int = 0, **headers: str) ->
 
 
 async def open_stream(server: Server, body: bytes = b"") -> RawClient:
-    """A request that has begun, whose first lines have been published."""
+    """Begin a request, and send its first lines."""
     client = await server.open()
     await client.send(HEAD + (piece(body) if body else b""))
     return client
@@ -54,12 +55,12 @@ async def open_stream(server: Server, body: bytes = b"") -> RawClient:
 
 class TestLines:
     @pytest.mark.parametrize("size", [0, 1, 7, 100, 100_000])
-    async def test_the_answer_to_the_byte(self, server: Server, demo: str, size: int) -> None:
+    async def test_response_to_the_byte(self, server: Server, demo: str, size: int) -> None:
         socket = await server.connect()
-        answer = await publish(server, lines(*range(20)), size)
-        assert answer.status == 202
-        assert answer.headers["content-type"] == "application/json"
-        assert answer.body == (
+        response = await publish(server, lines(*range(20)), size)
+        assert response.status == 202
+        assert response.headers["content-type"] == "application/json"
+        assert response.body == (
             b'{"success":true,"message":"Event published","published":20,"clients":1}'
         )
         assert [await socket.data() for _ in range(20)] == [{"n": n} for n in range(20)]
@@ -74,11 +75,15 @@ class TestLines:
         ],
         ids=range(4),
     )
-    async def test_nothing_is_nothing_published(
+    async def test_body_without_events_publishes_nothing(
         self, server: Server, demo: str, body: bytes
     ) -> None:
-        answer = await publish(server, body)
-        assert (answer.status, answer.json["published"], answer.json["clients"]) == (202, 0, 0)
+        response = await publish(server, body)
+        assert (response.status, response.json["published"], response.json["clients"]) == (
+            202,
+            0,
+            0,
+        )
 
     @pytest.mark.parametrize(
         "body",
@@ -91,13 +96,13 @@ class TestLines:
         ],
         ids=["CRLF", "blank lines", "no final newline", "half an end", "spaces"],
     )
-    async def test_forms_of_lines(self, server: Server, demo: str, body: bytes) -> None:
+    async def test_line_ends_and_blank_lines(self, server: Server, demo: str, body: bytes) -> None:
         socket = await server.connect()
-        answer = await publish(server, body)
-        assert (answer.status, answer.json["published"]) == (202, 2)
+        response = await publish(server, body)
+        assert (response.status, response.json["published"]) == (202, 2)
         assert [await socket.data() for _ in range(2)] == [{"n": 0}, {"n": 1}]
 
-    async def test_each_is_applied_as_it_comes(self, server: Server, demo: str) -> None:
+    async def test_line_is_published_when_it_is_received(self, server: Server, demo: str) -> None:
         socket = await server.connect()
         client = await open_stream(server)
         for n in range(3):
@@ -106,10 +111,10 @@ class TestLines:
             await client.send(piece(b'ent":"group.flow","data":{}}\n'))
             assert (await socket.document())["event"] == "group.flow"
         await client.send(END)
-        answer = await client.read_response()
-        assert (answer.status, answer.json["published"]) == (202, 6)
+        response = await client.read_response()
+        assert (response.status, response.json["published"]) == (202, 6)
 
-    async def test_the_connection_is_good_for_the_next_request(
+    async def test_connection_is_reused_for_the_next_request(
         self, server: Server, demo: str
     ) -> None:
         client = await server.open()
@@ -117,17 +122,17 @@ class TestLines:
             await client.send(HEAD + piece(line(1)) + END)
             assert (await client.read_response()).status == 202
 
-    async def test_more_than_the_largest_body(self, start_server: StartServer) -> None:
+    async def test_stream_may_exceed_the_largest_body(self, start_server: StartServer) -> None:
         server = await start_server(max_body_bytes=100)
         await server.create()
-        answer = await publish(server, lines(*range(1000)), 50)
-        assert (answer.status, answer.json["published"]) == (202, 1000)
+        response = await publish(server, lines(*range(1000)), 50)
+        assert (response.status, response.json["published"]) == (202, 1000)
 
-    async def test_a_large_line(self, server: Server, demo: str) -> None:
+    async def test_large_line_is_published_in_order(self, server: Server, demo: str) -> None:
         socket = await server.connect()
         large = b'{"event":"call.update","data":{"x":"%b"}}' % (b"x" * 1_000_000)
-        answer = await publish(server, line(0) + large + b"\n" + line(2))
-        assert (answer.status, answer.json["published"]) == (202, 3)
+        response = await publish(server, line(0) + large + b"\n" + line(2))
+        assert (response.status, response.json["published"]) == (202, 3)
         assert [len(await socket.text()) > 1_000_000 for _ in range(3)] == [False, True, False]
 
 
@@ -147,13 +152,13 @@ BAD = {
 class TestBadLines:
     @pytest.mark.parametrize("what", BAD)
     @pytest.mark.parametrize("size", [0, 1000])
-    async def test_a_400_names_it_and_what_came_before_it_stands(
+    async def test_invalid_line_is_a_400_and_earlier_events_stay_published(
         self, server: Server, demo: str, what: str, size: int
     ) -> None:
         bad, reason = BAD[what]
         socket = await server.connect()
-        answer = await publish(server, line(1) + b"\r\n" + line(2) + bad + b"\n" + line(5), size)
-        status, message = answer.error
+        response = await publish(server, line(1) + b"\r\n" + line(2) + bad + b"\n" + line(5), size)
+        status, message = response.error
         assert status == 400
         assert message.startswith("Invalid request body: line 4: ")
         assert reason in message
@@ -162,30 +167,30 @@ class TestBadLines:
         assert [await socket.data() for _ in range(2)] == [{"n": 1}, {"n": 2}]
         assert await socket.is_silent()
 
-    async def test_the_first_bad_line_counts(self, server: Server, demo: str) -> None:
-        answer = await publish(server, b"x\n" + line(1) + b"y\n")
-        assert answer.error[1].startswith("Invalid request body: line 1: ")
-        assert answer.error[1].endswith("; 0 published")
+    async def test_error_names_the_first_invalid_line(self, server: Server, demo: str) -> None:
+        response = await publish(server, b"x\n" + line(1) + b"y\n")
+        assert response.error[1].startswith("Invalid request body: line 1: ")
+        assert response.error[1].endswith("; 0 published")
 
-    async def test_the_end_in_the_middle_of_a_character(self, server: Server, demo: str) -> None:
+    async def test_body_cut_inside_a_character_is_a_400(self, server: Server, demo: str) -> None:
         cut = '{"event":"call.update","data":{"a":"é'.encode()[:-1]
         status, message = (await publish(server, line(1) + cut)).error
         assert status == 400
         assert message.startswith("Invalid request body: line 2: ")
         assert message.endswith("unexpected end of data; 1 published")
 
-    async def test_it_is_answered_before_the_end_of_the_stream(
+    async def test_response_does_not_wait_for_the_end_of_the_body(
         self, server: Server, demo: str
     ) -> None:
         client = await open_stream(server, line(1) + b"x\n" + line(3))
         assert (await client.read_response()).error[0] == 400
 
-    async def test_a_content_encoding(self, server: Server, demo: str) -> None:
-        answer = await publish(server, line(1), **{"Content-Encoding": "gzip"})
+    async def test_content_encoding_is_a_400(self, server: Server, demo: str) -> None:
+        response = await publish(server, line(1), **{"Content-Encoding": "gzip"})
         reason = "Invalid request body: a Content-Encoding is not supported; 0 published"
-        assert answer.error == (400, reason)
-        answer = await publish(server, line(1), **{"Content-Encoding": "identity"})
-        assert answer.status == 202
+        assert response.error == (400, reason)
+        response = await publish(server, line(1), **{"Content-Encoding": "identity"})
+        assert response.status == 202
 
 
 class TestSize:
@@ -197,26 +202,30 @@ class TestSize:
         return await publish(server, line(1) + text + end, 70)
 
     @pytest.mark.parametrize("end", [b"", b"\n", b"\r\n"])
-    async def test_a_line_at_the_limit(self, start_server: StartServer, end: bytes) -> None:
+    async def test_line_of_the_largest_size_is_published(
+        self, start_server: StartServer, end: bytes
+    ) -> None:
         assert (await self.at(start_server, 100, end)).status == 202
 
     @pytest.mark.parametrize("end", [b"", b"\n", b"\r\n"])
-    async def test_one_more_is_a_413(self, start_server: StartServer, end: bytes) -> None:
-        answer = await self.at(start_server, 101, end)
-        assert answer.error == (413, "Request body too large: line 2; 1 published")
+    async def test_line_over_the_largest_size_is_a_413(
+        self, start_server: StartServer, end: bytes
+    ) -> None:
+        response = await self.at(start_server, 101, end)
+        assert response.error == (413, "Request body too large: line 2; 1 published")
 
-    async def test_a_line_without_end_is_refused_at_once(self, start_server: StartServer) -> None:
+    async def test_line_without_end_is_a_413_at_once(self, start_server: StartServer) -> None:
         server = await start_server(max_body_bytes=100)
         await server.create()
         client = await open_stream(server, line(1) + b"x" * 101)
-        answer = await client.read_response()
-        assert answer.error == (413, "Request body too large: line 2; 1 published")
+        response = await client.read_response()
+        assert response.error == (413, "Request body too large: line 2; 1 published")
 
 
 class TestEnds:
-    """A stream that does not come to its own end."""
+    """Streams that end before their body does."""
 
-    async def test_a_stalled_one_is_a_408(
+    async def test_stalled_stream_is_a_408(
         self, server: Server, demo: str, mock_clock: MockClock
     ) -> None:
         client = await open_stream(server, line(1) + b'{"event"')
@@ -228,7 +237,7 @@ class TestEnds:
         assert (await client.read_response()).error == (408, "Request timeout; 1 published")
 
     @pytest.mark.parametrize("sign_of_life", [b"\n", line(2)], ids=["blank", "event"])
-    async def test_each_line_gives_it_more_time(
+    async def test_each_line_extends_the_deadline(
         self, server: Server, demo: str, mock_clock: MockClock, sign_of_life: bytes
     ) -> None:
         client = await open_stream(server, line(1))
@@ -241,11 +250,11 @@ class TestEnds:
         assert (await client.read_response()).status == 202
 
     @pytest.mark.parametrize("resets", [False, True])
-    async def test_who_vanishes_has_published_the_lines_that_came(
+    async def test_complete_lines_of_a_lost_connection_are_published(
         self, server: Server, demo: str, resets: bool
     ) -> None:
         socket = await server.connect()
-        # More than is handed on in one piece, and a last line that did not come to its end.
+        # More than one piece, and a last line that is incomplete.
         count = 5000
         body = lines(*range(count)) + line(count, b"")
         client = await server.open()
@@ -259,16 +268,16 @@ class TestEnds:
         await until(lambda: not server.http_connections())
         assert await socket.is_silent()
 
-    async def test_a_shutdown_answers_it(self, server: Server, demo: str) -> None:
+    async def test_drain_ends_a_stream_with_a_503(self, server: Server, demo: str) -> None:
         client = await open_stream(server, line(1))
         await wait_all_tasks_blocked()
         server.stop.set()
-        answer = await client.read_response()
-        assert answer.error == (503, "Server is shutting down; 1 published")
+        response = await client.read_response()
+        assert response.error == (503, "Server is shutting down; 1 published")
         await client.stream.aclose()
         await server.finished.wait()
 
-    async def test_one_that_sends_without_pause_is_answered_too(
+    async def test_drain_ends_a_stream_that_never_pauses(
         self, server: Server, demo: str, nursery: trio.Nursery
     ) -> None:
         client = await open_stream(server, line(1))
@@ -284,14 +293,16 @@ class TestEnds:
             assert (await client.read_response()).error[0] == 503
             sending.cancel_scope.cancel()
 
-    async def test_a_deleted_instance_ends_it(self, server: Server, demo: str) -> None:
+    async def test_deleting_the_instance_ends_the_stream_with_a_404(
+        self, server: Server, demo: str
+    ) -> None:
         client = await open_stream(server, line(1))
         await wait_all_tasks_blocked()
         await server.request("DELETE", "/api/instance/delete/demo")
         await client.send(piece(line(2)))
         assert (await client.read_response()).error == (404, "Instance not found; 1 published")
 
-    async def test_a_token_that_is_no_longer_good_ends_it(self, server: Server, demo: str) -> None:
+    async def test_void_token_ends_the_stream_with_a_401(self, server: Server, demo: str) -> None:
         client = await server.open()
         head = request_bytes("POST", PUBLISH, {**CHUNKED, "token": demo})
         await client.send(head + piece(line(1)))
@@ -301,7 +312,7 @@ class TestEnds:
         await client.send(piece(line(2)))
         assert (await client.read_response()).error == (401, "Invalid token; 1 published")
 
-    async def test_another_instance_of_that_name_is_none_of_its(
+    async def test_new_instance_of_the_same_name_does_not_continue_the_stream(
         self, server: Server, demo: str
     ) -> None:
         client = await open_stream(server, line(1))
@@ -311,7 +322,7 @@ class TestEnds:
         await client.send(piece(line(2)))
         assert (await client.read_response()).error == (404, "Instance not found; 1 published")
 
-    async def test_blank_lines_keep_no_stream_alive_whose_token_is_void(
+    async def test_blank_lines_do_not_keep_the_stream_of_a_void_token(
         self, server: Server, demo: str
     ) -> None:
         client = await server.open()
@@ -322,9 +333,11 @@ class TestEnds:
         await client.send(piece(b"\n"))
         assert (await client.read_response()).error == (401, "Invalid token; 1 published")
 
-    async def test_after_the_end_only_what_is_there_is_handed_out(self) -> None:
-        streams, body = Streams(), StreamedBody()
-        body._take(b"x", is_last=False)
+    async def test_received_bytes_are_returned_after_the_end(self) -> None:
+        drain = Drain()
+        streams, body = Streams(drain), StreamedBody()
+        body.feed(b"x", is_last=False)
+        drain.begin()
         streams.end()
         assert await streams.receive(body, math.inf) == b"x"
         with pytest.raises(ApiError, match="503 Server is shutting down"):
@@ -333,11 +346,11 @@ class TestEnds:
 
 
 class Hold:
-    """Stops whoever publishes until it is released, as a hub that is busy."""
+    """Holds back every publication until it is released, like a busy hub."""
 
     def __init__(self, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
         self.released = trio.Event()
-        # What was held up: the body of the request, and how many events.
+        # Per publication: the body of its request, and the number of events.
         self.held: list[tuple[Any, int]] = []
         self._publish = server.services.publisher.publish
         monkeypatch.setattr(server.services.publisher, "publish", self._publish_later)
@@ -354,7 +367,7 @@ def hold(server: Server, demo: str, monkeypatch: pytest.MonkeyPatch) -> Hold:
 
 
 class Flood:
-    """Twenty megabytes of a stream: more than the kernel's buffers would take."""
+    """Sends a stream of 20 MB, more than the buffers of the kernel hold."""
 
     LINES = 20_000
 
@@ -372,22 +385,22 @@ class Flood:
 
 
 class TestBackPressure:
-    async def test_a_busy_hub_stops_the_reading(
+    async def test_busy_hub_stops_reading_from_the_socket(
         self, server: Server, hold: Hold, nursery: trio.Nursery
     ) -> None:
         client = await open_stream(server)
         flood = Flood(nursery, client)
         await wait_all_tasks_blocked(0.01)
         ((body, events),) = hold.held
-        # Some room, and one piece more.
+        # The buffer, and one piece more.
         assert len(body._data) <= 2 * 64 * 1024
         assert events <= 2 * 64
         assert not flood.is_sent
         hold.released.set()
-        answer = await client.read_response()
-        assert (answer.status, answer.json["published"]) == (202, flood.LINES)
+        response = await client.read_response()
+        assert (response.status, response.json["published"]) == (202, flood.LINES)
 
-    async def test_what_piles_up_behind_a_bad_line_does_not_hold_up_the_answer(
+    async def test_bytes_after_an_invalid_line_do_not_delay_the_response(
         self, server: Server, hold: Hold, nursery: trio.Nursery
     ) -> None:
         client = await open_stream(server, line(1) + b"x\n")
@@ -398,7 +411,7 @@ class TestBackPressure:
         await client.stream.aclose()
         await until(lambda: not server.http_connections())
 
-    async def test_who_vanishes_meanwhile_has_published_the_lines_that_came(
+    async def test_lines_received_while_the_hub_is_busy_survive_a_lost_connection(
         self, server: Server, hold: Hold
     ) -> None:
         socket = await server.connect()
@@ -412,13 +425,13 @@ class TestBackPressure:
         await until(lambda: not server.http_connections())
         assert await socket.is_silent()
 
-    async def test_many_tiny_pieces_are_read_together(self, server: Server, demo: str) -> None:
-        answer = await publish(server, lines(*range(300)), 3)
-        assert (answer.status, answer.json["published"]) == (202, 300)
+    async def test_many_small_pieces_are_read_together(self, server: Server, demo: str) -> None:
+        response = await publish(server, lines(*range(300)), 3)
+        assert (response.status, response.json["published"]) == (202, 300)
 
 
 class TestUnreadBodies:
-    """An answer that does not wait for the body: what comes of it has no reader."""
+    """The rest of a body has no reader once the response is sent."""
 
     @pytest.mark.parametrize(
         ("path", "token", "status"),
@@ -429,7 +442,7 @@ class TestUnreadBodies:
             ("/api/instance/new", ACCOUNT_TOKEN, 400),
         ],
     )
-    async def test_are_thrown_away(
+    async def test_unread_body_is_discarded(
         self,
         server: Server,
         demo: str,

@@ -14,17 +14,21 @@ import h11
 import trio
 from quart_trio import QuartTrio
 
-from ryze.api.streamed_body import Streams
+from ryze.access.caps import ConnectionCaps
+from ryze.access.upgrades import Admission
 from ryze.disconnects import Disconnect
+from ryze.http_head import header
 from ryze.hub.hub import Hub
 from ryze.hub.outbox import Outbox, OutboxLimits
 from ryze.publishing.publisher import Publisher
 from ryze.server.dispatcher import Dispatcher
-from ryze.server.http_connection import HttpServer
+from ryze.server.hypercorn_connection import HttpServer
+from ryze.server.trusted_proxies import TrustedProxies
 from ryze.settings import Settings
+from ryze.telemetry.counters import RefusalCounters
 from ryze.websocket.encodings import PLAIN
-from ryze.websocket.handshake import check_upgrade, header
-from ryze.websocket.server import Admission, WebSocketLimits, WebSocketServer
+from ryze.websocket.handshake import check_upgrade
+from ryze.websocket.server import WebSocketLimits, WebSocketServer
 from tests.clients import UPGRADE, RawClient, Response, request_bytes
 from tests.fakes import FakeTransport, ServerFrame, client_frame, make_instance, server_frames
 from tests.websocket.harness import TOKEN_HASH
@@ -227,10 +231,13 @@ async def running_server(*, compression: bool = False) -> AsyncIterator[Conforma
 
     hub = Hub("http://ryze.test")
     websockets = WebSocketServer(
-        hub, Publisher(hub), admit, WebSocketLimits(), compression=compression, draw=lambda: 0.5
+        hub, Publisher(hub), WebSocketLimits(), compression=compression, draw=lambda: 0.5
     )
-    http = HttpServer(QuartTrio(__name__), Streams(), Settings())
-    dispatcher = Dispatcher(http, websockets, Settings(), None)
+    settings = Settings()
+    http = HttpServer(QuartTrio(__name__), TrustedProxies(()), settings, end_streams=lambda: None)
+    dispatcher = Dispatcher(
+        http, websockets, admit, RefusalCounters(), ConnectionCaps(), settings, None
+    )
     async with trio.open_nursery() as nursery:
         nursery.start_soon(hub.run)
         listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")

@@ -67,6 +67,6 @@ def test_page_on_another_origin_is_refused(
     # Browsers do not tell a page the reason.
     assert result["socket"] == {"closed": 1006}
     [refused] = server.logged("refused")
-    assert (refused["status"], refused["reason"]) == (403, "Origin not allowed")
+    assert (refused["status"], refused["reason"]) == (403, "origin_not_allowed")
     assert configuration(server) == before
     assert server.logged("connected") == []

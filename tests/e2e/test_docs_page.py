@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from ryze.api.application import BLUEPRINTS
 from ryze.api.openapi.document import openapi
 
 from .devtools import Page, chromium
@@ -67,7 +68,7 @@ def execute(page: Page, operation: str) -> int:
 def test_page_loads_from_this_server_only_without_errors(server: Server, page: Page) -> None:
     open_docs(page, server)
     shown = "[...document.querySelectorAll('[data-path]')].map(e => e.dataset.path)"
-    assert set(page.run(shown)) == openapi()["paths"].keys()
+    assert set(page.run(shown)) == openapi(BLUEPRINTS)["paths"].keys()
     assert page.errors() == []
     assert len(page.requested_urls()) >= 6
     for url in page.requested_urls():

@@ -1,4 +1,4 @@
-"""Which events belong to a chat that an instance ignores."""
+"""Events of ignored chats are recognised, and no others."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 
 from ryze.events.chat_filter import ignored_chats, is_of_chat
-from ryze.events.event import EVENT_TYPES, Event, decode_event
+from ryze.events.decoding import decode_event
+from ryze.events.event import EVENT_TYPES, Event
 from ryze.records import InstanceSettings
 from tests.strategies import chat_objects, json_texts
 
@@ -27,7 +28,7 @@ def is_ignored(settings: InstanceSettings, data: Any, type: Any = "message.excha
 
 
 @pytest.mark.parametrize("path", FIXTURES, ids=lambda path: path.stem)
-def test_of_the_fixtures_just_the_group_and_the_status(path: Path) -> None:
+def test_only_the_fixtures_of_a_group_and_a_status_are_ignored(path: Path) -> None:
     event = decode_event(path.read_bytes())
     endings = {
         name: ignored_chats(settings)
@@ -41,7 +42,7 @@ def test_of_the_fixtures_just_the_group_and_the_status(path: Path) -> None:
     assert ignoring == expected.get(path.stem, set())
 
 
-def test_without_the_settings_no_chat_is_ignored() -> None:
+def test_defaults_ignore_no_chat() -> None:
     assert ignored_chats(InstanceSettings()) == ()
 
 
@@ -88,19 +89,19 @@ def test_other_jids_are_not_ignored(jid: object) -> None:
     ],
     ids=json.dumps,
 )
-def test_a_jid_elsewhere_says_nothing_of_the_chat(data: Any) -> None:
+def test_jid_of_another_member_is_not_that_of_the_chat(data: Any) -> None:
     assert not is_ignored(BOTH, data)
 
 
 @pytest.mark.parametrize("odd", [None, True, 1, 1.5, "text"], ids=repr)
-def test_one_place_that_is_something_else_does_not_hide_the_other(odd: object) -> None:
+def test_other_type_in_one_place_does_not_hide_the_other_place(odd: object) -> None:
     chat = {"jid": GROUP_JID}
     assert is_ignored(GROUPS, {"chat": odd, "message": {"chat": chat}})
     assert is_ignored(GROUPS, {"chat": chat, "message": odd})
     assert is_ignored(GROUPS, {"chat": chat, "message": {"chat": odd}})
 
 
-def test_a_shape_that_nobody_sends_passes() -> None:
+def test_unknown_shape_is_not_ignored() -> None:
     for odd in ([], [{"jid": GROUP_JID}]):
         assert not is_ignored(GROUPS, {"chat": odd, "message": {"chat": {"jid": GROUP_JID}}})
 
@@ -110,15 +111,15 @@ def test_escapes_do_not_hide_a_group() -> None:
     assert is_of_chat(Event("message.exchange", data), ignored_chats(GROUPS))
 
 
-def test_deep_nesting_is_no_obstacle() -> None:
-    """Or it would end the publisher; a decoder's recursion has a limit."""
+def test_deep_nesting_is_not_ignored() -> None:
+    """The decoder's recursion limit must not become an error of the producer."""
     deep = '{"a":' * 100_000 + "1" + "}" * 100_000
     event = Event("message.exchange", f'{{"x":{deep}}}'.encode())
     assert not is_of_chat(event, ignored_chats(GROUPS))
 
 
 @given(json_texts(chat_objects))
-def test_it_agrees_with_a_full_decoding(data: bytes) -> None:
+def test_result_equals_that_of_a_full_decoding(data: bytes) -> None:
     whole = json.loads(data)
     places = [whole, whole.get("message")]
     chats = [place.get("chat") for place in places if isinstance(place, dict)]
@@ -129,8 +130,8 @@ def test_it_agrees_with_a_full_decoding(data: bytes) -> None:
     assert is_of_chat(event, ignored_chats(STATUS)) is ("status@broadcast" in jids)
 
 
-def test_half_a_surrogate_pair_hides_no_chat() -> None:
-    """As JavaScript writes a text that was cut in the middle of an emoji."""
+def test_unpaired_surrogate_does_not_hide_a_chat() -> None:
+    """JavaScript writes one for a string that was cut inside an emoji."""
     text = {"text": "cut \ud83d", "chat": {"jid": GROUP_JID, "name": "\udc00"}}
     assert is_ignored(GROUPS, text)
     assert not is_ignored(STATUS, text)

@@ -1,4 +1,4 @@
-"""media.base64: cut out where it is not wanted, and nothing else is touched."""
+"""``media.base64`` is removed, replaced or added, and no other byte changes."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 
-from ryze.events.event import decode_event
+from ryze.events.decoding import decode_event
 from ryze.events.media import with_base64, with_base64_omitted, without_base64
 from tests.strategies import json_objects, json_texts, media_objects
 
@@ -40,7 +40,7 @@ FIXTURES = sorted((Path(__file__).parent.parent / "fixtures/events").glob("*.jso
         (r'{"media":{"a":"\"\\","base64":"\\"}}', r'{"media":{"a":"\"\\"}}'),
     ],
 )
-def test_the_member_goes_with_its_comma(data: str, expected: str) -> None:
+def test_member_is_removed_with_its_comma(data: str, expected: str) -> None:
     assert without_base64(data.encode()).decode() == expected
 
 
@@ -59,12 +59,12 @@ def test_the_member_goes_with_its_comma(data: str, expected: str) -> None:
         '{"message":{"message":{"media":{"base64":"x"}}}}',
     ],
 )
-def test_the_same_name_elsewhere_stays(data: str) -> None:
+def test_same_name_elsewhere_is_kept(data: str) -> None:
     assert without_base64(data.encode()) == data.encode()
 
 
 def _pairs(value: Any) -> Any:
-    """Parsed, with repeated names and their order kept."""
+    """Parse, keeping duplicate names and their order."""
     return json.loads(value, object_pairs_hook=_Members)
 
 
@@ -90,7 +90,7 @@ def _expected(data: _Members) -> _Members:
 
 @given(json_texts(media_objects))
 @settings(deadline=None, max_examples=500)
-def test_any_object_is_left_without_the_member_and_otherwise_the_same(data: bytes) -> None:
+def test_only_the_member_is_removed_from_media_objects(data: bytes) -> None:
     result = without_base64(data)
     assert _pairs(result) == _expected(_pairs(data))
     assert without_base64(result) == result
@@ -98,12 +98,12 @@ def test_any_object_is_left_without_the_member_and_otherwise_the_same(data: byte
 
 
 @given(json_texts(json_objects))
-def test_objects_of_any_other_shape_pass(data: bytes) -> None:
+def test_any_other_object_is_kept(data: bytes) -> None:
     assert _pairs(without_base64(data)) == _expected(_pairs(data))
 
 
 def _check_bytes(data: bytes, result: bytes) -> None:
-    """Nothing is added or moved: what is left is the input with some bytes taken out."""
+    """Check that the result is the input with some bytes removed."""
     rest = iter(data)
     assert all(byte in rest for byte in result)
     if _expected(_pairs(data)) == _pairs(data):
@@ -111,13 +111,13 @@ def _check_bytes(data: bytes, result: bytes) -> None:
 
 
 @pytest.mark.parametrize("brackets", [(b"[", b"]"), (b'{"a":', b"}")])
-def test_deep_nesting_does_no_harm(brackets: tuple[bytes, bytes]) -> None:
+def test_deep_nesting_is_skipped(brackets: tuple[bytes, bytes]) -> None:
     deep = brackets[0] * 100_000 + b"1" + brackets[1] * 100_000
     data = b'{"a":%b,"media":{"b":%b,"base64":%b}}' % (deep, deep, deep)
     assert without_base64(data) == b'{"a":%b,"media":{"b":%b}}' % (deep, deep)
 
 
-def test_large_texts_full_of_escapes_do_no_harm() -> None:
+def test_large_strings_of_escapes_do_not_backtrack() -> None:
     """A regular expression that can backtrack would need a hundred times the memory."""
     text = rb"\/" * 500_000
     data = b'{"media":{"caption":"%b","base64":"%b"}}' % (text, text)
@@ -125,7 +125,7 @@ def test_large_texts_full_of_escapes_do_no_harm() -> None:
 
 
 @pytest.mark.parametrize("path", FIXTURES, ids=lambda path: path.stem)
-def test_in_real_events_only_the_member_goes(path: Path) -> None:
+def test_only_the_member_is_removed_from_real_events(path: Path) -> None:
     data = decode_event(path.read_bytes()).data
     result = without_base64(data)
     assert b'"base64"' not in result
@@ -139,19 +139,19 @@ def test_in_real_events_only_the_member_goes(path: Path) -> None:
         ]
 
 
-def test_some_real_events_have_it() -> None:
+def test_some_fixtures_have_base64() -> None:
     assert any(b'"base64"' in path.read_bytes() for path in FIXTURES)
 
 
 @pytest.mark.parametrize(
     "data", [b'{"base64"', b"{base64:1}", b'{"media":{"base64":[}', b'{"media":{"base64":[1,']
 )
-def test_what_was_never_checked_ends_in_an_error_and_not_in_a_loop(data: bytes) -> None:
+def test_unchecked_input_is_an_error_and_no_endless_loop(data: bytes) -> None:
     with pytest.raises((ValueError, IndexError)):
         without_base64(data)
 
 
-# --- Where a frame would be too large ---
+# --- Too large for a frame ---
 
 
 @pytest.mark.parametrize(
@@ -172,14 +172,14 @@ def test_what_was_never_checked_ends_in_an_error_and_not_in_a_loop(data: bytes) 
         (r'{"media":{"b\u0061se64":"x"}}', '{"media":{MARK}}'),
     ],
 )
-def test_what_is_omitted_is_said_in_its_place(data: str, expected: str) -> None:
+def test_omitted_member_is_replaced(data: str, expected: str) -> None:
     marked = expected.replace("MARK", '"base64Omitted":"too_large"')
     assert with_base64_omitted(data.encode()).decode() == marked
 
 
 @given(json_texts())
 @settings(deadline=None)
-def test_nothing_but_the_member_changes(data: bytes) -> None:
+def test_only_the_member_is_replaced(data: bytes) -> None:
     omitted = with_base64_omitted(data)
     assert with_base64_omitted(omitted) == omitted
     assert json.loads(without_base64(omitted)) == json.loads(omitted)
@@ -189,7 +189,7 @@ def test_nothing_but_the_member_changes(data: bytes) -> None:
         assert without_base64(data) == data
 
 
-# --- Where a file comes beside its event ---
+# --- A file that comes with its event ---
 
 
 @pytest.mark.parametrize(
@@ -210,7 +210,7 @@ def test_nothing_but_the_member_changes(data: bytes) -> None:
         ('{"media":{},"media":1}', '{"media":{"base64":"QQ=="},"media":1}'),
     ],
 )
-def test_a_file_goes_into_the_media_object(data: str, expected: str) -> None:
+def test_file_is_put_into_the_media_object(data: str, expected: str) -> None:
     assert with_base64(data.encode(), b"QQ==") == expected.encode()
 
 
@@ -225,13 +225,13 @@ def test_a_file_goes_into_the_media_object(data: str, expected: str) -> None:
         '{"message":{"media":{}},"media":{"base64":""}}',
     ],
 )
-def test_there_must_be_one_with_room_for_it(data: str) -> None:
+def test_media_object_without_base64_is_required(data: str) -> None:
     assert with_base64(data.encode(), b"QQ==") is None
 
 
 @given(json_texts())
 @settings(deadline=None)
-def test_a_file_that_was_put_in_can_be_taken_out(data: bytes) -> None:
+def test_adding_and_removing_a_file_restores_the_data(data: bytes) -> None:
     full = with_base64(data, b"QQ==")
     if full is not None:
         assert without_base64(full) == data

@@ -1,34 +1,34 @@
-"""Surrogates are hidden and shown again, and nothing else is touched."""
+"""Surrogates are masked and restored, and nothing else is changed."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ryze.events.surrogates import hide
+from ryze.events.surrogates import mask_surrogates
 
 
 @pytest.mark.parametrize(
     "body", [b"", b"\\u0041", b"ud83d", b"\\ud83", b"\\ud7ff", b"\\ue000", b"d83d"]
 )
-def test_what_has_none_is_left_alone(body: bytes) -> None:
-    assert hide(body) is None
+def test_document_without_surrogates_is_not_masked(body: bytes) -> None:
+    assert mask_surrogates(body) is None
 
 
 @given(
     st.lists(st.sampled_from([b"\\", b"\\ud83d", b"\\uDFfF", b"/", b"~", b"/~", b"^", b"u", b"x"]))
 )
-def test_what_was_hidden_is_shown_again(parts: list[bytes]) -> None:
+def test_restoring_gives_back_every_byte(parts: list[bytes]) -> None:
     body = b"".join(parts)
-    hidden = hide(body)
-    assert (hidden is None) == (b"\\ud83d" not in body and b"\\uDFfF" not in body)
-    if hidden is not None:
-        assert hide(hidden.body) is None
-        assert len(hidden.body) == len(body)
-        assert hidden.mark not in body
-        assert hidden.show(hidden.body) == body
+    masked = mask_surrogates(body)
+    assert (masked is None) == (b"\\ud83d" not in body and b"\\uDFfF" not in body)
+    if masked is not None:
+        assert mask_surrogates(masked.body) is None
+        assert len(masked.body) == len(body)
+        assert masked.mark not in body
+        assert masked.restore(masked.body) == body
 
 
-def test_a_document_that_has_every_mark_is_left_alone() -> None:
+def test_document_that_contains_every_mark_is_not_masked() -> None:
     marks = b"/~ /^ /` /| /< /@ /$ /!"
-    assert hide(rb"\ud83d " + marks[:-1]) is not None
-    assert hide(rb"\ud83d " + marks) is None
+    assert mask_surrogates(rb"\ud83d " + marks[:-1]) is not None
+    assert mask_surrogates(rb"\ud83d " + marks) is None

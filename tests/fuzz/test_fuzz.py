@@ -16,9 +16,11 @@ from structlog.testing import capture_logs
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from ryze.errors import ApiError, InvalidEvent
-from ryze.events.event import EVENT_TYPES, decode_event, decode_events, instance_data
+from ryze.events.decoding import decode_event, decode_events
+from ryze.events.event import EVENT_TYPES, instance_data
+from ryze.http_head import RequestParser
 from ryze.hub.hub import Hub
-from ryze.websocket.handshake import RequestParser, accept_response, check_upgrade, negotiate
+from ryze.websocket.handshake import accept_response, check_upgrade, negotiate
 from tests.conformance.harness import running_server
 from tests.corpus import corpus_inputs, fuzzed
 from tests.fakes import FakeTransport, server_frames

@@ -150,7 +150,7 @@ class TestShortConnections:
                 for _ in range(50):
                     nursery.start_soon(connect_and_leave, server)
             await check_delivery(server, client, number)
-        await until(lambda: server.services.websockets.connections == 1)
+        await until(lambda: server.websockets.connections == 1)
         await until(lambda: trio.lowlevel.current_statistics().tasks_living == tasks)
         assert not [line for line in logs if line["log_level"] in ("warning", "error")]
 
@@ -212,7 +212,7 @@ class TestConnectionLimits:
         assert refused.error == TOO_MANY
         assert refused.headers["connection"] == "close"
         await clients[0].stream.aclose()
-        await until(lambda: server.services.websockets.connections == 19)
+        await until(lambda: server.websockets.connections == 19)
         clients[0] = await server.connect()
         assert (await server.try_to_connect()).error == TOO_MANY
         assert (await server.publish({"n": 1})).json["clients"] == 20

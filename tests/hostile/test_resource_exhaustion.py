@@ -29,7 +29,7 @@ FAILED = {"success": False, "error": {"message": "Failed to get instance"}}
 PING = 9
 
 # Log events.
-ACCEPTING_PAUSED, ACCEPTING_RESUMED = "accepts nobody", "accepts again"
+ACCEPTING_PAUSED, ACCEPTING_RESUMED = "accepting paused", "accepting resumed"
 
 # Settings for a server with few descriptors and without rate limits.
 FEW_DESCRIPTORS = {"command": ("prlimit", "--nofile=100:100"), "global_rate_limit": ""}
@@ -121,7 +121,7 @@ class TestDescriptors:
             client.receive()
         warnings = [line for line in process.log.splitlines() if ACCEPTING_PAUSED in line]
         assert len(warnings) == 1
-        assert "Too many open files" in warnings[0]
+        assert "emfile" in warnings[0]
 
 
 @contextmanager

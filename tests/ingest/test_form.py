@@ -1,4 +1,4 @@
-"""A form with an event and a file: what is taken, and what is wrong with the others."""
+"""Forms with an event and a file: valid ones are decoded, others have a reason."""
 
 import base64
 from dataclasses import dataclass
@@ -45,13 +45,13 @@ THE_FILE = Part("media", FILE, "a.png", "Content-Type: image/png\r\n")
     ],
     ids=["event first", "file first", "event as a file", "file without a name"],
 )
-def test_the_file_stands_in_the_media_object(parts: tuple[Part, ...]) -> None:
+def test_file_is_put_into_the_media_object(parts: tuple[Part, ...]) -> None:
     data = DATA % base64.b64encode(FILE)
     assert decode_form(form(*parts), "x-y") == Event("message.exchange", data)
 
 
 @pytest.mark.parametrize("size", [0, 1, 65535, 65536, 65537, 1_000_000])
-def test_files_of_any_size(size: int) -> None:
+def test_file_of_any_size_is_decoded(size: int) -> None:
     content = (b"\r\n--x-" * (size // 6 + 1))[:size]
     event = decode_form(form(THE_EVENT, Part("media", content, "f")), "x-y")
     assert event.data == DATA % base64.b64encode(content)
@@ -97,7 +97,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("what", WRONG)
-def test_what_is_wrong_is_said(what: str) -> None:
+def test_invalid_form_has_a_reason(what: str) -> None:
     body, boundary, reason = WRONG[what]
     with pytest.raises(InvalidEvent) as refusal:
         decode_form(body, boundary)

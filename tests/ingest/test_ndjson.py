@@ -1,4 +1,4 @@
-"""Lines of a body: the same ones however the bytes are cut."""
+"""Lines of a body do not depend on how its bytes are split."""
 
 from itertools import pairwise
 
@@ -16,13 +16,13 @@ bodies = st.lists(
 
 
 def read(chunks: list[bytes]) -> tuple[list[Line], int | None]:
-    """The lines, and the number of the one that is too long."""
+    """Return the lines, and the number of the line that is too long."""
     reader, lines = LineReader(LIMIT), []
     try:
         for chunk in chunks:
             lines += reader.receive_data(chunk)
-            # What is remembered is bounded, too.
-            assert len(reader._begun) <= LIMIT + 1
+            # The memory for an incomplete line is bounded.
+            assert len(reader._partial) <= LIMIT + 1
         lines += reader.end()
     except LineTooLong as error:
         return lines, error.number
@@ -50,19 +50,19 @@ def test_any_split_gives_the_same_lines(body: bytes, cuts: list[int]) -> None:
 
 
 @pytest.mark.parametrize("end", [b"", b"\n", b"\r\n"])
-def test_the_limit_is_of_the_line_without_its_end(end: bytes) -> None:
+def test_limit_applies_to_the_line_without_its_end(end: bytes) -> None:
     assert read([b"\n12345" + end]) == ([Line(2, b"12345")], None)
     assert read([b"\n123456" + end]) == ([], 2)
 
 
-def test_a_line_without_end_is_refused_as_soon_as_that_is_known() -> None:
+def test_line_without_end_is_refused_as_soon_as_it_is_too_long() -> None:
     reader = LineReader(LIMIT)
     assert list(reader.receive_data(b"1\n12345")) == [Line(1, b"1")]
     with pytest.raises(LineTooLong, match="line 2 is too long"):
         list(reader.receive_data(b"6"))
 
 
-def test_whole_lines_are_counted_blank_ones_too() -> None:
+def test_blank_lines_are_counted() -> None:
     reader = LineReader(LIMIT)
     assert list(reader.receive_data(b"\n \r\n12")) == []
     assert reader.count == 2

@@ -3,10 +3,11 @@
 import contextlib
 import sqlite3
 from collections.abc import AsyncIterator, Callable, MutableMapping
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
@@ -219,7 +220,7 @@ class TestChanges:
     ) -> None:
         registry = await load(database)
         demo = await create(registry)
-        names = [field.name for field in fields(InstanceSettings)]
+        names = [field.name for field in msgspec.structs.fields(InstanceSettings)]
         names.remove("call_reject_message")
         async with trio.open_nursery() as nursery:
             for name in names:
@@ -403,7 +404,7 @@ class TestFollowers:
         renewed = await registry.change_token(demo, "new-token")
         assert renewed is not None
         await registry.delete_instance(demo)
-        settings = replace(demo.settings, ignore_status=True)
+        settings = msgspec.structs.replace(demo.settings, ignore_status=True)
         configured = replace(demo, websocket=DISABLED)
         changed = replace(configured, settings=settings)
         assert renewed == replace(changed, token="new-token", token_hash=hash_token("new-token"))

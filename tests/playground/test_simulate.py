@@ -17,7 +17,7 @@ from trio.testing import MockClock
 import ryze.playground.simulate
 from ryze.cli import cli
 from ryze.client import ConnectionEnded, ConnectionOutcome
-from ryze.events.event import decode_event
+from ryze.events.decoding import decode_event
 from ryze.playground.simulate import (
     RateMeter,
     format_summary,

@@ -1,4 +1,4 @@
-"""The one port: what the first bytes are, how long they may take, and TLS below it all."""
+"""Dispatch of connections: first bytes, deadlines, TLS."""
 
 import ssl
 from collections.abc import Callable, MutableMapping
@@ -21,21 +21,21 @@ HEALTH = request_bytes("GET", "/health")
 
 class TestFirstBytes:
     @pytest.mark.parametrize("data", [CONNECT, HEALTH], ids=["upgrade", "http"])
-    async def test_a_byte_at_a_time(self, server: Server, demo: str, data: bytes) -> None:
+    async def test_request_in_single_bytes(self, server: Server, demo: str, data: bytes) -> None:
         client = await server.open()
         for byte in data:
             await client.send(bytes([byte]))
             await wait_all_tasks_blocked()
-        answer = await client.read_response()
+        response = await client.read_response()
         if data is CONNECT:
-            ws = WebSocketClient(client, answer)
+            ws = WebSocketClient(client, response)
             await server.publish({"n": 1})
             assert await ws.data() == {"n": 1}
         else:
-            assert answer.status == 200
+            assert response.status == 200
 
     @pytest.mark.parametrize("at", range(1, 30))
-    async def test_split_in_two(self, server: Server, demo: str, at: int) -> None:
+    async def test_upgrade_split_in_two(self, server: Server, demo: str, at: int) -> None:
         client = await server.open()
         await client.send(CONNECT[:at])
         await wait_all_tasks_blocked()
@@ -45,11 +45,11 @@ class TestFirstBytes:
     @pytest.mark.parametrize(
         ("target", "status"), [("/w", 404), ("/wsx/demo", 404), ("/ws?x", 404), ("/WS/demo", 404)]
     )
-    async def test_what_only_looks_like_it_is_http(
+    async def test_similar_targets_are_http(
         self, server: Server, demo: str, target: str, status: int
     ) -> None:
-        answer = await server.try_to_connect(target)
-        assert answer.error == (status, "Not found")
+        response = await server.try_to_connect(target)
+        assert response.error == (status, "Not found")
 
     @pytest.mark.parametrize(
         "wrong",
@@ -62,7 +62,7 @@ class TestFirstBytes:
             b"GET /ws/\x00\r\n\r\n",
         ],
     )
-    async def test_what_is_no_http_is_a_400(
+    async def test_malformed_upgrade_is_a_400(
         self, server: Server, mock_clock: MockClock, wrong: bytes
     ) -> None:
         client = await server.open()
@@ -71,9 +71,9 @@ class TestFirstBytes:
         assert await client.rest() == b""
 
 
-class TestTimes:
+class TestDeadlines:
     @pytest.mark.parametrize("sent", [b"", b"G", b"GET /ws"])
-    async def test_hardly_a_byte_and_then_silence(
+    async def test_incomplete_first_bytes_time_out(
         self, server: Server, mock_clock: MockClock, sent: bytes
     ) -> None:
         client = await server.open()
@@ -86,7 +86,7 @@ class TestTimes:
         assert await client.rest() == b""
 
     @pytest.mark.parametrize("data", [CONNECT, HEALTH], ids=["upgrade", "http"])
-    async def test_a_byte_a_second_does_not_put_it_off(
+    async def test_slow_bytes_do_not_extend_the_deadline(
         self, server: Server, mock_clock: MockClock, data: bytes
     ) -> None:
         client = await server.open()
@@ -99,14 +99,14 @@ class TestTimes:
         assert (await client.read_response()).error == (408, "Request timeout")
         assert await client.rest() == b""
 
-    async def test_it_is_a_setting(self, start_server: StartServer) -> None:
+    async def test_deadline_is_a_setting(self, start_server: StartServer) -> None:
         server = await start_server(handshake_timeout_seconds=0.05)
         client = await server.open()
         await client.send(CONNECT[:-2])
         assert (await client.read_response()).error == (408, "Request timeout")
         assert await client.rest() == b""
 
-    async def test_it_is_over_with_the_handshake(
+    async def test_deadline_ends_with_the_request_head(
         self, server: Server, demo: str, mock_clock: MockClock
     ) -> None:
         ws = await server.connect()
@@ -118,7 +118,7 @@ class TestTimes:
         assert await ws.data() == {"n": 1}
         assert (await http.request("GET", "/health")).status == 200
 
-    async def test_who_does_not_take_its_refusal_is_cut_off(
+    async def test_refused_peer_that_does_not_close_is_reset_after_the_grace(
         self, server: Server, mock_clock: MockClock
     ) -> None:
         client = await server.open()
@@ -127,15 +127,15 @@ class TestTimes:
         await wait_all_tasks_blocked()
         mock_clock.jump(2)
         await wait_all_tasks_blocked()
-        assert server.services.websockets.connections == 0
-        # The first byte is answered with a reset, the second hears of it.
+        assert server.websockets.connections == 0
+        # The first byte triggers a reset, the second fails with it.
         await client.send(b"x")
         await wait_all_tasks_blocked()
         with pytest.raises(trio.BrokenResourceError):
             await client.send(b"x")
 
 
-async def test_a_crash_ends_one_connection(
+async def test_bug_ends_only_its_connection(
     server: Server, logs: list[MutableMapping[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def crash(*_: object) -> None:
@@ -150,6 +150,33 @@ async def test_a_crash_ends_one_connection(
     assert (await server.request("GET", "/health")).status == 200
 
 
+@pytest.mark.parametrize("before", [b"", HEALTH], ids=["fresh", "kept alive"])
+async def test_bug_in_the_admission_is_a_500_and_is_logged(
+    server: Server,
+    demo: str,
+    logs: list[MutableMapping[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+    before: bytes,
+) -> None:
+    def crash(*_: object) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(server.services.registry, "find", crash)
+    client = await server.open()
+    await client.send(before + CONNECT)
+    if before:
+        assert (await client.read_response()).status == 200
+    assert (await client.read_response()).error == (500, "Internal server error")
+    assert await client.rest() == b""
+    lines = [line for line in logs if line["event"] in ("request failed", "refused")]
+    assert [(line["event"], line["log_level"]) for line in lines] == [
+        ("request failed", "error"),
+        ("refused", "info"),
+    ]
+    assert {(line["connection"], line["client"]) for line in lines} == {("ws-1", "127.0.0.1")}
+    assert lines[1]["reason"] == "internal_server_error"
+
+
 @pytest.fixture(scope="session")
 def authority() -> trustme.CA:
     return trustme.CA()
@@ -159,7 +186,7 @@ def authority() -> trustme.CA:
 async def tls_server(
     start_server: StartServer, tmp_path: Path, authority: trustme.CA
 ) -> Callable[..., Any]:
-    """Starts a server that speaks TLS, with an instance unless told otherwise."""
+    """Return a function that starts a server with TLS, by default with an instance."""
     certificate = authority.issue_cert("127.0.0.1")
     cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
     key.write_bytes(certificate.private_key_pem.bytes())
@@ -217,7 +244,7 @@ class TestTls:
         assert client.stream.selected_alpn_protocol() == "http/1.1"
 
     @pytest.mark.parametrize("data", [HEALTH, CONNECT, b"\x16\x03\x01"])
-    async def test_without_tls_nothing_is_answered(
+    async def test_plain_peer_of_a_tls_port_gets_no_response(
         self,
         tls_server: Callable[..., Any],
         logs: list[MutableMapping[str, Any]],
@@ -230,33 +257,35 @@ class TestTls:
         assert b"HTTP" not in await client.rest()
         assert not [line for line in logs if line["log_level"] == "error"]
 
-    async def test_silence_is_closed(self, tls_server: Callable[..., Any]) -> None:
+    async def test_silent_peer_of_a_tls_port_is_closed(
+        self, tls_server: Callable[..., Any]
+    ) -> None:
         server: Server = await tls_server(instance=False, handshake_timeout_seconds=0.05)
         server.tls = None
         client = await server.open()
         assert await client.rest() == b""
 
-    async def test_handshakes_that_fail_leave_nothing_behind(
+    async def test_failed_tls_handshakes_leave_nothing_behind(
         self, tls_server: Callable[..., Any], logs: list[MutableMapping[str, Any]]
     ) -> None:
         server: Server = await tls_server(handshake_timeout_seconds=1)
         ws = await server.connect()
-        distrustful = ssl.create_default_context()
+        distrusting = ssl.create_default_context()
         too_old = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         too_old.check_hostname, too_old.verify_mode = False, ssl.CERT_NONE
         too_old.set_ciphers("AES128-SHA")
         too_old.maximum_version = ssl.TLSVersion.TLSv1_2
-        before = left_open()
+        before = count_open()
         for _ in range(3):
             async with trio.open_nursery() as nursery:
                 for data in (b"", b"\x16\x03\x01", b"\0" * 1000, HEALTH, CONNECT):
-                    nursery.start_soon(fail_plainly, server, data, False)
-                    nursery.start_soon(fail_plainly, server, data, True)
-                nursery.start_soon(fail_politely, server, distrustful)
-                nursery.start_soon(fail_politely, server, too_old)
-        await until(lambda: left_open() == before)
-        refused = [line for line in logs if line["event"] == "no TLS"]
-        # The client that does not trust us says so after our end of the handshake is done.
+                    nursery.start_soon(connect_without_tls, server, data, False)
+                    nursery.start_soon(connect_without_tls, server, data, True)
+                nursery.start_soon(fail_tls_handshake, server, distrusting)
+                nursery.start_soon(fail_tls_handshake, server, too_old)
+        await until(lambda: count_open() == before)
+        refused = [line for line in logs if line["event"] == "TLS handshake failed"]
+        # A client that distrusts our certificate may say so after our end of the handshake.
         assert 33 <= len(refused) <= 36
         assert {line["client"] for line in refused} == {"127.0.0.1"}
         assert "timeout" in {line["reason"] for line in refused}
@@ -264,28 +293,28 @@ class TestTls:
         await server.publish({"n": 1})
         assert await ws.data() == {"n": 1}
 
-    async def test_a_slow_consumer_is_dropped_and_nobody_else_notices(
+    async def test_slow_consumer_is_evicted_and_others_are_served(
         self, tls_server: Callable[..., Any], nursery: trio.Nursery
     ) -> None:
         server: Server = await tls_server(client_buffer_messages=8, close_grace_seconds=0.05)
-        await small_window(server, CONNECT)
+        await connect_stalled(server, CONNECT)
         reader = await server.connect()
         text = "x" * 100_000
         clients = 2
         for n in range(1000):
             with trio.fail_after(60):
-                answer = await server.publish({"n": n, "text": text})
+                response = await server.publish({"n": n, "text": text})
                 assert (await reader.data())["n"] == n
-            clients = answer.json["clients"]
+            clients = response.json["clients"]
             if clients == 1:
                 break
         assert clients == 1
-        await until(lambda: server.services.websockets.connections == 1)
+        await until(lambda: server.websockets.connections == 1)
         assert server.services.hub.statistics().pending == 0
         await server.publish({"n": "after"})
         assert await reader.data() == {"n": "after"}
 
-    async def test_peers_that_go(
+    async def test_lost_connections_leave_nothing_behind(
         self, tls_server: Callable[..., Any], logs: list[MutableMapping[str, Any]]
     ) -> None:
         server: Server = await tls_server()
@@ -294,29 +323,29 @@ class TestTls:
             await client.send(data)
             await trio.aclose_forcefully(client.stream)
         await until(lambda: not server.http_connections())
-        await until(lambda: not server.services.websockets.connections)
+        await until(lambda: not server.websockets.connections)
         assert (await server.request("GET", "/health")).status == 200
         assert not [line for line in logs if line["log_level"] == "error"]
 
 
-def left_open() -> tuple[int, int]:
-    """Descriptors of this process, and tasks."""
+def count_open() -> tuple[int, int]:
+    """Count file descriptors of this process, and tasks."""
     descriptors = len(list(Path("/proc/self/fd").iterdir()))
     return descriptors, trio.lowlevel.current_statistics().tasks_living
 
 
-async def fail_plainly(server: Server, data: bytes, leaves: bool) -> None:
-    """A peer that speaks no TLS; it leaves at once, or waits for the end."""
+async def connect_without_tls(server: Server, data: bytes, disconnects: bool) -> None:
+    """Connect without TLS; disconnect at once, or wait for the end."""
     async with await trio.open_tcp_stream(*server.address) as stream:
         with suppress(trio.BrokenResourceError):
             if data:
                 await stream.send_all(data)
-            while not leaves and await stream.receive_some():
+            while not disconnects and await stream.receive_some():
                 pass
 
 
-async def fail_politely(server: Server, context: ssl.SSLContext) -> None:
-    """A peer that breaks the handshake off."""
+async def fail_tls_handshake(server: Server, context: ssl.SSLContext) -> None:
+    """Connect with a context that makes the TLS handshake fail."""
     stream = await trio.open_tcp_stream(*server.address)
     secured = trio.SSLStream(stream, context, server_hostname="127.0.0.1")
     with pytest.raises(trio.BrokenResourceError):
@@ -324,8 +353,8 @@ async def fail_politely(server: Server, context: ssl.SSLContext) -> None:
     await trio.aclose_forcefully(secured)
 
 
-async def small_window(server: Server, data: bytes) -> RawClient:
-    """A client that sends this, reads its 101, and then nothing any more."""
+async def connect_stalled(server: Server, data: bytes) -> RawClient:
+    """Connect a client that reads its 101 and then nothing more."""
     client = await server.open()
     await client.send(data)
     assert (await client.read_response()).status == 101

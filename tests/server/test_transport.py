@@ -1,4 +1,4 @@
-"""Transports, and that the fakes of the other tests behave like the real ones."""
+"""Transports; the fakes of the other tests must behave like the real ones."""
 
 import socket
 import ssl
@@ -18,7 +18,7 @@ from tests.fakes import FakeTransport, PieceTransport
 
 
 class FakePeer:
-    """The other end of a fake."""
+    """The peer of a fake transport."""
 
     def __init__(self, transport: FakeTransport) -> None:
         self._transport = transport
@@ -42,7 +42,7 @@ class FakePeer:
 
 
 class StreamPeer:
-    """The other end of a real stream."""
+    """The peer of a real stream."""
 
     def __init__(self, stream: trio.SocketStream | trio.SSLStream[trio.SocketStream]) -> None:
         self._stream = stream
@@ -135,7 +135,7 @@ every_wire = pytest.mark.parametrize("make", [fake, fake_pieces, tcp, tls])
 
 
 async def _send_all(transport: Transport, data: bytes, *, interrupted: bool = False) -> None:
-    """What every user of a transport does."""
+    """Send as every user of a transport does."""
     rest = memoryview(data)
     while rest:
         taken = transport.send_nowait(rest)
@@ -162,7 +162,7 @@ async def test_all_bytes_arrive_in_order(make: MakeWire) -> None:
 
 
 @every_wire
-async def test_a_full_transport_takes_nothing_and_blocks_until_the_peer_reads(
+async def test_full_transport_takes_nothing_until_the_peer_reads(
     make: MakeWire,
 ) -> None:
     async with make() as wire, trio.open_nursery() as nursery:
@@ -176,7 +176,7 @@ async def test_a_full_transport_takes_nothing_and_blocks_until_the_peer_reads(
 
 # With TLS a cancelled wait ends the connection, as documented.
 @pytest.mark.parametrize("make", [fake, fake_pieces, tcp])
-async def test_a_cancelled_wait_loses_nothing(make: MakeWire) -> None:
+async def test_cancelled_wait_loses_nothing(make: MakeWire) -> None:
     async with make() as wire:
         data = bytes(range(250)) * 20_000
         received = bytearray()
@@ -188,7 +188,7 @@ async def test_a_cancelled_wait_loses_nothing(make: MakeWire) -> None:
 
 
 @every_wire
-async def test_bytes_of_the_peer_come_in_until_its_end(make: MakeWire) -> None:
+async def test_bytes_are_received_until_the_end_of_the_peer(make: MakeWire) -> None:
     async with make() as wire:
         with trio.move_on_after(0):
             await wire.transport.receive_some()
@@ -203,18 +203,18 @@ async def test_bytes_of_the_peer_come_in_until_its_end(make: MakeWire) -> None:
 
 
 @every_wire
-async def test_a_peer_that_is_gone_is_an_os_error(make: MakeWire) -> None:
+async def test_lost_connection_raises_os_error(make: MakeWire) -> None:
     async with make() as wire:
         await wire.peer.reset()
         with pytest.raises(OSError):  # noqa: PT011 - that is the contract
             await _send_all(wire.transport, bytes(100_000_000))
-        # The system tells it once, then it is an end like any other.
+        # The system reports the reset once, then an ordinary end.
         with suppress(OSError):
             assert await wire.transport.receive_some() == b""
 
 
 @every_wire
-async def test_closing_and_aborting_twice_is_fine(make: MakeWire) -> None:
+async def test_closing_and_aborting_are_idempotent(make: MakeWire) -> None:
     async with make() as wire:
         wire.transport.close()
         wire.transport.abort()
@@ -225,14 +225,14 @@ async def test_closing_and_aborting_twice_is_fine(make: MakeWire) -> None:
 
 
 @every_wire
-async def test_nothing_can_be_sent_after_the_close(make: MakeWire) -> None:
+async def test_sending_after_close_raises_os_error(make: MakeWire) -> None:
     async with make() as wire:
         wire.transport.close()
         with pytest.raises(OSError):  # noqa: PT011
             await _send_all(wire.transport, b"late")
 
 
-async def test_an_end_of_stream_reaches_the_peer_and_an_abort_resets_it() -> None:
+async def test_eof_reaches_the_peer_and_abort_resets_the_connection() -> None:
     async with tcp() as wire:
         wire.transport.send_nowait(b"bye")
         wire.transport.send_eof()
@@ -246,7 +246,7 @@ async def test_an_end_of_stream_reaches_the_peer_and_an_abort_resets_it() -> Non
             await wire.peer.receive()
 
 
-async def test_a_socket_that_is_not_readable_after_all_is_waited_for_again(
+async def test_spurious_readability_is_waited_out(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     wait_readable = trio.lowlevel.wait_readable
@@ -264,7 +264,7 @@ async def test_a_socket_that_is_not_readable_after_all_is_waited_for_again(
         assert len(calls) >= 2
 
 
-async def test_tls_sends_no_end_of_stream_but_can_be_reset() -> None:
+async def test_tls_ignores_eof_and_can_be_aborted() -> None:
     async with tls() as wire:
         wire.transport.send_eof()
         await _send_all(wire.transport, b"still open")
@@ -274,7 +274,7 @@ async def test_tls_sends_no_end_of_stream_but_can_be_reset() -> None:
             await wire.peer.receive()
 
 
-async def test_tls_reports_a_record_as_taken_once_all_of_it_is_sent() -> None:
+async def test_tls_record_is_taken_once_all_of_it_is_sent() -> None:
     async with tls() as wire:
         transport = wire.transport
         assert transport.send_nowait(bytes(20_000)) == 0

@@ -1,4 +1,4 @@
-"""Who the client is: what trusted proxies say of it counts, and nothing else does."""
+"""Client addresses: forwarding headers are believed from trusted proxies only."""
 
 from collections.abc import MutableMapping
 from ipaddress import ip_address, ip_network
@@ -21,18 +21,18 @@ NOBODY = TrustedProxies([])
 @pytest.mark.parametrize(
     ("peer", "forwarded_for", "client"),
     [
-        # Nobody has forwarded it.
+        # No header.
         ("10.0.0.1", "", "10.0.0.1"),
-        # Not by one of ours.
+        # The peer is not trusted.
         ("192.0.2.1", "198.51.100.7", "192.0.2.1"),
         ("10.0.0.1", "198.51.100.7", "198.51.100.7"),
-        # What stands to the left of the client is its own invention.
+        # Entries to the left of the client are made up by it.
         ("10.0.0.1", "203.0.113.9, 198.51.100.7", "198.51.100.7"),
         ("10.0.0.1", "10.0.0.9, 198.51.100.7", "198.51.100.7"),
-        # Through two of ours, and three.
+        # Through two and three trusted proxies.
         ("10.0.0.1", "198.51.100.7, 10.0.0.2", "198.51.100.7"),
         ("fd00::1", "203.0.113.9,198.51.100.7,10.0.0.3,fd00::2", "198.51.100.7"),
-        # The client is itself in our network.
+        # The client is itself in a trusted network.
         ("10.0.0.1", "10.0.0.8, 10.0.0.2", "10.0.0.8"),
         # Ports, brackets, white space, IPv6 in all its forms.
         ("10.0.0.1", " 198.51.100.7:4711 ", "198.51.100.7"),
@@ -43,7 +43,7 @@ NOBODY = TrustedProxies([])
         ("::ffff:10.0.0.1", "198.51.100.7", "198.51.100.7"),
         ("::ffff:192.0.2.1", "198.51.100.7", "192.0.2.1"),
         ("fe80::1%eth0", "198.51.100.7", "fe80::1%eth0"),
-        # Garbage: the client is where the proxy stands that has let it through.
+        # Invalid entries: the address of the proxy that let them through.
         ("10.0.0.1", "unknown", "10.0.0.1"),
         ("10.0.0.1", "198.51.100.7, unknown", "10.0.0.1"),
         ("10.0.0.1", "unknown, 198.51.100.7", "198.51.100.7"),
@@ -55,18 +55,18 @@ NOBODY = TrustedProxies([])
         ("10.0.0.1", "a" + ":1" * 5000, "10.0.0.1"),
     ],
 )
-def test_the_client_is_the_last_whom_ours_have_met(
+def test_client_is_the_first_untrusted_address_from_the_right(
     peer: str, forwarded_for: str, client: str
 ) -> None:
     assert PROXIES.client(peer, forwarded_for) == client
 
 
-def test_without_proxies_the_peer_is_the_client() -> None:
+def test_without_trusted_proxies_the_peer_is_the_client() -> None:
     assert NOBODY.client("127.0.0.1", "198.51.100.7") == "127.0.0.1"
     assert not NOBODY.trusts("127.0.0.1")
 
 
-def test_a_chain_is_followed_for_sixteen_proxies_and_no_further() -> None:
+def test_at_most_sixteen_entries_are_read() -> None:
     chain = [f"10.0.0.{number}" for number in range(100)]
     assert PROXIES.client("10.1.0.0", ",".join(chain[-15:])) == "10.0.0.85"
     assert PROXIES.client("10.1.0.0", ",".join(chain[-16:])) == "10.0.0.84"
@@ -74,14 +74,14 @@ def test_a_chain_is_followed_for_sixteen_proxies_and_no_further() -> None:
 
 
 @given(st.text(st.characters(max_codepoint=255)) | st.text("0123456789abcdf.:,[] %"))
-def test_whatever_is_said_an_address_comes_out(text: str) -> None:
+def test_any_header_gives_an_address(text: str) -> None:
     client = PROXIES.client("10.0.0.1", text)
     assert str(ip_address(client)) == client
 
 
 @given(st.text(st.characters(max_codepoint=255)), st.ip_addresses())
-def test_nobody_can_talk_their_own_address_away(invented: str, real: Any) -> None:
-    """What the client sends stands to the left of what the proxy appends."""
+def test_client_cannot_hide_its_address(invented: str, real: Any) -> None:
+    """Entries of the client are to the left of the one that the proxy appends."""
     expected = PROXIES.client(str(real), "")
     if not PROXIES.trusts(str(real)):
         assert PROXIES.client("10.0.0.1", f"{invented}, {real}") == expected
@@ -94,17 +94,17 @@ ONE = {"X-Forwarded-For": "198.51.100.1"}
 TWO = {"X-Forwarded-For": "203.0.113.9, 198.51.100.2"}
 
 
-async def ask(server: Server, way: str, headers: dict[str, str]) -> tuple[int, str]:
-    """Without a valid token, so that the address is what is counted."""
+async def send(server: Server, way: str, headers: dict[str, str]) -> tuple[int, str]:
+    """Send a request without a valid token, which is counted by address."""
     if way == "http":
-        answer = await server.request("GET", "/api/instance/list", token=None, headers=headers)
+        response = await server.request("GET", "/api/instance/list", token=None, headers=headers)
     elif way == "upgrade":
-        answer = await server.try_to_connect(headers={"token": None, **headers})
+        response = await server.try_to_connect(headers={"token": None, **headers})
     else:
         client = await server.open()
         await client.request("GET", "/health")
-        answer = await client.request("GET", "/ws/demo", {**UPGRADE, **headers})
-    return answer.error
+        response = await client.request("GET", "/ws/demo", {**UPGRADE, **headers})
+    return response.error
 
 
 @pytest.mark.parametrize("way", ["http", "upgrade", "upgrade on a reused connection"])
@@ -115,22 +115,24 @@ async def test_rate_limits_count_each_client_behind_a_trusted_proxy(
         trusted_proxies=LOOPBACK, global_rate_limit=limits.parse("1/minute")
     )
     for headers in (ONE, TWO):
-        assert (await ask(server, way, headers))[0] == 401
-        assert (await ask(server, way, headers))[0] == 429
+        assert (await send(server, way, headers))[0] == 401
+        assert (await send(server, way, headers))[0] == 429
     invented = {"X-Forwarded-For": "203.0.113.10, 198.51.100.2"}
-    assert (await ask(server, way, invented))[0] == 429
+    assert (await send(server, way, invented))[0] == 429
 
 
 @pytest.mark.parametrize("way", ["http", "upgrade", "upgrade on a reused connection"])
-async def test_nobody_else_can_pass_for_another(start_server: StartServer, way: str) -> None:
+async def test_untrusted_peers_are_counted_by_their_own_address(
+    start_server: StartServer, way: str
+) -> None:
     server = await start_server(
         trusted_proxies=(ip_network("10.0.0.0/8"),), global_rate_limit=limits.parse("1/minute")
     )
-    assert (await ask(server, way, ONE))[0] == 401
-    assert (await ask(server, way, TWO))[0] == 429
+    assert (await send(server, way, ONE))[0] == 401
+    assert (await send(server, way, TWO))[0] == 429
 
 
-async def test_one_connection_of_a_proxy_brings_many_clients(
+async def test_requests_of_one_connection_have_their_own_clients(
     start_server: StartServer, logs: list[MutableMapping[str, Any]]
 ) -> None:
     server = await start_server(trusted_proxies=LOOPBACK)
@@ -142,7 +144,7 @@ async def test_one_connection_of_a_proxy_brings_many_clients(
     assert seen == ["198.51.100.1", "198.51.100.2", "127.0.0.1"]
 
 
-async def test_several_headers_are_one_list(
+async def test_several_headers_are_joined(
     start_server: StartServer, logs: list[MutableMapping[str, Any]]
 ) -> None:
     server = await start_server(trusted_proxies=LOOPBACK)
@@ -154,7 +156,7 @@ async def test_several_headers_are_one_list(
 
 
 @pytest.mark.parametrize(
-    ("trusted", "said", "scheme"),
+    ("trusted", "headers", "scheme"),
     [
         (LOOPBACK, {}, "http"),
         (LOOPBACK, {"X-Forwarded-Proto": "https"}, "https"),
@@ -165,21 +167,21 @@ async def test_several_headers_are_one_list(
         ((), {"X-Forwarded-Proto": "https"}, "http"),
     ],
 )
-async def test_the_scheme_is_what_a_trusted_proxy_says(
+async def test_scheme_is_that_of_a_trusted_proxy(
     start_server: StartServer,
     logs: list[MutableMapping[str, Any]],
     trusted: Any,
-    said: dict[str, str],
+    headers: dict[str, str],
     scheme: str,
 ) -> None:
     server = await start_server(trusted_proxies=trusted)
     client = await server.open()
-    await client.request("GET", "/health", said)
+    await client.request("GET", "/health", headers)
     await client.request("GET", "/health", {"token": ACCOUNT_TOKEN})
     assert [line["scheme"] for line in logs if line["event"] == "request"] == [scheme, "http"]
 
 
-async def test_the_log_names_the_client_of_a_websocket(
+async def test_client_of_a_websocket_is_logged(
     start_server: StartServer, logs: list[MutableMapping[str, Any]]
 ) -> None:
     server = await start_server(trusted_proxies=LOOPBACK)

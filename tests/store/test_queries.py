@@ -3,6 +3,7 @@
 import dataclasses
 from pathlib import Path
 
+import msgspec
 import peewee
 import pytest
 
@@ -137,9 +138,9 @@ class TestInstances:
     async def test_each_setting_is_stored_in_its_column(
         self, database: Database, cipher: TokenCipher, account: Account
     ) -> None:
-        for setting in dataclasses.fields(InstanceSettings):
+        for setting in msgspec.structs.fields(InstanceSettings):
             changed = "busy" if setting.type is str else not setting.default
-            settings = dataclasses.replace(DEFAULTS, **{setting.name: changed})
+            settings = msgspec.structs.replace(DEFAULTS, **{setting.name: changed})
             made = await add(database, cipher, account, setting.name, settings=settings)
             assert (await database.read(select_instances, cipher))[-1] == made
             assert made.settings == settings

@@ -11,12 +11,13 @@ from wsproto.events import CloseConnection, Ping, TextMessage
 from wsproto.events import Event as FrameEvent
 from wsproto.extensions import Extension
 
+from ryze.access.upgrades import Admission
 from ryze.events.event import Event
 from ryze.hub.hub import Hub
 from ryze.publishing.publisher import Publisher
 from ryze.records import Instance
 from ryze.websocket.connection import ConnectionLimits
-from ryze.websocket.server import Admission, WebSocketLimits, WebSocketServer
+from ryze.websocket.server import WebSocketLimits, WebSocketServer
 from ryze.websocket.subscriber import Subscriber
 from tests.fakes import FakeTransport, make_instance
 
@@ -26,6 +27,7 @@ __all__ = [
     "TOKEN_HASH",
     "WEBSOCKET_KEY",
     "Peer",
+    "admit",
     "open_connection",
     "open_server",
     "serve_upgrade",
@@ -143,29 +145,31 @@ async def open_connection(
 def open_server(
     hub: Hub, limits: WebSocketLimits | None = None, *, compression: bool = False
 ) -> WebSocketServer:
-    """Lets everybody in, for the instance with id 1."""
-
-    def admit(request: h11.Request, address: str) -> Admission:
-        publishes = request.target.endswith(b"/publish")
-        return Admission(make_instance(), TOKEN_HASH, {"X-Seen": address}, publishes)
-
+    """Return a server whose first pings come after half of the interval."""
     return WebSocketServer(
         hub,
         Publisher(hub),
-        admit,
         limits or WebSocketLimits(),
         compression=compression,
         draw=lambda: 0.5,
     )
 
 
+def admit(request: h11.Request, address: str) -> Admission:
+    """Admit every request to the instance with id 1."""
+    is_producer = request.target.endswith(b"/publish")
+    return Admission(make_instance(), TOKEN_HASH, {"X-Seen": address}, is_producer)
+
+
 async def serve_upgrade(
-    gateway: WebSocketServer,
+    server: WebSocketServer,
     transport: FakeTransport,
     request: h11.Request | None = None,
     address: str = "192.0.2.1",
 ) -> None:
-    """Answer an upgrade request, and live the connection if it is admitted."""
-    session = await gateway.receive(transport, request or upgrade(), b"", address)
-    if session is not None:
-        await gateway.serve_connection(session)
+    """Accept an upgrade request, and serve its connection."""
+    request = request or upgrade()
+    session = server.accept(
+        transport, request, b"", admit(request, address), connection_id="ws-1", address=address
+    )
+    await server.serve_connection(session)

@@ -1,4 +1,4 @@
-"""Extensions: what is agreed on, declined, and refused (RFC 6455, 9.1; RFC 7692, 7.1)."""
+"""Negotiation of extensions: accepted, declined and invalid offers (RFC 6455, RFC 7692)."""
 
 from contextlib import suppress
 
@@ -28,7 +28,7 @@ AGREED = "permessage-deflate; server_no_context_takeover; client_no_context_take
         ('x-other; list="a", , permessage-deflate,', ""),
     ],
 )
-def test_offers_that_we_can_keep_are_accepted(offer: str, agreed: str) -> None:
+def test_acceptable_offers_are_accepted(offer: str, agreed: str) -> None:
     assert agree(parse_offers(offer)) == AGREED + agreed
 
 
@@ -54,7 +54,7 @@ def test_offers_that_we_can_keep_are_accepted(offer: str, agreed: str) -> None:
         ", ,",
     ],
 )
-def test_offers_that_we_cannot_keep_are_declined(offer: str) -> None:
+def test_unacceptable_offers_are_declined(offer: str) -> None:
     assert agree(parse_offers(offer)) is None
 
 
@@ -75,12 +75,12 @@ def test_offers_that_we_cannot_keep_are_declined(offer: str) -> None:
         "perm\u00e9",
     ],
 )
-def test_offers_that_the_grammar_forbids_are_refused(offer: str) -> None:
+def test_invalid_grammar_raises(offer: str) -> None:
     with pytest.raises(ValueError, match="not a list"):
         parse_offers(offer)
 
 
-def test_an_offer_has_a_name_and_parameters() -> None:
+def test_offer_has_name_and_parameters() -> None:
     assert parse_offers(r'a;b , ,c; d=e; f="\g\h"; i') == [
         Offer("a", [("b", None)]),
         Offer("c", [("d", "e"), ("f", "gh"), ("i", None)]),
@@ -92,7 +92,7 @@ _parameters = st.lists(st.tuples(_tokens, st.one_of(st.none(), _tokens)), max_si
 
 
 @given(st.lists(st.builds(Offer, _tokens, _parameters), max_size=4), st.booleans())
-def test_what_is_written_is_read(offers: list[Offer], quoted: bool) -> None:
+def test_parsing_inverts_formatting(offers: list[Offer], quoted: bool) -> None:
     mark = '"' if quoted else ""
     written = [
         "; ".join([name, *(f"{k}={mark}{v}{mark}" if v else k for k, v in parameters)])
@@ -102,6 +102,6 @@ def test_what_is_written_is_read(offers: list[Offer], quoted: bool) -> None:
 
 
 @given(st.text(st.sampled_from('pd;=, "\\\t\u00e9'), max_size=30))
-def test_any_text_is_a_list_or_none(text: str) -> None:
+def test_any_text_is_parsed_or_raises_value_error(text: str) -> None:
     with suppress(ValueError):
         assert agree(parse_offers(text)) is None

@@ -42,7 +42,7 @@ async def open_producer(
 ) -> tuple[Producer, Peer]:
     peer = Peer(FakeTransport())
     producer = Producer(
-        peer.transport, WebSocketLimits().publisher, Publisher(hub), draw=lambda: 0.5
+        peer.transport, WebSocketLimits().producer, Publisher(hub), draw=lambda: 0.5
     )
 
     async def serve() -> None:

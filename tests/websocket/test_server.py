@@ -1,9 +1,7 @@
-"""All WebSockets together: who is admitted, who is refused, and how everybody is seen off."""
+"""The WebSocket server: accepted connections, revocation, drain."""
 
 import gc
-import json
 import weakref
-from collections.abc import Callable
 
 import h11
 import pytest
@@ -14,19 +12,12 @@ from wsproto.events import CloseConnection, Ping, TextMessage
 from wsproto.extensions import PerMessageDeflate
 
 from ryze.changes import AccountTokenRevoked
-from ryze.errors import INVALID_TOKEN, ApiError
 from ryze.hub.hub import Hub
-from ryze.hub.outbox import Outbox, OutboxLimits
-from ryze.publishing.publisher import Publisher
-from ryze.websocket.encodings import PLAIN
-from ryze.websocket.handshake import refusal_response
-from ryze.websocket.server import Admission, WebSocketLimits, WebSocketServer
+from ryze.websocket.server import WebSocketServer
 from tests.fakes import (
     FakeTransport,
-    PieceTransport,
     call_at_next_checkpoint,
     client_frame,
-    make_instance,
     server_frames,
 )
 from tests.hub.harness import EMPTY_HUB, publish
@@ -42,7 +33,7 @@ from tests.websocket.harness import (
 
 async def connect(
     nursery: trio.Nursery,
-    gateway: WebSocketServer,
+    server: WebSocketServer,
     transport: FakeTransport | None = None,
     *,
     request: h11.Request | None = None,
@@ -51,7 +42,7 @@ async def connect(
     peer = peer or Peer(transport or FakeTransport())
 
     async def serve() -> None:
-        await serve_upgrade(gateway, peer.transport, request)
+        await serve_upgrade(server, peer.transport, request)
         peer.ended.set()
 
     nursery.start_soon(serve)
@@ -59,28 +50,33 @@ async def connect(
     return peer
 
 
-async def test_who_is_admitted_gets_101_with_the_headers_and_then_events(
+def upgrade_to(suffix: str) -> h11.Request:
+    """Return an upgrade request of a subscriber, or with "/publish" of a producer."""
+    return h11.Request(method="GET", target=f"/ws/shop{suffix}", headers=list(upgrade().headers))
+
+
+async def test_accepted_connection_gets_101_with_headers_then_events(
     hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    gateway = open_server(hub)
-    peer = await connect(nursery, gateway)
+    server = open_server(hub)
+    peer = await connect(nursery, server)
     assert peer.head.startswith(b"HTTP/1.1 101 ")
     assert b"\r\nX-Seen: 192.0.2.1" in peer.head
-    assert gateway.connections == 1
-    assert repr(gateway) == "<WebSocketServer 1 connections>"
+    assert server.connections == 1
+    assert repr(server) == "<WebSocketServer 1 connections>"
     assert await publish(hub, 1, [EVENT]) == 1
     assert len(await peer.texts()) == 1
 
 
-@pytest.mark.parametrize("says_goodbye", [True, False])
-async def test_memory_of_a_connection_is_given_back_at_once(
-    says_goodbye: bool, hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock
+@pytest.mark.parametrize("closes_properly", [True, False])
+async def test_memory_of_a_connection_is_freed_at_once(
+    closes_properly: bool, hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    """No cycle is left that would wait for the garbage collector, which runs rarely here."""
-    gateway = open_server(hub)
-    peer = await connect(nursery, gateway)
+    """No reference cycle waits for the garbage collector, which runs rarely in the server."""
+    server = open_server(hub)
+    peer = await connect(nursery, server)
     await publish(hub, 1, [EVENT])
-    if says_goodbye:
+    if closes_properly:
         peer.send(CloseConnection(1000))
     else:
         peer.transport.feed_eof()
@@ -89,13 +85,13 @@ async def test_memory_of_a_connection_is_given_back_at_once(
     try:
         del peer
         await wait_all_tasks_blocked()
-        assert gateway.connections == 0
+        assert server.connections == 0
         assert transport() is None
     finally:
         gc.enable()
 
 
-async def test_life_and_death_are_logged(
+async def test_begin_and_end_of_a_connection_are_logged(
     hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     with capture_logs() as logs:
@@ -128,7 +124,7 @@ async def test_life_and_death_are_logged(
 
 
 @pytest.mark.parametrize("on", [False, True])
-async def test_compression_is_agreed_on_only_where_it_is_on(
+async def test_compression_is_negotiated_only_if_enabled(
     hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock, on: bool
 ) -> None:
     request = upgrade(sec_websocket_extensions="permessage-deflate; client_max_window_bits")
@@ -143,158 +139,36 @@ async def test_compression_is_agreed_on_only_where_it_is_on(
     assert (b"instanceData" in peer.transport.taken) != on
 
 
-# --- Refusals ---
-
-
-def refusing(error: Exception) -> Callable[[h11.Request, str], Admission]:
-    def admit(request: h11.Request, address: str) -> Admission:
-        raise error
-
-    return admit
-
-
-@pytest.mark.parametrize("make", [FakeTransport, PieceTransport])
-async def test_a_refusal_is_answered_in_full_and_waits_for_the_peers_end(
-    hub: Hub,
-    nursery: trio.Nursery,
-    autojump_clock: MockClock,
-    make: Callable[[float], FakeTransport],
-) -> None:
-    error = ApiError(INVALID_TOKEN, headers={"X": "y"})
-    gateway = WebSocketServer(hub, Publisher(hub), refusing(error), WebSocketLimits())
-    peer = await connect(nursery, gateway, make(50))
-    assert len(peer.transport.taken) == 50
-    peer.transport.read()
-    await wait_all_tasks_blocked()
-    assert peer.transport.taken == refusal_response(error)
-    assert peer.transport.eof_sent
-    assert not peer.transport.closed
-    peer.transport.feed(b"more of a request")
-    peer.transport.feed_eof()
-    await peer.ended.wait()
-    assert peer.transport.closed
-    assert gateway.connections == 0
-
-
-async def test_nobody_waits_longer_than_the_grace_for_a_refused_peer(
-    hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock
-) -> None:
-    gateway = WebSocketServer(
-        hub, Publisher(hub), refusing(ApiError(INVALID_TOKEN)), WebSocketLimits()
-    )
-    for transport in (FakeTransport(5), FakeTransport(), PieceTransport(5)):
-        start = trio.current_time()
-        peer = await connect(nursery, gateway, transport)
-        await peer.ended.wait()
-        assert trio.current_time() == start + 2
-        assert transport.closed
-
-
-async def test_a_refused_peer_that_is_gone_is_nobodys_problem(
-    hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock
-) -> None:
-    gateway = WebSocketServer(
-        hub, Publisher(hub), refusing(ApiError(INVALID_TOKEN)), WebSocketLimits()
-    )
-    transport = FakeTransport()
-    transport.fail()
-    peer = await connect(nursery, gateway, transport)
-    assert peer.ended.is_set()
-
-
-async def test_a_bug_in_the_admission_is_a_500_and_is_logged(
-    hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock
-) -> None:
-    gateway = WebSocketServer(hub, Publisher(hub), refusing(ZeroDivisionError()), WebSocketLimits())
-    with capture_logs() as logs:
-        peer = await connect(nursery, gateway)
-        await peer.ended.wait()
-    assert peer.transport.taken.startswith(b"HTTP/1.1 500 ")
-    assert json.loads(peer.received)["success"] is False
-    assert [(log["log_level"], log["event"]) for log in logs] == [
-        ("error", "request failed"),
-        ("info", "refused"),
-    ]
-    assert peer.transport.closed
-
-
-async def test_a_cancelled_refusal_closes_the_transport(
-    hub: Hub, autojump_clock: MockClock
-) -> None:
-    gateway = WebSocketServer(
-        hub, Publisher(hub), refusing(ApiError(INVALID_TOKEN)), WebSocketLimits()
-    )
-    transport = FakeTransport(5)
-    with trio.move_on_after(1):
-        await serve_upgrade(gateway, transport)
-    assert transport.closed
-
-
-async def test_the_cap_of_connections_counts_those_that_are_closing(
-    hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock
-) -> None:
-    gateway = open_server(hub, WebSocketLimits(connections=2))
-    first, _ = await connect(nursery, gateway), await connect(nursery, gateway)
-    third = await connect(nursery, gateway)
-    assert third.head.startswith(b"HTTP/1.1 503 ")
-    assert json.loads(third.received)["error"] == {"message": "Too many connections"}
-    assert b"\r\nX-Seen: 192.0.2.1" in third.head
-    hub.outboxes()[0].close_after_bug()
-    await first.ended.wait()
-    fourth = await connect(nursery, gateway)
-    assert fourth.head.startswith(b"HTTP/1.1 101 ")
-
-
-async def test_the_cap_of_an_instance(
-    hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock
-) -> None:
-    gateway = open_server(hub, WebSocketLimits(connections_per_instance=1))
-    first, second = await connect(nursery, gateway), await connect(nursery, gateway)
-    assert second.head.startswith(b"HTTP/1.1 503 ")
-    first.send(CloseConnection(1000))
-    await first.ended.wait()
-    assert (await connect(nursery, gateway)).head.startswith(b"HTTP/1.1 101 ")
-
-
-async def test_publishers_count_against_the_cap_of_their_instance(
-    hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock
-) -> None:
-    gateway = open_server(hub, WebSocketLimits(connections_per_instance=1))
-    publisher = Outbox(
-        FakeTransport(), OutboxLimits(), PLAIN, start_writer=lambda: None, on_close=lambda: None
-    )
-    with hub.producing(make_instance(), publisher):
-        assert (await connect(nursery, gateway)).head.startswith(b"HTTP/1.1 503 ")
-    assert (await connect(nursery, gateway)).head.startswith(b"HTTP/1.1 101 ")
-
-
 # --- Revocation ---
 
 
-@pytest.mark.parametrize("role", ["", "/publish"])
-async def test_who_came_with_a_token_goes_with_it(
-    hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock, role: str
+@pytest.mark.parametrize("suffix", ["", "/publish"], ids=["subscriber", "producer"])
+async def test_revoked_token_ends_the_connections_it_opened(
+    hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock, suffix: str
 ) -> None:
-    request = upgrade()
-    request = h11.Request(method="GET", target=f"/ws/shop{role}", headers=list(request.headers))
-    peer = await connect(nursery, open_server(hub), request=request)
+    peer = await connect(nursery, open_server(hub), request=upgrade_to(suffix))
     hub.follow(AccountTokenRevoked("another"))
     assert [each for each in await peer.settled() if isinstance(each, CloseConnection)] == []
     hub.follow(AccountTokenRevoked(TOKEN_HASH))
     assert await peer.close_code() == 4501
 
 
-@pytest.mark.parametrize("publishes", [False, True])
-async def test_a_token_that_is_revoked_right_behind_the_admission_ends_the_connection(
-    hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock, publishes: bool
+@pytest.mark.parametrize("suffix", ["", "/publish"], ids=["subscriber", "producer"])
+async def test_token_revoked_right_after_the_admission_ends_the_connection(
+    hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock, suffix: str
 ) -> None:
-    """There is no moment after the checks at which the hub does not know the connection."""
+    """There is no checkpoint before the hub knows the connection.
 
-    def admit(request: h11.Request, address: str) -> Admission:
+    tests/access/test_upgrades.py has the same for the way from the admission to here.
+    """
+    server, peer, request = open_server(hub), Peer(FakeTransport()), upgrade_to(suffix)
+
+    async def serve() -> None:
         call_at_next_checkpoint(lambda: hub.follow(AccountTokenRevoked(TOKEN_HASH)))
-        return Admission(make_instance(), TOKEN_HASH, {}, publishes)
+        await serve_upgrade(server, peer.transport, request)
 
-    peer = await connect(nursery, WebSocketServer(hub, Publisher(hub), admit, WebSocketLimits()))
+    nursery.start_soon(serve)
+    await wait_all_tasks_blocked()
     assert peer.head.startswith(b"HTTP/1.1 101 ")
     assert await peer.close_code() == 4501
 
@@ -302,18 +176,18 @@ async def test_a_token_that_is_revoked_right_behind_the_admission_ends_the_conne
 # --- Drain ---
 
 
-async def test_a_drain_sends_everybody_away_one_after_the_other(
+async def test_drain_closes_subscribers_one_by_one_with_1012(
     hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    gateway = open_server(hub)
-    peers = [await connect(nursery, gateway) for _ in range(20)]
+    server = open_server(hub)
+    peers = [await connect(nursery, server) for _ in range(20)]
     for _ in range(3):
         hub.publish(1, EVENT)
     start = trio.current_time()
     drained = trio.Event()
 
     async def drain() -> None:
-        await gateway.drain(start + 10)
+        await server.drain(start + 10)
         drained.set()
 
     nursery.start_soon(drain)
@@ -327,82 +201,75 @@ async def test_a_drain_sends_everybody_away_one_after_the_other(
                     codes.append(trio.current_time() - start)
                     peer.send(event.response())
                 else:
-                    # The first ping of a client comes at a random moment.
+                    # The first ping comes at a random time.
                     assert isinstance(event, TextMessage | Ping)
         await trio.sleep(0.001)
     assert codes[-1] - codes[0] == pytest.approx(0.005 * 19, abs=0.003)
     await wait_all_tasks_blocked()
     await drained.wait()
     assert trio.current_time() < start + 0.2
-    assert gateway.connections == 0
-    assert gateway.is_draining
-    assert repr(gateway) == "<WebSocketServer 0 connections, draining>"
+    assert server.connections == 0
     assert all(len([f for f in server_frames(p.received)[0] if f.opcode == 1]) == 3 for p in peers)
-    late = await connect(nursery, gateway)
-    assert late.head.startswith(b"HTTP/1.1 503 ")
-    assert json.loads(late.received)["error"] == {"message": "Server is shutting down"}
 
 
-async def test_a_drain_of_very_many_is_done_in_half_of_the_time(
+async def test_drain_of_many_subscribers_takes_half_of_the_time(
     hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    gateway = open_server(hub)
+    server = open_server(hub)
     for _ in range(300):
         transport = FakeTransport()
         transport.feed_eof = lambda: None  # type: ignore[method-assign]
-        nursery.start_soon(serve_upgrade, gateway, transport)
+        nursery.start_soon(serve_upgrade, server, transport)
     await wait_all_tasks_blocked()
     start = trio.current_time()
     with trio.move_on_at(start + 0.5):
-        await gateway.drain(start + 1)
+        await server.drain(start + 1)
     assert [o for o in hub.outboxes() if o.disconnect is None] == []
 
 
-async def test_a_drain_that_is_slowed_down_makes_its_pauses_shorter(
+async def test_slow_drain_shortens_its_pauses(
     hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     class Slow(FakeTransport):
         def send_nowait(self, data: bytes | memoryview) -> int:
-            # So long does it take on this machine.
+            # Sending takes this long.
             autojump_clock.jump(0.004)
             return super().send_nowait(data)
 
-    gateway = open_server(hub)
+    server = open_server(hub)
     for _ in range(300):
-        nursery.start_soon(serve_upgrade, gateway, Slow())
+        nursery.start_soon(serve_upgrade, server, Slow())
     await wait_all_tasks_blocked()
     start = trio.current_time()
     with trio.move_on_at(start + 1.6):
         # Half of the time. A pause of 5 ms after each would make it 2.7 s.
-        await gateway.drain(start + 3)
+        await server.drain(start + 3)
     assert [o for o in hub.outboxes() if o.disconnect is None] == []
 
 
-async def test_a_drain_sends_publishers_away_before_anybody_else(
+async def test_drain_closes_producers_before_subscribers(
     hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    gateway = open_server(hub)
-    peers = [await connect(nursery, gateway) for _ in range(3)]
-    request = upgrade()
-    publish = h11.Request(method="GET", target="/ws/shop/publish", headers=list(request.headers))
-    publisher = await connect(nursery, gateway, request=publish)
-    idle = await connect(nursery, gateway, request=publish)
-    peers += [await connect(nursery, gateway) for _ in range(3)]
-    # So much that it has to wait for room; all of it has come before the drain.
+    server = open_server(hub)
+    peers = [await connect(nursery, server) for _ in range(3)]
+    producer = await connect(nursery, server, request=upgrade_to("/publish"))
+    idle = await connect(nursery, server, request=upgrade_to("/publish"))
+    peers += [await connect(nursery, server) for _ in range(3)]
+    # More than there is room for, all of it received before the drain.
     event = client_frame(1, b'{"event":"call.update","data":{}}')
-    publisher.transport.receive_bytes = 300 * len(event)
-    publisher.transport.feed(event * 300)
+    producer.transport.receive_bytes = 300 * len(event)
+    producer.transport.feed(event * 300)
     while not peers[0].received:
         await trio.lowlevel.checkpoint()
     assert len(peers[0].receive()) < 300
-    nursery.start_soon(gateway.drain, trio.current_time() + 10)
+    nursery.start_soon(server.drain, trio.current_time() + 10)
     await wait_all_tasks_blocked()
-    # Both of them, while the first client has just been told.
-    closed = [p for p in (*peers, publisher, idle) if p.received.endswith(b"restarting")]
-    assert closed[-2:] == [publisher, idle]
+    # Both producers, and the first subscriber.
+    closed = [p for p in (*peers, producer, idle) if p.received.endswith(b"restarting")]
+    assert closed[-2:] == [producer, idle]
     assert len(closed) == 3
-    publisher.transport.feed(event)
-    await publisher.ended.wait()
+    producer.transport.feed(event)
+    await producer.ended.wait()
     await trio.sleep(0.1)
     for peer in peers:
         frames = [frame for frame in server_frames(peer.received)[0] if frame.opcode in (1, 8)]
@@ -410,14 +277,14 @@ async def test_a_drain_sends_publishers_away_before_anybody_else(
     nursery.cancel_scope.cancel()
 
 
-async def test_a_drain_waits_for_those_who_read_until_the_deadline(
+async def test_drain_waits_for_slow_readers_until_the_deadline(
     hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    gateway = open_server(hub)
-    slow = await connect(nursery, gateway, FakeTransport(170))
+    server = open_server(hub)
+    slow = await connect(nursery, server, FakeTransport(170))
     await publish(hub, 1, [EVENT] * 10)
     start = trio.current_time()
-    nursery.start_soon(gateway.drain, start + 9)
+    nursery.start_soon(server.drain, start + 9)
     for _ in range(85):
         await trio.sleep(0.1)
         slow.transport.read(20)
@@ -429,11 +296,11 @@ async def test_a_drain_waits_for_those_who_read_until_the_deadline(
     assert hub.statistics() == EMPTY_HUB
 
 
-async def test_a_drain_does_not_wait_for_publishers_that_never_pause(
+async def test_drain_does_not_wait_for_endless_http_publishing(
     hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    gateway = open_server(hub)
-    peer = await connect(nursery, gateway)
+    server = open_server(hub)
+    peer = await connect(nursery, server)
 
     async def publish_for_ever() -> None:
         while True:
@@ -443,7 +310,7 @@ async def test_a_drain_does_not_wait_for_publishers_that_never_pause(
     for _ in range(30):
         nursery.start_soon(publish_for_ever)
     with trio.fail_after(5):
-        nursery.start_soon(gateway.drain, trio.current_time() + 4)
+        nursery.start_soon(server.drain, trio.current_time() + 4)
         while peer.transport.taken[-14:] != b"\x88\x0c\x03\xf4restarting":
             for _ in range(10):
                 await trio.lowlevel.checkpoint()
@@ -451,7 +318,9 @@ async def test_a_drain_does_not_wait_for_publishers_that_never_pause(
     nursery.cancel_scope.cancel()
 
 
-async def test_a_drain_of_nobody_returns_at_once(hub: Hub, autojump_clock: MockClock) -> None:
+async def test_drain_without_connections_returns_at_once(
+    hub: Hub, autojump_clock: MockClock
+) -> None:
     start = trio.current_time()
     await open_server(hub).drain(start - 1)
     assert trio.current_time() == start

@@ -1,7 +1,8 @@
-"""The AsyncAPI document: the two WebSocket channels, their messages and their ends.
+"""The AsyncAPI document: the two WebSocket channels, their messages and their close codes.
 
-AsyncAPI has no word for close codes: they stand in ``x-close-codes``, and in the description for
-people. Operations are the server's: it *sends* events to clients, and *receives* publishers'.
+AsyncAPI has no field for close codes: they stand in ``x-close-codes``, and in the description for
+people. Operations are the server's: it *sends* events to subscribers and *receives* them from
+producers.
 """
 
 from typing import Any
@@ -17,8 +18,8 @@ __all__ = ["asyncapi"]
 _Json = dict[str, Any]
 
 _DESCRIPTION = f"""\
-The WebSockets of Ryze. A frame is one JSON document as text. Upgrades are refused over HTTP, in
-JSON; the statuses stand in [openapi.json](openapi.json).
+The WebSockets of Ryze: one JSON document per text frame. A refused upgrade gets an HTTP response in
+JSON; its statuses are described in [openapi.json](openapi.json).
 
 {as_table()}
 """
@@ -34,26 +35,26 @@ _SECURITY = {
         "type": "httpApiKey",
         "in": "query",
         "name": "token",
-        "description": "The same in the address, for browsers, which cannot send headers.",
+        "description": "The same in the query, for browsers, which cannot send headers.",
     },
 }
 _INSTANCE_DATA = {"baseUrl": "https://ryze.example", "instance": "demo", "token": "s3cr3t"}
 
 
 def asyncapi() -> _Json:
-    """The document."""
+    """Make the document."""
     return {
         "asyncapi": "3.0.0",
         "info": {"title": "Ryze", "version": __version__, "description": _DESCRIPTION},
         "defaultContentType": "application/json",
         "servers": {name: _server(name) for name in ("ws", "wss")},
         "channels": {
-            "events": _channel(SUBSCRIBER, "Events, as clients get them.", "Delivered"),
+            "events": _channel(SUBSCRIBER, "Events, as subscribers receive them.", "Delivered"),
             "publications": _channel(PUBLISHER, "Events, as producers send them.", "Published"),
         },
         "operations": {
-            "deliverEvents": _operation("send", "events", "Every client gets every event."),
-            "takeEvents": _operation("receive", "publications", "Each is handed out at once."),
+            "deliverEvents": _operation("send", "events", "Every subscriber receives every event."),
+            "takeEvents": _operation("receive", "publications", "Each event is published at once."),
         },
         "components": {
             "schemas": {_title(event) + "Data": DATA[event] for event in EVENT_TYPES},

@@ -1,11 +1,10 @@
-"""What producers send and what clients get, as JSON Schemas (contract, sections 4 and 6).
+"""JSON Schemas of events, as producers send and subscribers receive them (contract, 4 and 6).
 
-The server itself looks at no more than `PUBLICATION` says: ``event`` is one of six, ``data`` is
-an object. What is inside is the producers' affair and goes through as it came. So the schemas of
-the six name the members that real producers send, ask only for those that make an event what it
-is, and let everything else be: a client should do the same.
+The server checks no more than `PUBLICATION`: ``event`` is one of six, ``data`` is an object, which
+is passed on unchanged. So the schemas of the six types describe the members that real producers
+send, require only those that identify the event, and allow any others: a client should do the same.
 
-Only what draft 7 and 2020-12 have in common is used, because AsyncAPI's own dialect is the former.
+They use only keywords that draft 7 and 2020-12 share, because AsyncAPI's dialect is draft 7.
 """
 
 from collections.abc import Mapping, Sequence
@@ -52,43 +51,43 @@ def _or_null(schema: _Schema) -> _Schema:
     return {**schema, "type": [schema["type"], "null"]}
 
 
-_JID = _text("An address.", "5511999990001@s.whatsapp.net", "120363000000000001@g.us")
+_JID = _text("A WhatsApp address.", "5511999990001@s.whatsapp.net", "120363000000000001@g.us")
 _LID = _text("The same person, without the number.", "100200300400@lid")
-_TIME = _text("When, ISO 8601.", "2026-04-28T10:30:00Z", "2026-09-28T20:40:00-03:00")
-_MESSAGE_ID = _text("Of the message.", "3EB0C0FFEE000001")
-_DIRECTION = _text("Which way.", "incoming", "outgoing")
+_TIME = _text("Time, ISO 8601.", "2026-04-28T10:30:00Z", "2026-09-28T20:40:00-03:00")
+_MESSAGE_ID = _text("Id of the message.", "3EB0C0FFEE000001")
+_DIRECTION = _text("Direction.", "incoming", "outgoing")
 
-_PERSON = _object("A person.", {"jid": _JID, "lid": _LID, "name": _text("As shown.")})
+_PERSON = _object("A person.", {"jid": _JID, "lid": _LID, "name": _text("Display name.")})
 _CHAT = _object(
-    "Where it was written.",
+    "The chat of the message.",
     {
         "jid": _JID,
         "lid": _LID,
-        "name": _text("As shown."),
-        "type": _text("Of the chat.", "private", "group"),
+        "name": _text("Display name."),
+        "type": _text("Kind of chat.", "private", "group"),
     },
 )
 _MEDIA = _object(
     "A file.",
     {
-        "type": _text("Of the file.", "image", "video", "audio", "document", "sticker"),
-        "url": _text("Where it can be fetched, encrypted."),
+        "type": _text("Kind of file.", "image", "video", "audio", "document", "sticker"),
+        "url": _text("Address of the encrypted file."),
         "base64": {
             "type": "string",
             "contentEncoding": "base64",
-            "description": "Its bytes; there only where the instance has mediaBase64.",
+            "description": "Its bytes; only if the instance has mediaBase64.",
         },
-        "base64Omitted": _text("Why base64 was left out.", "too_large"),
-        "mimetype": _text("Of the bytes (catalogue shape).", "image/png"),
-        "mimeType": _text("Of the bytes (live shape).", "audio/ogg; codecs=opus"),
-        "caption": _text("What is written below it."),
-        "isVoiceNote": _flag("Was it recorded on the spot?"),
+        "base64Omitted": _text("Reason why base64 is absent.", "too_large"),
+        "mimetype": _text("Media type (catalogue shape).", "image/png"),
+        "mimeType": _text("Media type (live shape).", "audio/ogg; codecs=opus"),
+        "caption": _text("Caption."),
+        "isVoiceNote": _flag("Is it a voice message?"),
     },
 )
-_MESSAGE_TYPE = _text("What kind.", "text", "image", "audio", "message_edit", "message_revoke")
+_MESSAGE_TYPE = _text("Message type.", "text", "image", "audio", "message_edit", "message_revoke")
 
 _CATALOGUE = _object(
-    "The catalogue's shape: everything stands in `message`.",
+    "The catalogue's shape: all members are in `message`.",
     {
         "id": _MESSAGE_ID,
         "message": _object(
@@ -100,18 +99,18 @@ _CATALOGUE = _object(
                 "chat": _CHAT,
                 "sender": _PERSON,
                 "type": _MESSAGE_TYPE,
-                "content": _object("What it says.", {"text": _text("The text.")}),
+                "content": _object("The content.", {"text": _text("The text.")}),
                 "media": _or_null(_MEDIA),
                 "location": _object(
                     "A place.",
                     {
                         "latitude": {"type": "number"},
                         "longitude": {"type": "number"},
-                        "address": _text("In words."),
+                        "address": _text("Postal address."),
                     },
                 ),
                 "edit": _object(
-                    "What was changed.",
+                    "An edit of an earlier message.",
                     {"original_id": _MESSAGE_ID, "text": _text("The new text.")},
                 ),
             },
@@ -121,24 +120,24 @@ _CATALOGUE = _object(
     ["message"],
 )
 _LIVE = _object(
-    "The live shape: who, where and which way stand beside `message`.",
+    "The live shape: sender, chat and direction are beside `message`.",
     {
         "id": _MESSAGE_ID,
         "direction": _DIRECTION,
         "timestamp": _TIME,
         "chat": _CHAT,
         "sender": _PERSON,
-        "recipient": {"description": "To whom, if that is known."},
+        "recipient": {"description": "The recipient, if known."},
         "message": _object(
             "The message itself.",
             {
                 "type": _MESSAGE_TYPE,
                 "content": _text("The text."),
-                "source": _text("The device that it was written on."),
+                "source": _text("The device of the sender."),
                 "isForwarded": _flag("Was it forwarded?"),
-                "isEdit": _flag("Does it change another one?"),
-                "edit": {"type": ["object", "null"], "description": "What was changed."},
-                "context": {"type": ["object", "null"], "description": "What it answers to."},
+                "isEdit": _flag("Does it edit another message?"),
+                "edit": {"type": ["object", "null"], "description": "The edit."},
+                "context": {"type": ["object", "null"], "description": "The quoted message."},
                 "media": _or_null(_MEDIA),
                 "reaction": {"type": ["object", "null"], "description": "A reaction."},
                 "interactive": {"type": ["object", "null"], "description": "A choice made."},
@@ -156,10 +155,10 @@ DATA: dict[EventType, _Schema] = {
         "anyOf": [_CATALOGUE | {"title": "Catalogue"}, _LIVE | {"title": "Live"}],
     },
     "message.status": _object(
-        "What became of messages.",
+        "A receipt for messages.",
         {
-            "messageIds": {"type": "array", "items": _MESSAGE_ID, "description": "Of which."},
-            "status": _text("What became of them.", "sent", "delivered", "read", "played"),
+            "messageIds": {"type": "array", "items": _MESSAGE_ID, "description": "The messages."},
+            "status": _text("Their state.", "sent", "delivered", "read", "played"),
             "timestamp": _TIME,
             "chat": _CHAT,
             "recipient": _JID,
@@ -169,10 +168,10 @@ DATA: dict[EventType, _Schema] = {
     "call.update": _object(
         "A call, from its offer to its end.",
         {
-            "callId": _text("Of the call.", "A1B2C3D4E5"),
-            "type": _text("What happened.", "offer", "accept", "reject", "terminate"),
+            "callId": _text("Id of the call.", "A1B2C3D4E5"),
+            "type": _text("Kind of change.", "offer", "accept", "reject", "terminate"),
             "from": _JID,
-            "isVideo": _flag("With a picture?"),
+            "isVideo": _flag("Is it a video call?"),
             "timestamp": _TIME,
         },
         ["callId", "type"],
@@ -180,16 +179,16 @@ DATA: dict[EventType, _Schema] = {
     "group.flow": _object(
         "A change in a group.",
         {
-            "type": _text("What happened.", "added", "removed", "promoted", "demoted"),
+            "type": _text("Kind of change.", "added", "removed", "promoted", "demoted"),
             "groupJid": _JID,
-            "groupName": _text("As shown."),
-            "participants": {"type": "array", "items": _PERSON, "description": "To whom."},
+            "groupName": _text("Display name."),
+            "participants": {"type": "array", "items": _PERSON, "description": "Members."},
             "timestamp": _TIME,
         },
         ["type", "groupJid"],
     ),
     "instance.state": _object(
-        "How the WhatsApp session is.",
+        "A change of the WhatsApp session.",
         {
             "state": _text("The new state.", "qr_ready", "connecting", "connected", "disconnected"),
             "timestamp": _TIME,
@@ -197,24 +196,24 @@ DATA: dict[EventType, _Schema] = {
         ["state"],
     ),
     "label.update": _object(
-        "A label was made, changed or removed.",
+        "A label was created, changed or removed.",
         {
-            "type": _text("What happened.", "edit"),
-            "labelId": _text("Of the label.", "7"),
-            "name": _text("As shown."),
+            "type": _text("Kind of change.", "edit"),
+            "labelId": _text("Id of the label.", "7"),
+            "name": _text("Display name."),
             "color": {"type": "integer", "description": "One of WhatsApp's colours."},
-            "deleted": _flag("Is it gone?"),
+            "deleted": _flag("Was it removed?"),
         },
         ["type", "labelId"],
     ),
 }
 
-_EVENT = {"enum": list(EVENT_TYPES), "description": "What happened."}
-_ANY_DATA = {"type": "object", "description": "Goes to clients byte for byte."}
+_EVENT = {"enum": list(EVENT_TYPES), "description": "The type of the event."}
+_ANY_DATA = {"type": "object", "description": "Passed on to subscribers byte for byte."}
 
-#: What the server asks of an event.
+#: An event as the server checks it.
 PUBLICATION: _Schema = _object(
-    "An event, as a producer hands it in; other members are ignored.",
+    "An event, as a producer sends it; other members are ignored.",
     {"event": _EVENT, "data": _ANY_DATA},
     ["event", "data"],
 )
@@ -226,7 +225,7 @@ def _holding(name: str, schema: _Schema) -> _Schema:
     return {"type": "object", "properties": {name: schema}, "required": [name]}
 
 
-#: An event for a file that comes beside it: there is an object to put it into.
+#: The event of a form: it has an object for the file that comes with it.
 WITH_MEDIA_OBJECT: _Schema = _object(
     "The event; its media object has no `base64` yet.",
     {
@@ -241,14 +240,14 @@ WITH_MEDIA_OBJECT: _Schema = _object(
     ["event", "data"],
 )
 
-#: What every frame is.
+#: The document in every frame to a subscriber.
 ENVELOPE: _Schema = _object(
-    "An event, as clients get it: these three members, in this order.",
+    "An event, as subscribers receive it: these three members, in this order.",
     {
         "event": _EVENT,
-        "data": _ANY_DATA | {"description": "What the producer sent; see the event's schema."},
+        "data": _ANY_DATA | {"description": "As the producer sent it; see the schema of its type."},
         "instanceData": _object(
-            "Where it comes from.",
+            "The instance of the event.",
             {
                 "baseUrl": _text("The server's public address.", "https://ryze.example"),
                 "instance": _text("The instance's name.", "demo"),
@@ -263,11 +262,11 @@ ENVELOPE: _Schema = _object(
 
 
 def documents() -> dict[str, _Schema]:
-    """The JSON Schema files by name: the envelope, and one for each event type."""
+    """Return the JSON Schema files by name: the envelope, and one per event type."""
     files = {"envelope.json": _document("envelope.json", "Envelope", ENVELOPE)}
     for name in EVENT_TYPES:
         schema = _object(
-            f"A {name} event, as a producer hands it in.",
+            f"A {name} event, as a producer sends it.",
             {"event": {"const": name}, "data": {"type": "object", **DATA[name]}},
             ["event", "data"],
         )
@@ -281,12 +280,12 @@ def _document(file: str, title: str, schema: _Schema) -> _Schema:
 
 
 def examples_of(event: EventType) -> list[dict[str, Any]]:
-    """Those of one type."""
+    """Return the examples of one type."""
     return [example for example in examples().values() if example["event"] == event]
 
 
 def examples() -> dict[str, dict[str, Any]]:
-    """A publication of each type by a short name; of messages one in each shape."""
+    """Return an example of each type by a short name; of messages one per shape."""
     who = {"jid": "5511999990001@s.whatsapp.net", "lid": "100200300400@lid", "name": "João Silva"}
     chat = {**who, "type": "private"}
     when = "2026-04-28T10:30:00Z"

@@ -1,8 +1,8 @@
-"""For every route: what it takes, what it answers, what can go wrong.
+"""Per route: its request bodies, its responses, its errors.
 
-The only place where this is said. What follows from a handler's `access` mark (tokens, rate
-limit, 401, 404, 429), from there being a body (400, 408, 413), and what any request can meet is
-added by `openapi`, so a route names only what is its own.
+The only place that states them. `document` adds the errors of every request, and those that follow
+from the scope of the handler (401, 404, 429) and from a body (400, 408, 413), so an operation lists
+only errors of its own.
 """
 
 import json
@@ -10,33 +10,32 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ryze.api.bodies import (
-    Check,
-    Connection,
-    Created,
-    Creation,
-    Deleted,
-    Deletion,
-    Described,
-    Health,
-    InstanceList,
-    ListedInstance,
-    Publication,
-    SettingsChanged,
-    SettingsRead,
-    SettingValues,
-    TokenChanged,
-    TokenOnly,
-    Websocket,
-    WebsocketRead,
-    WebsocketSet,
-)
+from ryze.api.docs_page import FILES
 from ryze.api.openapi.event_schemas import PUBLICATION, WITH_MEDIA_OBJECT, examples
-from ryze.api.routes.docs import PARTS
-from ryze.api.routes.instance_settings import GivenSettings
-from ryze.api.routes.instances import NewInstance, NewToken, WebsocketBlock
-from ryze.api.routes.websocket_config import SetWebsocket
-from ryze.api.streamed_body import NDJSON
+from ryze.api.request_bodies import (
+    NewInstance,
+    NewToken,
+    SettingsUpdate,
+    SetWebsocket,
+    WebsocketBlock,
+)
+from ryze.api.response_bodies import (
+    Body,
+    EventsPublished,
+    Health,
+    HealthChecks,
+    InstanceCreated,
+    InstanceDeleted,
+    InstancesFound,
+    InstanceSummary,
+    InstanceToken,
+    InstanceWithToken,
+    SettingsRetrieved,
+    SettingsUpdated,
+    TokenUpdated,
+    WebsocketConfigured,
+    WebsocketRetrieved,
+)
 from ryze.errors import (
     BODY_TOO_LARGE,
     CONFIG_READ_FAILED,
@@ -51,28 +50,30 @@ from ryze.errors import (
     ErrorKind,
 )
 from ryze.ingest.form import FORM
+from ryze.ingest.ndjson import NDJSON
+from ryze.records import InstanceSettings, WebsocketConfig
 
-__all__ = ["JSON", "ROUTES", "TAGS", "Answer", "Body", "Route"]
+__all__ = ["JSON", "OPERATIONS", "TAGS", "Operation", "RequestContent", "ResponseContent"]
 
 JSON = "application/json"
 
-#: The groups of routes, in the order of a first session.
+#: The groups of operations, in the order of a first session.
 TAGS = {
-    "Instances": "One for each WhatsApp number.",
-    "WebSocket": "Turn it on, connect, listen.",
-    "Publish": "How events come in.",
-    "Server": "How it is, and these documents.",
+    "Instances": "One per WhatsApp number.",
+    "WebSocket": "Turn it on, connect, receive events.",
+    "Publish": "Hand in events.",
+    "Server": "Health, metrics, and these documents.",
 }
 
 
 @dataclass(frozen=True)
-class Body:
+class RequestContent:
     """A request body of one content type.
 
     Args:
-        schema: a type of ours, several whose members all stand in it, or a JSON Schema.
+        schema: a type of ours, several types that share one JSON object, or a JSON Schema.
         examples: by name.
-        encoding: of the parts of a form, as OpenAPI has it.
+        encoding: of the parts of a form, as in OpenAPI.
     """
 
     schema: type | tuple[type, ...] | Mapping[str, Any]
@@ -81,40 +82,40 @@ class Body:
 
 
 @dataclass(frozen=True)
-class Answer:
-    """An answer that is no error.
+class ResponseContent:
+    """A response that is no error.
 
     Args:
         description: in a few words.
-        body: an example, of the type that describes them all; for another content type than
-            JSON a JSON Schema; None: there is none.
-        content_type: what it is.
+        body: an example, whose type gives the schema; for a content type other than JSON a
+            JSON Schema; None if there is no body.
+        content_type: of the body.
     """
 
     description: str
-    body: Described | Mapping[str, Any] | None
+    body: Body | Mapping[str, Any] | None
     content_type: str = JSON
 
 
 @dataclass(frozen=True)
-class Route:
-    """What a route takes and answers.
+class Operation:
+    """The requests and responses of one route.
 
     Args:
-        tag: the group that it is shown in.
-        answers: by status.
-        errors: its own errors, besides those that are derived.
-        bodies: by content type; none: it takes no body.
-        needs_body: one of them must be there.
-        query: parameters, as OpenAPI has them.
-        path: JSON Schemas of path parameters that are no instance.
-        description: more than the first line of the handler's docstring.
+        tag: the group in which it is shown.
+        responses: by status.
+        errors: its own errors, besides those that `document` derives.
+        bodies: by content type; empty if it takes no body.
+        needs_body: one of `bodies` is required.
+        query: parameters, as in OpenAPI.
+        path: JSON Schemas of path parameters other than the instance.
+        description: follows the first line of the handler's docstring.
     """
 
     tag: str
-    answers: Mapping[int, Answer]
+    responses: Mapping[int, ResponseContent]
     errors: Sequence[ErrorKind] = ()
-    bodies: Mapping[str, Body] = field(default_factory=dict)
+    bodies: Mapping[str, RequestContent] = field(default_factory=dict)
     needs_body: bool = True
     query: Sequence[Mapping[str, Any]] = ()
     path: Mapping[str, Any] = field(default_factory=dict)
@@ -125,9 +126,9 @@ def _lines(*events: object) -> str:
     return "".join(f"{json.dumps(event)}\n" for event in events)
 
 
-_WEBSOCKET = Websocket(True, ["message.exchange", "instance.state"], True)
+_WEBSOCKET = WebsocketConfig(True, ("message.exchange", "instance.state"), True)
 _TOKEN = "s3cr3t-of-the-instance"
-_SETTINGS = SettingValues(False, "", False, False, False, True, False)
+_SETTINGS = InstanceSettings()
 _TEXT = {"type": "string"}
 _PICTURE = {
     "event": "message.exchange",
@@ -136,31 +137,39 @@ _PICTURE = {
 
 _OPENAPI = {"type": "object", "description": "An OpenAPI 3.1 document."}
 _ASYNCAPI = {"type": "object", "description": "An AsyncAPI 3.0 document."}
-_HEALTHY = Health("ok", "ryze", 86400.5, "2026-04-28T10:30:00.000Z", Check("ok", "ok"))
-_DRAINING = Health("degraded", "ryze", 86400.5, "2026-04-28T10:30:00.000Z", Check("ok", "draining"))
+_HEALTHY = Health(
+    status="ok",
+    uptime=86400.5,
+    timestamp="2026-04-28T10:30:00.000Z",
+    checks=HealthChecks(database="ok", gateway="ok"),
+)
+_DRAINING = Health(
+    status="degraded",
+    uptime=86400.5,
+    timestamp="2026-04-28T10:30:00.000Z",
+    checks=HealthChecks(database="ok", gateway="draining"),
+)
 
 #: By the endpoint's name in the application.
-ROUTES: dict[str, Route] = {
-    "instances.new_instance": Route(
+OPERATIONS: dict[str, Operation] = {
+    "instances.new_instance": Operation(
         "Instances",
         {
-            201: Answer(
+            201: ResponseContent(
                 "The new instance.",
-                Creation(
-                    True,
-                    "Instance created successfully",
-                    Created("demo", "disconnected", _TOKEN),
-                    TokenOnly(_TOKEN),
-                    _WEBSOCKET,
+                InstanceCreated(
+                    instance=InstanceWithToken(name="demo", token=_TOKEN),
+                    data=InstanceToken(token=_TOKEN),
+                    websocket=_WEBSOCKET,
                 ),
             )
         },
         errors=[QUOTA_EXCEEDED, INSTANCE_EXISTS, TOKEN_IN_USE],
         bodies={
-            JSON: Body(
-                (NewInstance, WebsocketBlock),
+            JSON: RequestContent(
+                (NewInstance, SettingsUpdate, WebsocketBlock),
                 {
-                    "the name alone": {"name": "demo"},
+                    "only the name": {"name": "demo"},
                     "with its WebSocket on": {
                         "name": "demo",
                         "websocketEnabled": True,
@@ -176,26 +185,18 @@ ROUTES: dict[str, Route] = {
             )
         },
         description="`websocketEnabled`, `websocketEvents` and `websocketMediaBase64` are Set "
-        "Websocket in the same request. If they are wrong, the instance is created with its "
+        "Websocket in the same request. If they are invalid, the instance is created with its "
         "WebSocket off.",
     ),
-    "instances.list_instances": Route(
+    "instances.list_instances": Operation(
         "Instances",
         {
-            200: Answer(
-                "Those found.",
-                InstanceList(
-                    True,
-                    "1 Instance found",
-                    [
-                        ListedInstance(
-                            "demo",
-                            "disconnected",
-                            Connection("disconnected", None, None, None),
-                            _WEBSOCKET,
-                            None,
-                            _SETTINGS,
-                        )
+            200: ResponseContent(
+                "The instances found.",
+                InstancesFound(
+                    message="1 Instance found",
+                    instances=[
+                        InstanceSummary(name="demo", websocket=_WEBSOCKET, settings=_SETTINGS)
                     ],
                 ),
             )
@@ -205,66 +206,63 @@ ROUTES: dict[str, Route] = {
             {
                 "name": "instanceName",
                 "in": "query",
-                "description": "Only these names, with commas between. Unknown ones are passed "
-                "over; a single unknown one is a 404. A TokenInstance sees its own in any case.",
+                "description": "Only these names, separated by commas. Unknown names are skipped; "
+                "a single unknown name is a 404. A TokenInstance sees its own instance in any "
+                "case.",
                 "schema": {"type": "string"},
                 "example": "demo,shop",
             }
         ],
     ),
-    "instances.delete_instance": Route(
-        "Instances",
-        {200: Answer("It is gone.", Deletion(True, "Instance deleted", Deleted("deleted")))},
+    "instances.delete_instance": Operation(
+        "Instances", {200: ResponseContent("The instance was deleted.", InstanceDeleted())}
     ),
-    "instances.change_token": Route(
+    "instances.change_token": Operation(
         "Instances",
         {
-            200: Answer(
-                "Its token from now on.",
-                TokenChanged(
-                    True,
-                    "Token updated successfully",
-                    Created("demo", "disconnected", _TOKEN),
-                    TokenOnly(_TOKEN),
+            200: ResponseContent(
+                "The new token.",
+                TokenUpdated(
+                    instance=InstanceWithToken(name="demo", token=_TOKEN),
+                    data=InstanceToken(token=_TOKEN),
                 ),
             )
         },
         errors=[TOKEN_IN_USE],
-        bodies={JSON: Body(NewToken, {"one made by the server": {}, "this": {"token": _TOKEN}})},
+        bodies={
+            JSON: RequestContent(
+                NewToken, {"made by the server": {}, "a token of your own": {"token": _TOKEN}}
+            )
+        },
         needs_body=False,
-        description="The old token stops working, and connections that it opened end with 4501.",
+        description="The old token stops working, and connections opened with it end with 4501.",
     ),
-    "instance_settings.change_settings": Route(
+    "instance_settings.change_settings": Operation(
         "Instances",
         {
-            200: Answer(
-                "All settings as they are now.",
-                SettingsChanged(True, "Settings updated successfully", _SETTINGS),
+            200: ResponseContent(
+                "All settings after the change.", SettingsUpdated(settings=_SETTINGS)
             )
         },
         errors=[NO_SETTING_GIVEN],
-        bodies={JSON: Body(GivenSettings, {"one of them": {"ignoreGroupMessages": True}})},
-        description="At least one must be given. `ignoreGroupMessages` and `ignoreStatus` drop "
+        bodies={
+            JSON: RequestContent(SettingsUpdate, {"one setting": {"ignoreGroupMessages": True}})
+        },
+        description="At least one is required. `ignoreGroupMessages` and `ignoreStatus` drop "
         "such events from the next one on.",
     ),
-    "instance_settings.get_settings": Route(
-        "Instances",
-        {
-            200: Answer(
-                "All settings.", SettingsRead(True, "Settings retrieved successfully", _SETTINGS)
-            )
-        },
+    "instance_settings.get_settings": Operation(
+        "Instances", {200: ResponseContent("All settings.", SettingsRetrieved(settings=_SETTINGS))}
     ),
-    "websocket_config.set_websocket": Route(
+    "websocket_config.set_websocket": Operation(
         "WebSocket",
         {
-            200: Answer(
-                "What was saved.",
-                WebsocketSet(True, "WebSocket configured successfully", _WEBSOCKET),
+            200: ResponseContent(
+                "The configuration that was saved.", WebsocketConfigured(websocket=_WEBSOCKET)
             )
         },
         bodies={
-            JSON: Body(
+            JSON: RequestContent(
                 SetWebsocket,
                 {
                     "two event types, with media": {
@@ -280,34 +278,33 @@ ROUTES: dict[str, Route] = {
         description="Open connections stay open; a change applies to them from "
         "the next event on, and while it is off they receive none.",
     ),
-    "websocket_config.get_websocket": Route(
+    "websocket_config.get_websocket": Operation(
         "WebSocket",
         {
-            200: Answer(
-                "What is saved.",
-                WebsocketRead(True, "WebSocket configuration retrieved", _WEBSOCKET),
+            200: ResponseContent(
+                "The saved configuration.", WebsocketRetrieved(websocket=_WEBSOCKET)
             )
         },
         errors=[NOT_CONFIGURED, CONFIG_READ_FAILED],
     ),
-    "publish.publish": Route(
+    "publish.publish": Operation(
         "Publish",
-        {202: Answer("Handed out.", Publication(True, "Event published", 1, 3))},
+        {202: ResponseContent("Published.", EventsPublished(published=1, clients=3))},
         bodies={
-            JSON: Body(
+            JSON: RequestContent(
                 {"anyOf": [PUBLICATION, {"type": "array", "items": PUBLICATION}]},
                 {**examples(), "several": [examples()["call"], examples()["label"]]},
             ),
-            NDJSON: Body(
+            NDJSON: RequestContent(
                 # As OpenAPI 3.2 has it: of a sequence of documents, the schema is that of an array.
                 {
                     "type": "array",
                     "items": PUBLICATION,
-                    "description": "An event a line, for as long as you like.",
+                    "description": "One event per line; the body may go on without an end.",
                 },
                 {"two events": _lines(examples()["call"], examples()["label"])},
             ),
-            FORM: Body(
+            FORM: RequestContent(
                 {
                     "type": "object",
                     "properties": {
@@ -328,27 +325,35 @@ ROUTES: dict[str, Route] = {
             INVALID_BODY.with_detail("the part 'media' is missing"),
             BODY_TOO_LARGE.with_detail("line 3; 2 published"),
         ],
-        description="An array is taken whole or not at all. Of a stream each line is published as "
-        "it comes; what came before a bad line stands. In a form the file becomes the `base64` of "
-        "the event's media object. Nobody connected: the events are discarded, and `clients` is 0.",
+        description="An array is published completely or not at all. Each line of a stream is "
+        "published when it is received; an invalid line ends the stream, and the events before it "
+        "stay published. In a form, the file becomes the `base64` of the event's media object. "
+        "Without subscribers the events are discarded, and `clients` is 0.",
     ),
-    "health.health": Route(
+    "health.health": Operation(
         "Server",
-        {200: Answer("All is well.", _HEALTHY), 503: Answer("It is not.", _DRAINING)},
+        {
+            200: ResponseContent("The server is healthy.", _HEALTHY),
+            503: ResponseContent("It is not.", _DRAINING),
+        },
     ),
-    "metrics.metrics": Route(
+    "metrics.metrics": Operation(
         "Server",
-        {200: Answer("All figures.", _TEXT, "text/plain")},
+        {200: ResponseContent("All metrics.", _TEXT, "text/plain")},
         errors=[NOT_FOUND],
-        description="In Prometheus' form; 404 where `RYZE_METRICS` is off.",
+        description="In Prometheus' text format; 404 if `RYZE_METRICS` is off.",
     ),
-    "docs.openapi_document": Route("Server", {200: Answer("This document.", _OPENAPI)}),
-    "docs.asyncapi_document": Route("Server", {200: Answer("That document.", _ASYNCAPI)}),
-    "docs.page": Route("Server", {200: Answer("A page.", _TEXT, "text/html")}),
-    "docs.part": Route(
+    "docs.openapi_document": Operation(
+        "Server", {200: ResponseContent("This document.", _OPENAPI)}
+    ),
+    "docs.asyncapi_document": Operation(
+        "Server", {200: ResponseContent("The AsyncAPI document.", _ASYNCAPI)}
+    ),
+    "docs.page": Operation("Server", {200: ResponseContent("A page.", _TEXT, "text/html")}),
+    "docs.part": Operation(
         "Server",
-        {200: Answer("A file.", _TEXT, "*/*")},
+        {200: ResponseContent("A file.", _TEXT, "*/*")},
         errors=[NOT_FOUND],
-        path={"file": {"enum": sorted(PARTS)}},
+        path={"file": {"enum": sorted(FILES)}},
     ),
 }

@@ -1,40 +1,27 @@
-"""The API described by the server itself: two documents, and a page to read and try it.
+"""Documentation served by the server itself: the OpenAPI and AsyncAPI documents, and a page.
 
-The page is Swagger UI, whose script and style come from a Python package: nothing is fetched from
-anywhere but this server, and the page's own policy forbids it. All addresses in it are relative
-to the page, so it works under whatever name and port people see. No token is needed to read.
+All addresses in the page are relative to it, so it works under any host name, port and prefix. No
+token is needed to read.
 """
 
 from collections.abc import Callable
-from functools import cache
-from importlib.resources import files
+from functools import cache, partial
 from importlib.resources.abc import Traversable
 
 import msgspec
 import trio
-from quart import Blueprint, Response
+from quart import Blueprint, Response, current_app
 
 from ryze.api.authorization import Scope, access
+from ryze.api.docs_page import FILES, INDEX
 from ryze.errors import NOT_FOUND, ApiError
 
-__all__ = ["PARTS", "blueprint"]
+__all__ = ["blueprint"]
 
 blueprint = Blueprint("docs", __name__)
 
-_OURS = files("ryze.api") / "page"
-_SWAGGER_UI = files("flask_swagger_ui") / "dist"
-
-#: What the page loads, and what it is.
-PARTS: dict[str, tuple[Traversable, str]] = {
-    "icon.png": (_SWAGGER_UI / "favicon-32x32.png", "image/png"),
-    "page.css": (_OURS / "page.css", "text/css; charset=utf-8"),
-    "start.js": (_OURS / "start.js", "text/javascript; charset=utf-8"),
-    "swagger-ui.css": (_SWAGGER_UI / "swagger-ui.css", "text/css; charset=utf-8"),
-    "swagger-ui.js": (_SWAGGER_UI / "swagger-ui-bundle.js", "text/javascript; charset=utf-8"),
-}
-
-# A token is typed into this page: no script, style or connection but the server's own. Swagger UI
-# draws its arrows with `data:` images.
+# People type a token into this page: no script, style or connection but those of this server.
+# Swagger UI draws its arrows with `data:` images.
 _POLICY = "; ".join(
     (
         "default-src 'none'",
@@ -52,50 +39,54 @@ _POLICY = "; ".join(
 @blueprint.get("/openapi.json")
 @access(Scope.PUBLIC)
 async def openapi_document() -> Response:
-    """The HTTP routes, as an OpenAPI document."""
-    return await _document(_openapi)
+    """Get the HTTP routes as an OpenAPI document."""
+    return await _serve_document(partial(_openapi, tuple(current_app.blueprints.values())))
 
 
 @blueprint.get("/asyncapi.json")
 @access(Scope.PUBLIC)
 async def asyncapi_document() -> Response:
-    """The WebSocket channels, as an AsyncAPI document."""
-    return await _document(_asyncapi)
+    """Get the WebSocket channels as an AsyncAPI document."""
+    return await _serve_document(_asyncapi)
 
 
 @blueprint.get("/docs")
 @access(Scope.PUBLIC)
 async def page() -> Response:
-    """A page to read and try the API."""
-    return await _file(_OURS / "index.html", "text/html; charset=utf-8")
+    """Get a page to read and try the API."""
+    return await _serve_file(INDEX, "text/html; charset=utf-8")
 
 
 @blueprint.get("/docs/<file>")
 @access(Scope.PUBLIC)
 async def part(file: str) -> Response:
-    """A script, style or picture of that page."""
-    if file not in PARTS:
+    """Get a script, style or picture of that page."""
+    if file not in FILES:
         raise ApiError(NOT_FOUND)
-    return await _file(*PARTS[file])
+    return await _serve_file(*FILES[file])
 
 
-async def _file(path: Traversable, content_type: str) -> Response:
+async def _serve_file(path: Traversable, content_type: str) -> Response:
     content = await trio.to_thread.run_sync(path.read_bytes)
     headers = {"Content-Security-Policy": _POLICY, "X-Content-Type-Options": "nosniff"}
     return Response(content, headers=headers, content_type=content_type)
 
 
-async def _document(make: Callable[[], bytes]) -> Response:
-    # In a thread: the first time, half a second goes into importing what makes it.
-    document = await trio.to_thread.run_sync(make)
+async def _serve_document(encode: Callable[[], bytes]) -> Response:
+    # In a thread: the first call spends half a second importing quart-schema.
+    document = await trio.to_thread.run_sync(encode)
     return Response(document, content_type="application/json")
 
 
+# Both import what they need at the first call, because quart-schema would slow down every start
+# (`test_start_does_not_import_quart_schema`).
+
+
 @cache
-def _openapi() -> bytes:
+def _openapi(blueprints: tuple[Blueprint, ...]) -> bytes:
     from ryze.api.openapi.document import openapi
 
-    return msgspec.json.encode(openapi())
+    return msgspec.json.encode(openapi(blueprints))
 
 
 @cache

@@ -1,12 +1,14 @@
-"""Is this server well? For load balancers and monitoring (contract, section 5)."""
+"""Health check for load balancers and monitoring (contract, section 5)."""
 
 from datetime import UTC, datetime
+from typing import Literal
 
-import msgspec
 import trio
 from quart import Blueprint, Response
 
 from ryze.api.authorization import Scope, access
+from ryze.api.response_bodies import Health, HealthChecks
+from ryze.api.responses import json_response
 from ryze.api.services import services
 from ryze.errors import StoreError
 from ryze.store import ping
@@ -19,24 +21,22 @@ blueprint = Blueprint("health", __name__)
 @blueprint.get("/health")
 @access(Scope.OPEN)
 async def health() -> Response:
-    """200 if requests and clients are welcome, 503 if not."""
-    checks = {
-        "database": await _database_check(),
-        "gateway": "draining" if services().websockets.is_draining else "ok",
-    }
-    is_well = set(checks.values()) == {"ok"}
-    body = {
-        "status": "ok" if is_well else "degraded",
-        "service": "ryze",
-        "uptime": round(trio.current_time() - services().started_at, 3),
-        "timestamp": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-        "checks": checks,
-    }
-    encoded = msgspec.json.encode(body)
-    return Response(encoded, 200 if is_well else 503, content_type="application/json")
+    """Report 200 while requests and connections are accepted, else 503."""
+    checks = HealthChecks(
+        database=await _check_database(),
+        gateway="draining" if services().drain.has_begun else "ok",
+    )
+    is_healthy = checks == HealthChecks(database="ok", gateway="ok")
+    body = Health(
+        status="ok" if is_healthy else "degraded",
+        uptime=round(trio.current_time() - services().started_at, 3),
+        timestamp=datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        checks=checks,
+    )
+    return json_response(body, 200 if is_healthy else 503)
 
 
-async def _database_check() -> str:
+async def _check_database() -> Literal["ok", "failed"]:
     try:
         await services().database.read(ping)
     except StoreError:

@@ -1,7 +1,7 @@
-"""Metrics in Prometheus' form, for monitoring (contract, section 1: open, and not counted).
+"""Metrics for Prometheus (contract, section 1: no token, not counted).
 
-They name no instance, no account and no token, but they tell how busy the server is: let only
-those who monitor it reach this path (the proxy configurations in docs/deploy/ close it).
+They name no instance, no account and no token, but show how busy the server is: let only your
+monitoring reach this path (the proxy configurations in docs/deploy/ close it).
 """
 
 from prometheus_client.exposition import choose_encoder
@@ -19,6 +19,6 @@ blueprint = Blueprint("metrics", __name__)
 @blueprint.get("/metrics")
 @access(Scope.OPEN)
 async def metrics() -> Response:
-    """All figures of this moment; as OpenMetrics if the request asks for that."""
+    """Get the current value of all metrics, as OpenMetrics if the request accepts that."""
     encode, content_type = choose_encoder(request.headers.get("Accept", ""))
-    return Response(encode(metrics_registry(services())), 200, content_type=content_type)
+    return Response(encode(metrics_registry(services().metrics)), 200, content_type=content_type)

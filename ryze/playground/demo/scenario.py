@@ -9,7 +9,7 @@ from typing import Any
 import trio
 from rich.console import Console
 
-from ryze.events.event import decode_event
+from ryze.events.decoding import decode_event
 from ryze.hub.hub import Hub
 from ryze.playground.demo.dashboard import Dashboard
 from ryze.playground.demo.display import introduction, show

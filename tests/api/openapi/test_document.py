@@ -1,4 +1,4 @@
-"""The OpenAPI document says what the code does; `tests.e2e.test_schemathesis` asks a server."""
+"""The OpenAPI document matches the code; `tests.e2e.test_schemathesis` asks a server."""
 
 import json
 from collections.abc import Iterator
@@ -6,16 +6,17 @@ from typing import Any
 
 import jsonschema
 import pytest
+from quart import Blueprint
 from quart_trio import QuartTrio
 
-from ryze.api.application import add_routes
+from ryze.api.application import BLUEPRINTS
 from ryze.api.authorization import Scope, access
-from ryze.api.openapi import document as module
 from ryze.api.openapi.document import openapi
-from ryze.api.openapi.operations import ROUTES, TAGS
-from ryze.api.openapi.websocket_operations import SOCKETS
+from ryze.api.openapi.operations import OPERATIONS as DESCRIBED
+from ryze.api.openapi.operations import TAGS
+from ryze.api.openapi.websocket_operations import UPGRADES
 
-DOCUMENT = openapi()
+DOCUMENT = openapi(BLUEPRINTS)
 
 
 def operations() -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -29,38 +30,42 @@ OPERATIONS = {operation["operationId"]: operation for _, _, operation in operati
 
 def rules() -> Iterator[Any]:
     app = QuartTrio("test", static_folder=None)
-    add_routes(app)
+    for blueprint in BLUEPRINTS:
+        app.register_blueprint(blueprint)
     yield from app.url_map.iter_rules()
 
 
 def resolved(schema: Any) -> Any:
-    """With the whole document around it, so that references lead somewhere."""
+    """Add the components, so that references resolve."""
     return {**schema, "components": DOCUMENT["components"]}
 
 
-def test_every_route_is_described_and_no_other() -> None:
-    assert {rule.endpoint for rule in rules()} == ROUTES.keys()
+def test_exactly_the_given_routes_are_described() -> None:
+    assert {rule.endpoint for rule in rules()} == DESCRIBED.keys()
     paths = {
         rule.rule.replace("<name>", "{instance}").replace("<", "{").replace(">", "}")
         for rule in rules()
     }
-    assert DOCUMENT["paths"].keys() == paths | SOCKETS.keys()
+    assert DOCUMENT["paths"].keys() == paths | UPGRADES.keys()
 
 
-def test_a_route_without_a_description_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_route_without_a_description_is_an_error() -> None:
+    undescribed = Blueprint("undescribed", __name__)
+
+    @undescribed.get("/undescribed")
     @access(Scope.OPEN)
-    async def undescribed() -> None: ...
+    async def handler() -> None: ...
 
-    def add_one_more(app: QuartTrio) -> None:
-        add_routes(app)
-        app.add_url_rule("/undescribed", view_func=undescribed)
-
-    monkeypatch.setattr(module, "add_routes", add_one_more)
     with pytest.raises(KeyError, match="undescribed"):
-        openapi()
+        openapi([*BLUEPRINTS, undescribed])
 
 
-def test_operations_have_names_of_their_own_and_groups_that_are_listed() -> None:
+def test_only_the_given_routes_are_described() -> None:
+    without_metrics = [each for each in BLUEPRINTS if each.name != "metrics"]
+    assert openapi(without_metrics)["paths"].keys() == DOCUMENT["paths"].keys() - {"/metrics"}
+
+
+def test_operations_have_unique_ids_and_known_tags() -> None:
     assert len(OPERATIONS) == len(list(operations()))
     for operation in OPERATIONS.values():
         assert operation["summary"].endswith(".")
@@ -68,13 +73,13 @@ def test_operations_have_names_of_their_own_and_groups_that_are_listed() -> None
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
-def test_every_status_has_a_body_with_an_example_that_fits(name: str) -> None:
-    for status, answer in OPERATIONS[name]["responses"].items():
+def test_every_status_has_a_valid_example(name: str) -> None:
+    for status, response in OPERATIONS[name]["responses"].items():
         if status == "101":
             continue
-        ((content_type, content),) = answer["content"].items()
+        ((content_type, content),) = response["content"].items()
         if int(status) >= 400 and name != "health":
-            assert content["schema"] == {"$ref": "#/components/schemas/Failure"}
+            assert content["schema"] == {"$ref": "#/components/schemas/ErrorResponse"}
         if content_type != "application/json":
             continue
         given = [example["value"] for example in content.get("examples", {}).values()]
@@ -83,7 +88,7 @@ def test_every_status_has_a_body_with_an_example_that_fits(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
-def test_examples_of_request_bodies_fit(name: str) -> None:
+def test_examples_of_request_bodies_are_valid(name: str) -> None:
     for kind, content in OPERATIONS[name].get("requestBody", {}).get("content", {}).items():
         assert content["examples"]
         for example in content["examples"].values():
@@ -112,13 +117,13 @@ def test_examples_of_request_bodies_fit(name: str) -> None:
         ("connectToPublish", "101 400 401 403 404 426 429 431 500 503"),
     ],
 )
-def test_the_statuses_are_those_of_the_contract(name: str, statuses: str) -> None:
+def test_statuses_are_those_of_the_contract(name: str, statuses: str) -> None:
     assert " ".join(sorted(OPERATIONS[name]["responses"])) == statuses
 
 
-def test_who_needs_a_token() -> None:
-    open_to_all = {name for name, operation in OPERATIONS.items() if not operation["security"]}
-    assert open_to_all == {
+def test_operations_that_need_no_token() -> None:
+    public = {name for name, operation in OPERATIONS.items() if not operation["security"]}
+    assert public == {
         "health",
         "metrics",
         "openapiDocument",
@@ -130,15 +135,30 @@ def test_who_needs_a_token() -> None:
     assert {"query": []} not in OPERATIONS["publish"]["security"]
 
 
-def test_headers_are_there_where_requests_are_counted() -> None:
+def test_rate_limit_headers_are_described_for_counted_requests() -> None:
     for name, operation in OPERATIONS.items():
-        for status, answer in operation["responses"].items():
-            assert ("X-RateLimit-Limit" in answer.get("headers", {})) == (
+        for status, response in operation["responses"].items():
+            assert ("X-RateLimit-Limit" in response.get("headers", {})) == (
                 name not in ("health", "metrics")
             )
-            assert ("Retry-After" in answer.get("headers", {})) == (status == "429")
+            assert ("Retry-After" in response.get("headers", {})) == (status == "429")
 
 
-def test_patterns_are_those_of_ecmascript() -> None:
+def test_patterns_are_valid_in_ecmascript() -> None:
     name = DOCUMENT["components"]["schemas"]["NewInstance"]["properties"]["name"]
     assert name["pattern"] == "^[A-Za-z0-9_-]{1,100}$"
+
+
+def test_responses_have_all_members_and_no_others() -> None:
+    schemas = DOCUMENT["components"]["schemas"]
+    listed = schemas["InstanceSummary"]
+    assert listed["required"] == list(listed["properties"])
+    assert listed["additionalProperties"] is False
+    assert len(schemas["InstanceSettings"]["required"]) == 7
+
+
+def test_settings_of_requests_are_those_of_responses_and_optional() -> None:
+    schemas = DOCUMENT["components"]["schemas"]
+    update = schemas["SettingsUpdate"]
+    assert update["properties"].keys() == schemas["InstanceSettings"]["properties"].keys()
+    assert "required" not in update or update["required"] == []

@@ -9,7 +9,8 @@ import jsonschema
 import pytest
 
 from ryze.api.openapi.event_schemas import DATA, ENVELOPE, documents, examples
-from ryze.events.event import EVENT_TYPES, decode_event, instance_data
+from ryze.events.decoding import decode_event
+from ryze.events.event import EVENT_TYPES, instance_data
 from ryze.playground.traffic import Traffic
 
 FIXTURES = sorted((Path(__file__).parents[2] / "fixtures/events").glob("*.json"))
@@ -24,7 +25,7 @@ def of_its_type(document: Any) -> dict[str, Any]:
 
 
 def shapes(data: object) -> list[str]:
-    """The shapes of a message that fit."""
+    """Return the titles of the message shapes that `data` matches."""
     either = DATA["message.exchange"]["anyOf"]
     return [shape["title"] for shape in either if is_valid(data, shape)]
 
@@ -35,7 +36,7 @@ def test_each_type_has_a_schema() -> None:
 
 
 @pytest.mark.parametrize("file", FIXTURES, ids=lambda file: file.stem)
-def test_real_events_are_valid_and_so_are_their_frames(file: Path) -> None:
+def test_real_events_and_their_frames_are_valid(file: Path) -> None:
     document = json.loads(file.read_text())
     assert is_valid(document, of_its_type(document))
     where = instance_data("https://ryze.example", "demo", "token")
@@ -47,7 +48,7 @@ def test_real_events_are_valid_and_so_are_their_frames(file: Path) -> None:
 
 
 @pytest.mark.parametrize("file", FIXTURES, ids=lambda file: file.stem)
-def test_a_real_message_has_the_shape_that_its_name_says(file: Path) -> None:
+def test_real_message_has_the_shape_of_its_file_name(file: Path) -> None:
     document = json.loads(file.read_text())
     if document["event"] != "message.exchange":
         assert shapes(document["data"]) == []
@@ -85,14 +86,14 @@ def test_examples_are_valid(name: str) -> None:
         ("label.update", {"type": "edit", "labelId": 7}),
     ],
 )
-def test_what_no_producer_sends_is_not(event: str, data: object) -> None:
+def test_events_without_required_members_are_invalid(event: str, data: object) -> None:
     document = {"event": event, "data": data}
     assert not is_valid(document, of_its_type(document))
 
 
 @pytest.mark.parametrize("event", EVENT_TYPES)
-def test_the_rest_is_free(event: str) -> None:
-    """What a producer adds is no reason to refuse an event."""
+def test_unknown_members_are_allowed(event: str) -> None:
+    """Members that a producer adds are no reason to refuse an event."""
     (example, *_) = (each for each in examples().values() if each["event"] == event)
     more = {**example, "data": {**example["data"], "new": [1]}, "more": None}
     assert is_valid(more, of_its_type(more))
@@ -108,7 +109,7 @@ def test_the_rest_is_free(event: str) -> None:
         {"event": "call.update", "data": {}, "instanceData": "ok", "more": 1},
     ],
 )
-def test_no_other_envelope_is_valid(frame: dict[str, Any]) -> None:
+def test_other_envelopes_are_invalid(frame: dict[str, Any]) -> None:
     where = {"baseUrl": "https://ryze.example", "instance": "demo", "token": "token"}
     frame = {key: where if value == "ok" else value for key, value in frame.items()}
     assert not is_valid(frame, ENVELOPE)

@@ -1,4 +1,4 @@
-"""The seven settings: every rule of the body, every answer, and what two of them do to events."""
+"""The seven settings: bodies, responses, and the effect of two of them on events."""
 
 import json
 from pathlib import Path
@@ -35,52 +35,54 @@ async def change(server: Server, **settings: Any) -> Response:
 
 
 async def known(server: Server) -> Any:
-    """What is told of them, which must be the same at both places."""
+    """Return the settings, after checking that both routes return the same."""
     settings = (await server.request("GET", GET)).json["settings"]
     listed = await server.request("GET", "/api/instance/list")
     assert listed.json["instances"][0]["settings"] == settings
     return settings
 
 
-async def test_the_answers_to_the_byte(server: Server, demo: str) -> None:
-    answer = await change(server, **dict(reversed(OTHERS.items())))
+async def test_responses_to_the_byte(server: Server, demo: str) -> None:
+    response = await change(server, **dict(reversed(OTHERS.items())))
     settings = (
         b'{"autoRejectCalls":true,"callRejectMessage":"busy","ignoreGroupMessages":true,'
         b'"keepOnlineStatus":true,"autoReadMessages":true,"disableHistorySync":false,'
         b'"ignoreStatus":true}'
     )
-    assert answer.status == 200
-    assert answer.headers["content-type"] == "application/json"
-    assert answer.body == (
+    assert response.status == 200
+    assert response.headers["content-type"] == "application/json"
+    assert response.body == (
         b'{"success":true,"message":"Settings updated successfully","settings":%b}' % settings
     )
-    answer = await server.request("GET", GET)
-    assert answer.status == 200
-    assert answer.headers["content-type"] == "application/json"
-    assert answer.body == (
+    response = await server.request("GET", GET)
+    assert response.status == 200
+    assert response.headers["content-type"] == "application/json"
+    assert response.body == (
         b'{"success":true,"message":"Settings retrieved successfully","settings":%b}' % settings
     )
 
 
-async def test_the_defaults(server: Server, demo: str) -> None:
+async def test_new_instance_has_the_defaults(server: Server, demo: str) -> None:
     assert await known(server) == DEFAULTS
 
 
 @pytest.mark.parametrize("name", DEFAULTS)
-async def test_one_changes_and_the_others_stay(server: Server, demo: str, name: str) -> None:
+async def test_one_setting_changes_and_the_others_stay(
+    server: Server, demo: str, name: str
+) -> None:
     assert (await change(server, **OTHERS)).json["settings"] == OTHERS
     for values in (DEFAULTS, OTHERS):
         nulls = dict.fromkeys(DEFAULTS)
-        answer = await change(server, **(nulls | {name: values[name], "more": 1, "NAME": True}))
-        assert answer.json["settings"] == OTHERS | {name: values[name]}
+        response = await change(server, **(nulls | {name: values[name], "more": 1, "NAME": True}))
+        assert response.json["settings"] == OTHERS | {name: values[name]}
         assert await known(server) == OTHERS | {name: values[name]}
 
 
 @pytest.mark.parametrize("text", ["", " ", "a" * 10_000, "'\"; 電話 \0 \U0001f600"], ids=range(4))
-async def test_a_message_is_any_text(server: Server, demo: str, text: str) -> None:
+async def test_call_reject_message_is_any_text(server: Server, demo: str, text: str) -> None:
     await change(server, callRejectMessage="busy")
-    answer = await change(server, callRejectMessage=text)
-    assert answer.json["settings"] == DEFAULTS | {"callRejectMessage": text}
+    response = await change(server, callRejectMessage=text)
+    assert response.json["settings"] == DEFAULTS | {"callRejectMessage": text}
     assert await known(server) == DEFAULTS | {"callRejectMessage": text}
 
 
@@ -97,12 +99,10 @@ async def test_a_message_is_any_text(server: Server, demo: str, text: str) -> No
     ],
     ids=json.dumps,
 )
-async def test_none_at_all_is_a_400_that_says_so(
-    server: Server, demo: str, sent: dict[str, object]
-) -> None:
-    answer = await change(server, **sent)
-    assert answer.error == (400, "At least one setting must be provided")
-    assert answer.rate_limit[0] == 100
+async def test_no_setting_is_a_400(server: Server, demo: str, sent: dict[str, object]) -> None:
+    response = await change(server, **sent)
+    assert response.error == (400, "At least one setting must be provided")
+    assert response.rate_limit[0] == 100
     assert await known(server) == DEFAULTS
 
 
@@ -116,36 +116,40 @@ async def test_none_at_all_is_a_400_that_says_so(
     ],
     ids=json.dumps,
 )
-async def test_what_is_wrong_is_a_400_and_changes_nothing(
+async def test_invalid_body_is_a_400_and_changes_nothing(
     server: Server, demo: str, sent: dict[str, object]
 ) -> None:
-    answer = await change(server, **sent)
-    assert answer.error == (400, "Invalid request body")
-    assert answer.rate_limit[0] == 100
+    response = await change(server, **sent)
+    assert response.error == (400, "Invalid request body")
+    assert response.rate_limit[0] == 100
     assert await known(server) == DEFAULTS
 
 
 @pytest.mark.parametrize("method", ["POST", "GET"])
-async def test_either_token_of_this_instance(server: Server, demo: str, method: str) -> None:
+async def test_account_and_instance_token_are_accepted(
+    server: Server, demo: str, method: str
+) -> None:
     other = await server.create("other")
     path = {"POST": SET, "GET": GET}[method]
     for token, status in ((ACCOUNT_TOKEN, 200), (demo, 200), (other, 401), ("x", 401), (None, 401)):
-        answer = await server.request(method, path, json={"ignoreStatus": True}, token=token)
-        assert answer.status == status
+        response = await server.request(method, path, json={"ignoreStatus": True}, token=token)
+        assert response.status == status
         if status == 401:
-            assert answer.error == (401, "Invalid token")
+            assert response.error == (401, "Invalid token")
     unknown = path.replace("demo", "nobody")
-    # The instance is looked for before the body.
+    # The instance is checked before the body.
     assert (await server.request(method, unknown, json=[])).error == (404, "Instance not found")
     assert (await server.request(method, unknown, token=demo)).error == (401, "Invalid token")
 
 
-async def test_settings_given_at_creation_are_those(server: Server) -> None:
+async def test_settings_of_the_creation_are_returned(server: Server) -> None:
     await server.create(ignoreStatus=True, callRejectMessage="busy", disableHistorySync=None)
     assert await known(server) == DEFAULTS | {"ignoreStatus": True, "callRejectMessage": "busy"}
 
 
-async def test_they_outlive_a_restart_and_leave_the_rest_alone(start_server: StartServer) -> None:
+async def test_settings_survive_a_restart_and_change_nothing_else(
+    start_server: StartServer,
+) -> None:
     first = await start_server()
     token = await first.create(websocketEvents=["call.update"], websocketMediaBase64=True)
     await change(first, ignoreStatus=True)
@@ -157,21 +161,21 @@ async def test_they_outlive_a_restart_and_leave_the_rest_alone(start_server: Sta
     assert await known(second) == DEFAULTS | {"ignoreStatus": True}
 
 
-async def test_a_database_that_fails_is_a_500_and_changes_nothing(
+async def test_failed_database_is_a_500_and_changes_nothing(
     server: Server, demo: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def fail(*_: object) -> None:
         raise StoreError("the disk is gone")
 
     monkeypatch.setattr(server.services.database, "write", fail)
-    answer = await change(server, ignoreStatus=True)
-    assert answer.error == (500, "Failed to get instance")
-    assert answer.rate_limit[0] == 100
+    response = await change(server, ignoreStatus=True)
+    assert response.error == (500, "Failed to get instance")
+    assert response.rate_limit[0] == 100
     # They are in memory, as tokens are.
     assert await known(server) == DEFAULTS
 
 
-async def test_an_instance_that_is_deleted_meanwhile_is_a_404(
+async def test_instance_deleted_during_the_request_is_a_404(
     server: Server, demo: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def deleted(*_: object) -> None:
@@ -181,7 +185,7 @@ async def test_an_instance_that_is_deleted_meanwhile_is_a_404(
     assert (await change(server, ignoreStatus=True)).error == (404, "Instance not found")
 
 
-class TestIgnoring:
+class TestIgnoredChats:
     PRIVATE = (FIXTURES / "message.exchange.live.text.json").read_bytes()
     GROUP = (FIXTURES / "message.exchange.catalog.group.json").read_bytes()
     STATUS = (FIXTURES / "message.exchange.live.status.json").read_bytes()
@@ -191,7 +195,7 @@ class TestIgnoring:
         body = b"[" + b",".join(bodies) + b"]"
         return await server.request("POST", "/api/events/publish/demo", body=body)
 
-    async def test_from_the_next_event_on_for_who_is_connected(
+    async def test_connected_subscribers_miss_ignored_chats_from_the_next_event_on(
         self, server: Server, demo: str
     ) -> None:
         socket = await server.connect()
@@ -210,7 +214,7 @@ class TestIgnoring:
         assert received == [json.loads(body)["data"] for body in expected]
         assert await socket.is_silent()
 
-    async def test_for_who_connects_later(self, server: Server) -> None:
+    async def test_later_subscribers_miss_ignored_chats(self, server: Server) -> None:
         await server.create(ignoreGroupMessages=True)
         await change(server, ignoreStatus=True)
         socket = await server.connect()
@@ -218,9 +222,7 @@ class TestIgnoring:
         assert await socket.data() == json.loads(self.PRIVATE)["data"]
         assert await socket.is_silent()
 
-    async def test_one_that_is_dropped_was_published_to_nobody(
-        self, server: Server, demo: str
-    ) -> None:
+    async def test_dropped_event_counts_no_clients(self, server: Server, demo: str) -> None:
         await change(server, ignoreGroupMessages=True)
         await server.connect()
         dropped = {"success": True, "message": "Event published", "published": 1, "clients": 0}
@@ -229,7 +231,9 @@ class TestIgnoring:
         assert (await self.post(server, self.PRIVATE, self.GROUP)).json["clients"] == 0
         assert (await self.post(server, self.GROUP, self.PRIVATE)).json["clients"] == 1
 
-    async def test_over_a_publisher_s_socket(self, server: Server, demo: str) -> None:
+    async def test_events_of_a_producer_socket_are_filtered(
+        self, server: Server, demo: str
+    ) -> None:
         await change(server, ignoreGroupMessages=True, ignoreStatus=True)
         socket = await server.connect()
         publisher = await server.connect("demo/publish")
@@ -242,7 +246,7 @@ class TestIgnoring:
         received = [await socket.data(), await socket.data()]
         assert received == [json.loads(body)["data"] for body in (self.GROUP, self.PRIVATE)]
 
-    async def test_other_instances_are_not_concerned(self, server: Server, demo: str) -> None:
+    async def test_other_instances_are_not_filtered(self, server: Server, demo: str) -> None:
         await server.create("other")
         await change(server, ignoreGroupMessages=True)
         socket = await server.connect("other")

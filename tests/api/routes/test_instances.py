@@ -25,13 +25,13 @@ async def new(server: Server, *, by: str = ACCOUNT_TOKEN, **body: Any) -> Respon
 
 
 async def names(server: Server, query: str = "") -> list[str]:
-    answer = await server.request("GET", LIST + query)
-    return [instance["name"] for instance in answer.json["instances"]]
+    response = await server.request("GET", LIST + query)
+    return [instance["name"] for instance in response.json["instances"]]
 
 
 class TestNew:
-    async def test_the_answer_to_the_byte(self, server: Server) -> None:
-        answer = await new(
+    async def test_response_to_the_byte(self, server: Server) -> None:
+        response = await new(
             server,
             name="demo",
             token="a token",
@@ -39,8 +39,8 @@ class TestNew:
             websocketEvents=["group.flow", "call.update", "group.flow"],
             websocketEnabled=True,
         )
-        assert answer.error == (400, "Invalid request body")
-        answer = await new(
+        assert response.error == (400, "Invalid request body")
+        response = await new(
             server,
             name="demo",
             token="a-token",
@@ -48,9 +48,9 @@ class TestNew:
             websocketEvents=["group.flow", "call.update", "group.flow"],
             websocketEnabled=True,
         )
-        assert answer.status == 201
-        assert answer.headers["content-type"] == "application/json"
-        assert answer.body == (
+        assert response.status == 201
+        assert response.headers["content-type"] == "application/json"
+        assert response.body == (
             b'{"success":true,"message":"Instance created successfully",'
             b'"instance":{"name":"demo","status":"disconnected","token":"a-token"},'
             b'"data":{"token":"a-token"},'
@@ -58,7 +58,7 @@ class TestNew:
         )
 
     @pytest.mark.parametrize("name", ["a", "-", "_", "a" * 100, "A-z_09", "demo", "null"])
-    async def test_names(self, server: Server, name: str) -> None:
+    async def test_valid_names(self, server: Server, name: str) -> None:
         assert (await new(server, name=name)).json["instance"]["name"] == name
         assert await names(server) == [name]
 
@@ -70,16 +70,16 @@ class TestNew:
         ],
         ids=repr,
     )
-    async def test_other_names_are_a_400(self, server: Server, name: object) -> None:
-        answer = await new(server, name=name)
-        assert answer.error == (400, "Invalid request body")
-        assert answer.rate_limit == (20, 19)
+    async def test_invalid_names_are_a_400(self, server: Server, name: object) -> None:
+        response = await new(server, name=name)
+        assert response.error == (400, "Invalid request body")
+        assert response.rate_limit == (20, 19)
         assert await names(server) == []
 
-    async def test_a_token_is_made_and_works(self, server: Server) -> None:
-        answer = await new(server, name="demo")
-        token = answer.json["instance"]["token"]
-        assert answer.json["data"] == {"token": token}
+    async def test_generated_token_is_accepted(self, server: Server) -> None:
+        response = await new(server, name="demo")
+        token = response.json["instance"]["token"]
+        assert response.json["data"] == {"token": token}
         assert len(token) >= 32
         assert (await server.request("GET", LIST, token=token)).status == 200
         other = await new(server, name="other")
@@ -88,51 +88,53 @@ class TestNew:
     @pytest.mark.parametrize(
         "token", ["~", "a" * 255, "  padded\t", "!\"#$%&'()*+,-./:;<=>?@[]^`{|}"]
     )
-    async def test_a_token_can_be_given_and_works(self, server: Server, token: str) -> None:
-        answer = await new(server, name="demo", token=token)
-        assert answer.status == 201
-        assert answer.json["instance"]["token"] == token.strip()
+    async def test_given_token_is_accepted(self, server: Server, token: str) -> None:
+        response = await new(server, name="demo", token=token)
+        assert response.status == 201
+        assert response.json["instance"]["token"] == token.strip()
         listed = await server.request("GET", LIST, token=token)
         assert listed.json["message"] == "1 Instance found"
 
     @pytest.mark.parametrize("token", [None, "", "  "], ids=repr)
-    async def test_an_empty_token_is_none(self, server: Server, token: str | None) -> None:
-        answer = await new(server, name="demo", token=token)
-        assert len(answer.json["instance"]["token"]) >= 32
+    async def test_empty_token_means_a_generated_one(
+        self, server: Server, token: str | None
+    ) -> None:
+        response = await new(server, name="demo", token=token)
+        assert len(response.json["instance"]["token"]) >= 32
 
     @pytest.mark.parametrize(
         "token", ["a" * 256, "a b", "é", "a\nb", "\x7f", 1, True, []], ids=repr
     )
-    async def test_other_tokens_are_a_400(self, server: Server, token: object) -> None:
-        answer = await new(server, name="demo", token=token)
-        assert answer.error == (400, "Invalid request body")
+    async def test_invalid_tokens_are_a_400(self, server: Server, token: object) -> None:
+        response = await new(server, name="demo", token=token)
+        assert response.error == (400, "Invalid request body")
 
-    async def test_a_name_that_is_taken_is_a_409(self, server: Server, demo: str) -> None:
-        answer = await new(server, name="demo")
-        assert answer.error == (409, "Instance already exists")
-        assert answer.rate_limit == (20, 18)
+    async def test_existing_name_is_a_409(self, server: Server, demo: str) -> None:
+        response = await new(server, name="demo")
+        assert response.error == (409, "Instance already exists")
+        assert response.rate_limit == (20, 18)
         assert (await server.request("GET", LIST, token=demo)).status == 200
 
-    async def test_a_token_that_is_taken_is_a_409(self, server: Server, demo: str) -> None:
+    async def test_token_in_use_is_a_409(self, server: Server, demo: str) -> None:
         for token in (demo, f" {demo} ", ACCOUNT_TOKEN):
-            answer = await new(server, name="other", token=token)
-            assert answer.error == (409, "Token already in use")
-        # The name is looked at first.
+            response = await new(server, name="other", token=token)
+            assert response.error == (409, "Token already in use")
+        # The name is checked first.
         assert (await new(server, name="demo", token=demo)).error[1] == "Instance already exists"
 
-    async def test_beyond_the_quota_is_a_403(self, server: Server) -> None:
+    async def test_instance_over_the_quota_is_a_403(self, server: Server) -> None:
         await server.services.database.write(insert_account, "small", hash_token("small"), 2)
         await server.services.registry._load_accounts()
         for name in ("a", "b"):
             assert (await new(server, by="small", name=name)).status == 201
-        answer = await new(server, by="small", name="c")
-        assert answer.error == (403, "Account instance quota exceeded")
+        response = await new(server, by="small", name="c")
+        assert response.error == (403, "Account instance quota exceeded")
         assert (await new(server, by="small", name="a")).error[0] == 409
         deleted = await server.request("DELETE", "/api/instance/delete/a", token="small")
         assert deleted.status == 200
         assert (await new(server, by="small", name="c")).status == 201
 
-    async def test_names_are_unique_inside_an_account_only(self, server: Server, demo: str) -> None:
+    async def test_names_are_unique_per_account(self, server: Server, demo: str) -> None:
         await server.services.database.write(insert_account, "b", hash_token("b-token"))
         await server.services.registry._load_accounts()
         assert (await new(server, by="b-token", name="demo")).status == 201
@@ -151,11 +153,11 @@ class TestNew:
         ],
         ids=str,
     )
-    async def test_the_websocket_block(
+    async def test_websocket_block_is_saved(
         self, server: Server, block: dict[str, Any], websocket: dict[str, Any]
     ) -> None:
-        answer = await new(server, name="demo", **block)
-        assert (answer.status, answer.json["websocket"]) == (201, websocket)
+        response = await new(server, name="demo", **block)
+        assert (response.status, response.json["websocket"]) == (201, websocket)
         check = await server.request("GET", "/api/events/getWebsocket/demo")
         if any(value is not None for value in block.values()):
             assert check.json["websocket"] == websocket
@@ -174,14 +176,14 @@ class TestNew:
         ],
         ids=str,
     )
-    async def test_a_wrong_block_is_disabled_and_the_log_says_why(
+    async def test_invalid_websocket_block_is_logged_and_disables_the_websocket(
         self,
         server: Server,
         logs: list[MutableMapping[str, Any]],
         block: dict[str, Any],
     ) -> None:
-        answer = await new(server, name="demo", **block)
-        assert (answer.status, answer.json["websocket"]) == (201, DISABLED)
+        response = await new(server, name="demo", **block)
+        assert (response.status, response.json["websocket"]) == (201, DISABLED)
         [line] = [entry for entry in logs if entry["event"] == "websocket block ignored"]
         assert (line["instance"], line["log_level"]) == ("demo", "warning")
         wrong = next(key for key in reversed(block))
@@ -189,7 +191,7 @@ class TestNew:
         check = await server.request("GET", "/api/events/getWebsocket/demo")
         assert check.json["websocket"] == DISABLED
 
-    async def test_settings_and_their_defaults(self, server: Server) -> None:
+    async def test_absent_settings_have_their_defaults(self, server: Server) -> None:
         await new(server, name="plain", autoRejectCalls=None)
         changed = {
             "autoRejectCalls": True,
@@ -218,10 +220,10 @@ class TestNew:
     @pytest.mark.parametrize(
         "wrong", [{"autoRejectCalls": 1}, {"callRejectMessage": 1}, {"ignoreStatus": "no"}], ids=str
     )
-    async def test_a_wrong_setting_is_a_400(self, server: Server, wrong: dict[str, Any]) -> None:
+    async def test_invalid_setting_is_a_400(self, server: Server, wrong: dict[str, Any]) -> None:
         assert (await new(server, name="demo", **wrong)).error == (400, "Invalid request body")
 
-    async def test_a_database_that_fails_is_a_500(
+    async def test_failed_database_is_a_500(
         self, server: Server, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         async def fail(*_: object) -> None:
@@ -233,15 +235,15 @@ class TestNew:
 
 
 class TestList:
-    async def test_nobody(self, server: Server) -> None:
-        answer = await server.request("GET", LIST)
-        assert answer.body == b'{"success":true,"message":"0 Instances found","instances":[]}'
+    async def test_list_without_instances(self, server: Server) -> None:
+        response = await server.request("GET", LIST)
+        assert response.body == b'{"success":true,"message":"0 Instances found","instances":[]}'
 
-    async def test_the_answer_to_the_byte(self, server: Server) -> None:
+    async def test_response_to_the_byte(self, server: Server) -> None:
         await server.create(websocketEvents=["call.update"])
-        answer = await server.request("GET", LIST)
-        assert answer.status == 200
-        assert answer.body == (
+        response = await server.request("GET", LIST)
+        assert response.status == 200
+        assert response.body == (
             b'{"success":true,"message":"1 Instance found","instances":['
             b'{"name":"demo","status":"disconnected","connection":{"state":"disconnected",'
             b'"numberJid":null,"presenceStatus":null,"displayStatus":null},'
@@ -266,41 +268,43 @@ class TestList:
             ("?instanceName=nobody,noone", []),
         ],
     )
-    async def test_those_named(self, server: Server, query: str, found: list[str]) -> None:
+    async def test_list_by_names(self, server: Server, query: str, found: list[str]) -> None:
         for name in ("a", "b", "c"):
             await server.create(name)
-        answer = await server.request("GET", LIST + query)
-        assert [instance["name"] for instance in answer.json["instances"]] == found
+        response = await server.request("GET", LIST + query)
+        assert [instance["name"] for instance in response.json["instances"]] == found
         count = len(found)
         message = "1 Instance found" if count == 1 else f"{count} Instances found"
-        assert (answer.status, answer.json["message"]) == (200, message)
+        assert (response.status, response.json["message"]) == (200, message)
 
-    async def test_a_single_unknown_name_is_a_404(self, server: Server, demo: str) -> None:
-        answer = await server.request("GET", f"{LIST}?instanceName=nobody")
-        assert answer.error == (404, "Instance not found")
+    async def test_single_unknown_name_is_a_404(self, server: Server, demo: str) -> None:
+        response = await server.request("GET", f"{LIST}?instanceName=nobody")
+        assert response.error == (404, "Instance not found")
 
-    async def test_an_instance_token_sees_its_own_whatever_it_asks_for(
+    async def test_instance_token_lists_its_own_instance_only(
         self, server: Server, demo: str
     ) -> None:
         await server.create("other")
         for query in ("", "?instanceName=other", "?instanceName=nobody"):
-            answer = await server.request("GET", LIST + query, token=demo)
-            assert answer.json["message"] == "1 Instance found"
-            assert [each["name"] for each in answer.json["instances"]] == ["demo"]
+            response = await server.request("GET", LIST + query, token=demo)
+            assert response.json["message"] == "1 Instance found"
+            assert [each["name"] for each in response.json["instances"]] == ["demo"]
 
-    async def test_no_token_is_in_it(self, server: Server, demo: str) -> None:
-        answer = await server.request("GET", LIST)
-        assert demo not in answer.body.decode()
+    async def test_list_contains_no_token(self, server: Server, demo: str) -> None:
+        response = await server.request("GET", LIST)
+        assert demo not in response.body.decode()
 
 
 class TestDelete:
-    async def test_everything_of_it_goes(self, server: Server, demo: str) -> None:
+    async def test_deleting_removes_configuration_and_connections(
+        self, server: Server, demo: str
+    ) -> None:
         other = await server.create("other")
         sockets = [await server.connect(), await server.connect()]
         stays = await server.connect("other")
-        answer = await server.request("DELETE", "/api/instance/delete/demo")
-        assert answer.status == 200
-        assert answer.body == (
+        response = await server.request("DELETE", "/api/instance/delete/demo")
+        assert response.status == 200
+        assert response.body == (
             b'{"success":true,"message":"Instance deleted","instance":{"status":"deleted"}}'
         )
         for socket in sockets:
@@ -315,7 +319,7 @@ class TestDelete:
         assert await stays.data() == {"n": 1}
         assert (await server.request("GET", LIST, token=other)).status == 200
 
-    async def test_name_and_token_are_free_again(self, server: Server, demo: str) -> None:
+    async def test_name_and_token_can_be_used_again(self, server: Server, demo: str) -> None:
         old = await server.connect()
         await server.request("DELETE", "/api/instance/delete/demo")
         assert (await new(server, name="demo", token=demo)).status == 201
@@ -327,7 +331,7 @@ class TestDelete:
         assert await socket.data() == {"n": 1}
         assert await old.closed() == (4504, "instance deleted")
 
-    async def test_a_database_that_fails_is_a_500_and_nothing_goes(
+    async def test_failed_database_is_a_500_and_nothing_is_deleted(
         self, server: Server, demo: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         socket = await server.connect()
@@ -337,20 +341,20 @@ class TestDelete:
 
         with monkeypatch.context() as patch:
             patch.setattr(server.services.database, "write", fail)
-            answer = await server.request("DELETE", "/api/instance/delete/demo")
-        assert answer.error == (500, "Failed to get instance")
+            response = await server.request("DELETE", "/api/instance/delete/demo")
+        assert response.error == (500, "Failed to get instance")
         await server.publish({"n": 1})
         assert await socket.data() == {"n": 1}
 
-    async def test_deleted_twice_at_once_it_is_gone_once(
+    async def test_concurrent_deletions_succeed_once(
         self, server: Server, demo: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         async def deleted(*_: object) -> bool:
             return False
 
         monkeypatch.setattr(server.services.registry, "delete_instance", deleted)
-        answer = await server.request("DELETE", "/api/instance/delete/demo")
-        assert answer.error == (404, "Instance not found")
+        response = await server.request("DELETE", "/api/instance/delete/demo")
+        assert response.error == (404, "Instance not found")
 
 
 class TestToken:
@@ -359,17 +363,17 @@ class TestToken:
     async def change(self, server: Server, **body: Any) -> Response:
         return await server.request("POST", self.PATH, json=body)
 
-    async def test_the_answer_to_the_byte(self, server: Server, demo: str) -> None:
-        answer = await self.change(server, token="a-token")
-        assert answer.status == 200
-        assert answer.rate_limit == (100, 99)
-        assert answer.body == (
+    async def test_response_to_the_byte(self, server: Server, demo: str) -> None:
+        response = await self.change(server, token="a-token")
+        assert response.status == 200
+        assert response.rate_limit == (100, 99)
+        assert response.body == (
             b'{"success":true,"message":"Token updated successfully",'
             b'"instance":{"name":"demo","status":"disconnected","token":"a-token"},'
             b'"data":{"token":"a-token"}}'
         )
 
-    async def test_the_new_one_works_and_the_old_one_does_not(
+    async def test_new_token_is_accepted_and_old_token_is_refused(
         self, server: Server, demo: str
     ) -> None:
         token = (await self.change(server)).json["data"]["token"]
@@ -382,7 +386,7 @@ class TestToken:
         assert (await server.try_to_connect(headers={"token": token})).status == 101
 
     @pytest.mark.parametrize("role", ["", "/publish"], ids=["subscriber", "publisher"])
-    async def test_what_the_old_one_opened_ends_and_nothing_else(
+    async def test_only_connections_of_the_old_token_end(
         self, server: Server, demo: str, role: str
     ) -> None:
         other = await server.create("other")
@@ -398,7 +402,7 @@ class TestToken:
         for socket in stays:
             assert await socket.is_silent()
 
-    async def test_the_frames_of_those_who_stay_carry_the_new_one(
+    async def test_frames_of_other_connections_carry_the_new_token(
         self, server: Server, demo: str
     ) -> None:
         socket = await server.connect()
@@ -408,10 +412,10 @@ class TestToken:
         tokens = [(await socket.document())["instanceData"]["token"] for _ in range(2)]
         assert tokens == [demo, token]
 
-    async def test_an_upgrade_on_its_way_does_not_outlive_its_token(
+    async def test_upgrade_in_progress_ends_with_its_token(
         self, server: Server, demo: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """The token is good when it is looked at, and void at the first moment after that."""
+        """The token is valid when it is checked, and void immediately after."""
         account_by_token = server.services.registry.account_by_token
 
         def look_up(token_hash: str) -> Account | None:
@@ -428,7 +432,7 @@ class TestToken:
         second = WebSocketClient(kept_alive, await kept_alive.request("GET", "/ws/demo", fields))
         assert await second.closed() == (4501, "token revoked")
 
-    async def test_a_publish_request_that_was_admitted_is_finished(
+    async def test_authorized_publish_request_completes(
         self, server: Server, demo: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         socket = await server.connect()
@@ -440,26 +444,26 @@ class TestToken:
 
         monkeypatch.setattr(server.services.publisher, "publish", later)
         event = {"event": "call.update", "data": {"n": 1}}
-        answer = await server.request("POST", "/api/events/publish/demo", json=event, token=demo)
-        assert answer.json["clients"] == 1
+        response = await server.request("POST", "/api/events/publish/demo", json=event, token=demo)
+        assert response.json["clients"] == 1
         assert await socket.data() == {"n": 1}
 
     @pytest.mark.parametrize("body", [b"{}", b'{"token": null}', b'{"token": " "}', b'{"x": 1}'])
-    async def test_without_one_given_one_is_made(
+    async def test_empty_object_generates_a_token(
         self, server: Server, demo: str, body: bytes
     ) -> None:
-        answer = await server.request("POST", self.PATH, body=body)
-        assert len(answer.json["data"]["token"]) >= 32
+        response = await server.request("POST", self.PATH, body=body)
+        assert len(response.json["data"]["token"]) >= 32
 
     @pytest.mark.parametrize("headers", [{}, JSON, {"Content-Length": "0"}], ids=str)
-    async def test_there_need_be_no_body(
+    async def test_body_is_optional(
         self, server: Server, demo: str, headers: dict[str, str]
     ) -> None:
-        answer = await server.request("POST", self.PATH, headers=headers)
-        assert answer.status == 200
+        response = await server.request("POST", self.PATH, headers=headers)
+        assert response.status == 200
 
     @pytest.mark.parametrize("token", ["~", "a" * 255, "  padded\t"])
-    async def test_one_can_be_given(self, server: Server, demo: str, token: str) -> None:
+    async def test_token_can_be_given(self, server: Server, demo: str, token: str) -> None:
         assert (await self.change(server, token=token)).json["data"] == {"token": token.strip()}
         assert (await server.request("GET", LIST, token=token)).status == 200
 
@@ -471,32 +475,32 @@ class TestToken:
         ],
         ids=range(11),
     )
-    async def test_another_body_is_a_400_and_changes_nothing(
+    async def test_invalid_body_is_a_400_and_changes_nothing(
         self, server: Server, demo: str, body: bytes
     ) -> None:
-        answer = await server.request("POST", self.PATH, body=body)
-        assert answer.error == (400, "Invalid request body")
+        response = await server.request("POST", self.PATH, body=body)
+        assert response.error == (400, "Invalid request body")
         assert (await server.request("GET", LIST, token=demo)).status == 200
 
     @pytest.mark.parametrize(
         "headers", [{"Content-Type": "text/plain"}, {"Content-Type": None}], ids=str
     )
-    async def test_a_body_says_that_it_is_json(
+    async def test_body_of_another_media_type_is_a_400(
         self, server: Server, demo: str, headers: dict[str, str | None]
     ) -> None:
-        answer = await server.request("POST", self.PATH, body=b"{}", headers=headers)
-        assert answer.error == (400, "Invalid request body")
+        response = await server.request("POST", self.PATH, body=b"{}", headers=headers)
+        assert response.error == (400, "Invalid request body")
 
-    async def test_in_chunks_it_is_read_as_well(self, server: Server, demo: str) -> None:
-        answer = await server.request(
+    async def test_chunked_body_is_read(self, server: Server, demo: str) -> None:
+        response = await server.request(
             "POST",
             self.PATH,
             body=chunked(b'{"token": "a-token"}', 7),
             headers={"Transfer-Encoding": "chunked"},
         )
-        assert answer.json["data"] == {"token": "a-token"}
+        assert response.json["data"] == {"token": "a-token"}
 
-    async def test_one_that_is_taken_is_a_409_also_by_itself(
+    async def test_token_in_use_even_by_the_instance_itself_is_a_409(
         self, server: Server, demo: str
     ) -> None:
         other = await server.create("other")
@@ -505,13 +509,13 @@ class TestToken:
             assert (await self.change(server, token=token)).error == (409, "Token already in use")
         assert await socket.is_silent()
 
-    async def test_the_old_one_is_free_again(self, server: Server, demo: str) -> None:
+    async def test_old_token_can_be_used_again(self, server: Server, demo: str) -> None:
         await self.change(server)
         assert (await new(server, name="other", token=demo)).status == 201
         listed = await server.request("GET", LIST, token=demo)
         assert [each["name"] for each in listed.json["instances"]] == ["other"]
 
-    async def test_a_database_that_fails_is_a_500_and_nothing_ends(
+    async def test_failed_database_is_a_500_and_no_connection_ends(
         self, server: Server, demo: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         socket = await server.connect(headers={"token": demo})
@@ -525,7 +529,7 @@ class TestToken:
         assert await socket.is_silent()
         assert (await server.request("GET", LIST, token=demo)).status == 200
 
-    async def test_deleted_at_the_same_time_it_is_a_404(
+    async def test_instance_deleted_during_the_request_is_a_404(
         self, server: Server, demo: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         async def gone(*_: object) -> None:
@@ -535,7 +539,7 @@ class TestToken:
         assert (await self.change(server)).error == (404, "Instance not found")
 
 
-async def test_a_long_body_of_unknown_fields_is_no_harm(server: Server) -> None:
+async def test_large_body_of_unknown_fields_is_accepted(server: Server) -> None:
     body = {"name": "demo", **{f"field{n}": n for n in range(1000)}}
-    answer = await server.request("POST", NEW, body=json.dumps(body).encode())
-    assert answer.status == 201
+    response = await server.request("POST", NEW, body=json.dumps(body).encode())
+    assert response.status == 201

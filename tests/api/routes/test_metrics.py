@@ -1,16 +1,21 @@
-"""Metrics: every figure is that of what has happened, and nobody is named."""
+"""Metrics: figures follow what happens, and name no instance or token."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import limits
 import pytest
+import quart
+import trio
+from prometheus_client.core import Metric
 from prometheus_client.openmetrics.parser import (
     text_string_to_metric_families as parse_openmetrics,
 )
 from prometheus_client.parser import text_string_to_metric_families as parse
+from trio.testing import wait_all_tasks_blocked
 
+from ryze.api.authorization import Scope, access
 from ryze.errors import StoreError
 from ryze.events.event import Event
 from ryze.hub.outbox import Outbox, OutboxLimits
@@ -37,7 +42,7 @@ async def scrape(server: Server) -> dict[str, float]:
 
 
 def differences(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, float]:
-    """What of ours has changed, but for what takes time."""
+    """Return the changed samples of ours, without durations."""
     return {
         name: value - before.get(name, 0)
         for name, value in after.items()
@@ -47,7 +52,7 @@ def differences(before: Mapping[str, float], after: Mapping[str, float]) -> dict
     }
 
 
-def test_the_table_of_the_documentation_is_what_is_exported() -> None:
+def test_documented_metrics_are_the_exported_ones() -> None:
     rows = re.findall(r"^\| `(ryze_\w+)` \| (.*?) \| (.*?) \| (.*?) \|$", DOCS.read_text(), re.M)
     assert rows == [
         (row.name, row.kind, ", ".join(f"`{label}`" for label in row.labels), row.help)
@@ -55,7 +60,32 @@ def test_the_table_of_the_documentation_is_what_is_exported() -> None:
     ]
 
 
-def test_names_and_units_follow_the_conventions() -> None:
+async def test_documented_label_values_are_the_exported_ones(server: Server) -> None:
+    rows = re.findall(r"^\| `(\w+)`(?: of `(ryze_\w+)`)? \| ([^|]*) \|$", DOCS.read_text(), re.M)
+    documented = {(label, name): re.findall(r"`(\w+)`", values) for label, name, values in rows}
+    exported = exported_label_values(await scrape_families(server))
+    del documented["reason", "ryze_upgrades_refused_total"]
+    assert documented == exported
+
+
+def exported_label_values(families: Iterable[Metric]) -> dict[tuple[str, str], list[str]]:
+    """Return the values by label and, for "reason", which several metrics have, by metric."""
+    values: dict[tuple[str, str], dict[str, None]] = {}
+    for family in families:
+        for sample in family.samples:
+            if family.name.startswith("ryze_"):
+                for label in sample.labels.keys() - {"le", "version"}:
+                    name = sample.name if label == "reason" else ""
+                    values.setdefault((label, name), {})[sample.labels[label]] = None
+    return {key: list(found) for key, found in values.items()}
+
+
+async def scrape_families(server: Server) -> list[Metric]:
+    answer = await server.request("GET", "/metrics", token=None)
+    return list(parse(answer.body.decode()))
+
+
+def test_names_and_units_follow_prometheus_conventions() -> None:
     for row in METRICS:
         assert re.fullmatch(r"ryze_[a-z_]+", row.name)
         assert row.name.endswith("_total") == (row.kind == "counter")
@@ -63,7 +93,7 @@ def test_names_and_units_follow_the_conventions() -> None:
         assert not re.search("milli|micro|kilo|percent", row.name)
 
 
-async def test_everything_in_the_table_is_there_from_the_start(server: Server) -> None:
+async def test_all_metrics_are_exported_from_the_start(server: Server) -> None:
     answer = await server.request("GET", "/metrics", token=None)
     families = {family.name: family for family in parse(answer.body.decode())}
     for row in METRICS:
@@ -75,7 +105,7 @@ async def test_everything_in_the_table_is_there_from_the_start(server: Server) -
     assert {"process_resident_memory_bytes", "process_open_fds"} <= families.keys()
 
 
-async def test_openmetrics_for_who_asks(server: Server, demo: str) -> None:
+async def test_openmetrics_is_negotiated(server: Server, demo: str) -> None:
     await server.try_to_connect(headers={"token": "wrong"})
     accept = {"Accept": "application/openmetrics-text; version=1.0.0"}
     answer = await server.request("GET", "/metrics", token=None, headers=accept)
@@ -85,7 +115,7 @@ async def test_openmetrics_for_who_asks(server: Server, demo: str) -> None:
     assert kinds["ryze_upgrades_refused"] == "counter"
 
 
-async def test_the_way_of_events(server: Server, demo: str) -> None:
+async def test_events_are_counted_on_their_way(server: Server, demo: str) -> None:
     before = await scrape(server)
     await server.publish({"n": 1})
     first, second = await server.connect(), await server.connect()
@@ -101,7 +131,7 @@ async def test_the_way_of_events(server: Server, demo: str) -> None:
         "ryze_connections_opened_total subscriber": 2,
         "ryze_events_published_total": 4,
         "ryze_events_delivered_total": 2,
-        "ryze_events_discarded_total nobody connected": 1,
+        "ryze_events_discarded_total nobody_connected": 1,
         "ryze_events_discarded_total filtered": 1,
         "ryze_events_discarded_total disabled": 1,
         "ryze_flush_events_count": 1,
@@ -110,19 +140,21 @@ async def test_the_way_of_events(server: Server, demo: str) -> None:
     }
 
 
-async def test_connections_that_come_are_refused_and_go(server: Server, demo: str) -> None:
+async def test_connections_are_counted_when_opened_refused_and_ended(
+    server: Server, demo: str
+) -> None:
     before = await scrape(server)
-    publisher = await server.connect("demo/publish")
-    await publisher.client.send(b"\x81\x81\0\0\0\0x")
-    assert (await publisher.closed())[0] == 1008
+    producer = await server.connect("demo/publish")
+    await producer.client.send(b"\x81\x81\0\0\0\0x")
+    assert (await producer.closed())[0] == 1008
     for name in ("off-1", "off-2"):
         await server.create(name, websocketEnabled=False)
         await server.try_to_connect(f"/ws/{name}")
     await server.try_to_connect(headers={"token": "wrong"})
     await server.raw(b"GET /ws/demo\r\n\r\n")
-    await until(lambda: not server.services.websockets.connections)
+    await until(lambda: not server.websockets.connections)
     assert differences(before, await scrape(server)) == {
-        "ryze_connections_opened_total publisher": 1,
+        "ryze_connections_opened_total producer": 1,
         "ryze_disconnects_total invalid_event": 1,
         "ryze_upgrades_refused_total not_enabled 400": 2,
         "ryze_upgrades_refused_total invalid_token 401": 1,
@@ -130,7 +162,32 @@ async def test_connections_that_come_are_refused_and_go(server: Server, demo: st
     }
 
 
-async def test_rate_limits(start_server: StartServer) -> None:
+async def test_http_connections_over_their_cap_are_counted_apart_from_upgrades(
+    start_server: StartServer,
+) -> None:
+    server = await start_server(max_http_connections=1)
+    before = await scrape(server)
+    released = trio.Event()
+
+    @access(Scope.OPEN)
+    async def wait() -> quart.Response:
+        await released.wait()
+        return quart.Response(b"")
+
+    async with trio.open_nursery() as nursery:
+        server.app.view_functions["health.health"] = wait
+        nursery.start_soon(server.request, "GET", "/health")
+        await until(lambda: len(server.http_connections()) == 1)
+        await wait_all_tasks_blocked(0.01)
+        for _ in range(2):
+            assert (await server.request("GET", "/metrics")).status == 503
+        released.set()
+    assert differences(before, await scrape(server)) == {
+        "ryze_http_connections_refused_total too_many_connections": 2
+    }
+
+
+async def test_requests_over_a_rate_limit_are_counted(start_server: StartServer) -> None:
     server = await start_server(global_rate_limit=limits.parse("1/minute"))
     before = await scrape(server)
     for _ in range(3):
@@ -142,7 +199,7 @@ async def test_rate_limits(start_server: StartServer) -> None:
     }
 
 
-async def test_the_database(server: Server, demo: str) -> None:
+async def test_database_errors_are_counted_by_operation(server: Server, demo: str) -> None:
     def fail(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
@@ -158,7 +215,7 @@ async def test_the_database(server: Server, demo: str) -> None:
     }
 
 
-async def test_what_is_pending_is_of_this_moment(server: Server) -> None:
+async def test_pending_events_are_those_of_this_moment(server: Server) -> None:
     outboxes = [
         Outbox(
             FakeTransport(room),
@@ -184,7 +241,7 @@ async def test_what_is_pending_is_of_this_moment(server: Server) -> None:
     assert after[f"{name}_gcount"] == after["ryze_pending_bytes"] == 0
 
 
-async def test_nobody_is_named(server: Server) -> None:
+async def test_no_instance_and_no_token_is_named(server: Server) -> None:
     token = await server.create("the-name-of-somebody")
     await server.connect("the-name-of-somebody")
     await server.try_to_connect("/ws/the-name-of-nobody")
@@ -194,7 +251,7 @@ async def test_nobody_is_named(server: Server) -> None:
     assert not [secret for secret in ("the-name-of", token, "account-token") if secret in text]
 
 
-async def test_it_is_open_and_not_counted(start_server: StartServer) -> None:
+async def test_metrics_need_no_token_and_are_not_rate_limited(start_server: StartServer) -> None:
     server = await start_server(global_rate_limit=limits.parse("1/minute"))
     for token in (None, "wrong", "account-token"):
         answer = await server.request("GET", "/metrics", token=token)
@@ -204,6 +261,6 @@ async def test_it_is_open_and_not_counted(start_server: StartServer) -> None:
     assert (await server.request("GET", "/api/instance/list")).rate_limit == (1, 0)
 
 
-async def test_it_can_be_turned_off(start_server: StartServer) -> None:
+async def test_metrics_can_be_turned_off(start_server: StartServer) -> None:
     server = await start_server(metrics=False)
     assert (await server.request("GET", "/metrics")).error == (404, "Not found")

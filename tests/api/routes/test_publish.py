@@ -1,4 +1,4 @@
-"""Publish over HTTP: what is taken, what is refused, and what clients get of it."""
+"""Publish over HTTP: accepted and refused bodies, and the frames of subscribers."""
 
 import base64
 import json
@@ -12,7 +12,7 @@ from tests.conftest import ACCOUNT_TOKEN, JSON, Server, StartServer
 
 PUBLISH = "/api/events/publish/demo"
 
-# As ugly as JSON can be, and to be passed on like this.
+# Unusual but valid JSON, to be passed on unchanged.
 UGLY = (
     '{ "b" :1,"a":\t1.0,"b":2 ,"big":123456789012345678901234567890,"e":1E+2,'
     '"text":"\\u00e9\\/é\\ud83d\\ude00 \U0001f600 \u2028","nested":[[],{},[{"x":null}]]\r\n}'
@@ -25,17 +25,17 @@ async def post(server: Server, body: bytes | str) -> Response:
 
 
 async def raw_data(socket: WebSocketClient) -> str:
-    """The bytes between `data` and `instanceData`, as they stand in the frame."""
+    """Return the bytes between `data` and `instanceData` in the next frame."""
     text = await socket.text()
     assert text.startswith('{"event":"')
     return text.partition(',"data":')[2].rpartition(',"instanceData":{')[0]
 
 
-async def test_the_answer_to_the_byte(server: Server, demo: str) -> None:
-    answer = await server.publish()
-    assert answer.status == 202
-    assert answer.headers["content-type"] == "application/json"
-    assert answer.body == (
+async def test_response_to_the_byte(server: Server, demo: str) -> None:
+    response = await server.publish()
+    assert response.status == 202
+    assert response.headers["content-type"] == "application/json"
+    assert response.body == (
         b'{"success":true,"message":"Event published","published":1,"clients":0}'
     )
     sockets = [await server.connect() for _ in range(3)]
@@ -44,7 +44,7 @@ async def test_the_answer_to_the_byte(server: Server, demo: str) -> None:
         assert await socket.data() == {"n": 1}
 
 
-async def test_the_frame_to_the_byte(server: Server, demo: str) -> None:
+async def test_frame_to_the_byte(server: Server, demo: str) -> None:
     socket = await server.connect(headers={"token": demo})
     await server.publish({"n": 1}, event="call.update")
     assert await socket.text() == (
@@ -54,7 +54,7 @@ async def test_the_frame_to_the_byte(server: Server, demo: str) -> None:
 
 
 @pytest.mark.parametrize("event", EVENT_TYPES)
-async def test_each_event_type(server: Server, demo: str, event: str) -> None:
+async def test_each_event_type_is_delivered(server: Server, demo: str, event: str) -> None:
     socket = await server.connect()
     assert (await server.publish(event=event)).status == 202
     assert (await socket.document())["event"] == event
@@ -62,16 +62,16 @@ async def test_each_event_type(server: Server, demo: str, event: str) -> None:
 
 async def test_data_is_passed_on_byte_for_byte(server: Server, demo: str) -> None:
     socket = await server.connect()
-    answer = await post(server, f' {{ "data" : {UGLY} , "event":"group.flow","more":[1] }} ')
-    assert answer.status == 202
+    response = await post(server, f' {{ "data" : {UGLY} , "event":"group.flow","more":[1] }} ')
+    assert response.status == 202
     assert await raw_data(socket) == UGLY
 
 
-async def test_an_array_is_published_in_order(server: Server, demo: str) -> None:
+async def test_array_is_published_in_order(server: Server, demo: str) -> None:
     socket = await server.connect()
     events = [{"event": EVENT_TYPES[n % 6], "data": {"n": n}} for n in range(200)]
-    answer = await post(server, json.dumps(events))
-    assert answer.json == {
+    response = await post(server, json.dumps(events))
+    assert response.json == {
         "success": True,
         "message": "Event published",
         "published": 200,
@@ -80,14 +80,14 @@ async def test_an_array_is_published_in_order(server: Server, demo: str) -> None
     assert [await socket.data() for _ in range(200)] == [{"n": n} for n in range(200)]
 
 
-async def test_an_empty_array_is_nothing_published(server: Server, demo: str) -> None:
+async def test_empty_array_publishes_nothing(server: Server, demo: str) -> None:
     socket = await server.connect()
-    answer = await post(server, " [ ] ")
-    assert (answer.status, answer.json["published"], answer.json["clients"]) == (202, 0, 0)
+    response = await post(server, " [ ] ")
+    assert (response.status, response.json["published"], response.json["clients"]) == (202, 0, 0)
     assert await socket.is_silent()
 
 
-async def test_clients_are_those_who_got_the_last_event(server: Server, demo: str) -> None:
+async def test_clients_counts_receivers_of_the_last_event(server: Server, demo: str) -> None:
     await server.configure(enabled=True, events=["call.update"])
     socket = await server.connect()
     wanted = {"event": "call.update", "data": {"n": 1}}
@@ -120,7 +120,7 @@ async def test_clients_are_those_who_got_the_last_event(server: Server, demo: st
         "",
     ],
 )
-async def test_what_is_no_event_is_a_400_alone_and_in_an_array(
+async def test_invalid_event_is_a_400_alone_and_in_an_array(
     server: Server, demo: str, wrong: str
 ) -> None:
     socket = await server.connect()
@@ -130,14 +130,16 @@ async def test_what_is_no_event_is_a_400_alone_and_in_an_array(
         # An array of one good event is none inside of another array only.
         if body == f"[{good}]" or body == "[]":
             continue
-        answer = await post(server, body)
-        assert answer.error == (400, "Invalid request body"), body
+        response = await post(server, body)
+        assert response.error == (400, "Invalid request body"), body
     assert await socket.is_silent()
 
 
 @pytest.mark.parametrize("where", ["media", "message.media"])
 @pytest.mark.parametrize("wanted", [True, False])
-async def test_media(server: Server, demo: str, where: str, wanted: bool) -> None:
+async def test_media_is_delivered_if_configured(
+    server: Server, demo: str, where: str, wanted: bool
+) -> None:
     await server.configure(enabled=True, mediaBase64=wanted)
     socket = await server.connect()
     inner = '{"media": {"mime":"a/b" , "base64": "QUJD", "size":3}, "x":{"base64":1}}'
@@ -166,11 +168,13 @@ async def post_form(server: Server, body: bytes, boundary: str = "; boundary=b")
 
 class TestForm:
     @pytest.mark.parametrize("file", [FILE, FILE * 4000], ids=["small", "a megabyte"])
-    async def test_a_file_comes_out_as_base64(self, server: Server, demo: str, file: bytes) -> None:
+    async def test_file_is_delivered_as_base64(
+        self, server: Server, demo: str, file: bytes
+    ) -> None:
         await server.configure(enabled=True, mediaBase64=True)
         socket = await server.connect()
-        answer = await post_form(server, form_of(file))
-        assert answer.json == {
+        response = await post_form(server, form_of(file))
+        assert response.json == {
             "success": True,
             "message": "Event published",
             "published": 1,
@@ -180,7 +184,7 @@ class TestForm:
         assert base64.b64decode(media.pop("base64"), validate=True) == file
         assert media == {"x": 1}
 
-    async def test_it_stays_behind_where_media_is_not_wanted(
+    async def test_file_is_removed_if_media_is_not_configured(
         self, server: Server, demo: str
     ) -> None:
         socket = await server.connect()
@@ -188,23 +192,25 @@ class TestForm:
         assert await raw_data(socket) == '{"message":{"media":{"x":1}}}'
 
     @pytest.mark.parametrize("file", [FILE, FILE * 4000], ids=["small", "a megabyte"])
-    async def test_what_is_wrong_is_said(self, server: Server, demo: str, file: bytes) -> None:
-        answer = await post_form(server, form_of(file)[:-10])
+    async def test_invalid_form_is_a_400_with_the_reason(
+        self, server: Server, demo: str, file: bytes
+    ) -> None:
+        response = await post_form(server, form_of(file)[:-10])
         reason = "not a form that comes to its end; is the boundary right?"
-        assert answer.error == (400, f"Invalid request body: {reason}")
-        answer = await post_form(server, form_of(file), "")
+        assert response.error == (400, f"Invalid request body: {reason}")
+        response = await post_form(server, form_of(file), "")
         reason = "the Content-Type names no boundary"
-        assert answer.error == (400, f"Invalid request body: {reason}")
+        assert response.error == (400, f"Invalid request body: {reason}")
 
-    async def test_the_size_of_all_of_it_counts(self, start_server: StartServer) -> None:
+    async def test_form_over_the_largest_body_is_a_413(self, start_server: StartServer) -> None:
         server = await start_server(max_body_bytes=len(form_of(FILE)))
         await server.create()
         assert (await post_form(server, form_of(FILE))).status == 202
-        answer = await post_form(server, form_of(FILE + b"x"))
-        assert answer.error == (413, "Request body too large")
+        response = await post_form(server, form_of(FILE + b"x"))
+        assert response.error == (413, "Request body too large")
 
 
-async def test_media_over_the_largest_frame(start_server: StartServer) -> None:
+async def test_media_over_the_largest_frame_is_omitted(start_server: StartServer) -> None:
     server = await start_server(max_frame_bytes=1000)
     await server.create(websocketMediaBase64=True)
     socket = await server.connect()
@@ -227,18 +233,18 @@ async def small(start_server: StartServer) -> Server:
 
 
 class TestSize:
-    async def test_at_the_limit(self, small: Server) -> None:
+    async def test_body_of_the_largest_size_is_published(self, small: Server) -> None:
         socket = await small.connect()
         assert (await post(small, body_of(1000))).status == 202
         assert len(await raw_data(socket)) > 900
 
-    async def test_one_more_is_a_413(self, small: Server) -> None:
+    async def test_body_over_the_largest_size_is_a_413(self, small: Server) -> None:
         socket = await small.connect()
         assert (await post(small, body_of(1001))).error == (413, "Request body too large")
         assert await socket.is_silent()
 
     @pytest.mark.parametrize("piece", [1, 7, 100, 5000])
-    async def test_likewise_in_chunks(self, small: Server, piece: int) -> None:
+    async def test_chunked_bodies_have_the_same_limit(self, small: Server, piece: int) -> None:
         headers = {**JSON, "token": ACCOUNT_TOKEN, "Transfer-Encoding": "chunked"}
         fits = request_bytes("POST", PUBLISH, headers, chunked(body_of(1000), piece))
         assert (await small.raw(fits)).status == 202
@@ -246,28 +252,30 @@ class TestSize:
         assert (await small.raw(over)).error == (413, "Request body too large")
 
     @pytest.mark.parametrize("path", ["/api/instance/new", "/api/events/websocket/demo", PUBLISH])
-    async def test_it_holds_for_every_body(self, small: Server, path: str) -> None:
-        answer = await small.request("POST", path, body=b" " * 1001)
-        assert answer.error == (413, "Request body too large")
+    async def test_every_route_has_the_limit(self, small: Server, path: str) -> None:
+        response = await small.request("POST", path, body=b" " * 1001)
+        assert response.error == (413, "Request body too large")
         assert (await small.request("POST", path, body=b" " * 1000)).error[0] == 400
 
-    async def test_the_token_and_the_instance_come_first(self, small: Server) -> None:
-        answer = await small.request("POST", PUBLISH, body=b" " * 1001, token="wrong")
-        assert answer.error == (401, "Invalid token")
-        answer = await small.request("POST", PUBLISH + "x", body=b" " * 1001)
-        assert answer.error == (404, "Instance not found")
+    async def test_token_and_instance_are_checked_before_the_size(self, small: Server) -> None:
+        response = await small.request("POST", PUBLISH, body=b" " * 1001, token="wrong")
+        assert response.error == (401, "Invalid token")
+        response = await small.request("POST", PUBLISH + "x", body=b" " * 1001)
+        assert response.error == (404, "Instance not found")
 
 
-async def test_a_body_that_does_not_end_is_a_408(start_server: StartServer) -> None:
+async def test_incomplete_body_is_a_408(start_server: StartServer) -> None:
     server = await start_server(body_timeout_seconds=0.05)
     await server.create()
     for path in (PUBLISH, "/api/events/websocket/demo", "/api/instance/new"):
         headers = {**JSON, "token": ACCOUNT_TOKEN, "Content-Length": "100"}
-        answer = await server.raw(request_bytes("POST", path, headers, b"{"))
-        assert answer.error == (408, "Request timeout")
+        response = await server.raw(request_bytes("POST", path, headers, b"{"))
+        assert response.error == (408, "Request timeout")
 
 
-async def test_who_hangs_up_before_the_end_has_published_nothing(server: Server, demo: str) -> None:
+async def test_incomplete_body_of_a_lost_connection_publishes_nothing(
+    server: Server, demo: str
+) -> None:
     socket = await server.connect()
     body = body_of(100)
     for headers in ({"Content-Length": "101"}, {"Transfer-Encoding": "chunked"}):
@@ -280,19 +288,19 @@ async def test_who_hangs_up_before_the_end_has_published_nothing(server: Server,
     assert await socket.is_silent()
 
 
-async def test_with_nobody_connected_it_is_taken_and_forgotten(server: Server, demo: str) -> None:
+async def test_event_without_subscribers_is_discarded(server: Server, demo: str) -> None:
     assert (await server.publish({"n": 1})).json["clients"] == 0
     socket = await server.connect()
     assert await socket.is_silent()
 
 
-async def test_an_instance_that_is_not_enabled_takes_events_too(server: Server) -> None:
+async def test_disabled_instance_accepts_events(server: Server) -> None:
     await server.request("POST", "/api/instance/new", json={"name": "demo"})
-    answer = await server.publish()
-    assert (answer.status, answer.json["published"], answer.json["clients"]) == (202, 1, 0)
+    response = await server.publish()
+    assert (response.status, response.json["published"], response.json["clients"]) == (202, 1, 0)
 
 
-async def test_two_instances_are_apart(server: Server, demo: str) -> None:
+async def test_instances_are_isolated(server: Server, demo: str) -> None:
     await server.create("other", websocketEvents=["call.update"], websocketMediaBase64=True)
     demos = [await server.connect("demo") for _ in range(3)]
     others = [await server.connect("other") for _ in range(3)]

@@ -1,4 +1,4 @@
-"""Set Websocket and Check Websocket: every field rule, every answer."""
+"""Set Websocket and Check Websocket: the rules of all fields, and all responses."""
 
 import json
 from itertools import permutations
@@ -16,7 +16,7 @@ GET = "/api/events/getWebsocket/demo"
 
 @pytest.fixture
 async def plain(server: Server) -> Server:
-    """With an instance whose WebSocket was never configured."""
+    """A server with an instance whose WebSocket was never configured."""
     await server.request("POST", "/api/instance/new", json={"name": "demo"})
     return server
 
@@ -25,19 +25,19 @@ def config(enabled: bool, events: list[str], media_base64: bool) -> dict[str, ob
     return {"enabled": enabled, "events": events, "mediaBase64": media_base64}
 
 
-async def test_the_answers_to_the_byte(plain: Server) -> None:
+async def test_responses_to_the_byte(plain: Server) -> None:
     sent = {"mediaBase64": True, "events": ["label.update", "call.update"], "enabled": True}
-    answer = await plain.request("POST", SET, json=sent)
+    response = await plain.request("POST", SET, json=sent)
     websocket = b'{"enabled":true,"events":["label.update","call.update"],"mediaBase64":true}'
-    assert answer.status == 200
-    assert answer.headers["content-type"] == "application/json"
-    assert answer.body == (
+    assert response.status == 200
+    assert response.headers["content-type"] == "application/json"
+    assert response.body == (
         b'{"success":true,"message":"WebSocket configured successfully","websocket":%b}' % websocket
     )
-    answer = await plain.request("GET", GET)
-    assert answer.status == 200
-    assert answer.headers["content-type"] == "application/json"
-    assert answer.body == (
+    response = await plain.request("GET", GET)
+    assert response.status == 200
+    assert response.headers["content-type"] == "application/json"
+    assert response.body == (
         b'{"success":true,"message":"WebSocket configuration retrieved","websocket":%b}' % websocket
     )
 
@@ -71,11 +71,11 @@ async def test_the_answers_to_the_byte(plain: Server) -> None:
     ],
     ids=str,
 )
-async def test_what_is_sent_is_saved(
+async def test_configuration_is_saved(
     plain: Server, sent: dict[str, Any], saved: dict[str, Any]
 ) -> None:
-    answer = await plain.configure(**sent)
-    assert (answer.status, answer.json["websocket"]) == (200, saved)
+    response = await plain.configure(**sent)
+    assert (response.status, response.json["websocket"]) == (200, saved)
     assert (await plain.request("GET", GET)).json["websocket"] == saved
     listed = await plain.request("GET", "/api/instance/list")
     assert listed.json["instances"][0]["websocket"] == saved
@@ -100,18 +100,18 @@ async def test_what_is_sent_is_saved(
     ],
     ids=json.dumps,
 )
-async def test_what_is_wrong_is_a_400_and_changes_nothing(
+async def test_invalid_body_is_a_400_and_changes_nothing(
     plain: Server, sent: dict[str, Any]
 ) -> None:
     await plain.configure(enabled=True, events=["call.update"], mediaBase64=True)
-    answer = await plain.request("POST", SET, json=sent)
-    assert answer.error == (400, "Invalid request body")
-    assert answer.rate_limit[0] == 100
+    response = await plain.request("POST", SET, json=sent)
+    assert response.error == (400, "Invalid request body")
+    assert response.rate_limit[0] == 100
     kept = await plain.request("GET", GET)
     assert kept.json["websocket"] == config(True, ["call.update"], True)
 
 
-async def test_it_is_idempotent_and_the_last_one_counts(plain: Server) -> None:
+async def test_last_configuration_applies(plain: Server) -> None:
     for _ in range(2):
         await plain.configure(enabled=True, events=["call.update"])
     for order in permutations(["group.flow", "label.update"]):
@@ -119,20 +119,20 @@ async def test_it_is_idempotent_and_the_last_one_counts(plain: Server) -> None:
         assert (await plain.request("GET", GET)).json["websocket"]["events"] == list(order)
     await plain.configure(enabled=False)
     await plain.configure(enabled=True)
-    # What was there before it was disabled does not come back.
+    # The configuration before it was disabled does not come back.
     assert (await plain.request("GET", GET)).json["websocket"] == config(True, [], False)
 
 
-async def test_never_configured_is_a_404_and_disabled_is_not(plain: Server) -> None:
-    answer = await plain.request("GET", GET)
-    assert answer.error == (404, "WebSocket not configured for this instance")
-    assert answer.rate_limit[0] == 100
+async def test_unconfigured_is_a_404_and_disabled_is_not(plain: Server) -> None:
+    response = await plain.request("GET", GET)
+    assert response.error == (404, "WebSocket not configured for this instance")
+    assert response.rate_limit[0] == 100
     await plain.configure(enabled=False)
-    answer = await plain.request("GET", GET)
-    assert (answer.status, answer.json["websocket"]) == (200, config(False, [], False))
+    response = await plain.request("GET", GET)
+    assert (response.status, response.json["websocket"]) == (200, config(False, [], False))
 
 
-async def test_it_outlives_a_restart(
+async def test_configuration_survives_a_restart(
     start_server: StartServer, nursery: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = await start_server()
@@ -140,8 +140,8 @@ async def test_it_outlives_a_restart(
     first.cancel_scope.cancel()
     await first.finished.wait()
     second = await start_server()
-    answer = await second.request("GET", GET, token=token)
-    assert answer.json["websocket"] == config(True, ["call.update"], True)
+    response = await second.request("GET", GET, token=token)
+    assert response.json["websocket"] == config(True, ["call.update"], True)
     socket = await second.connect(headers={"token": token})
     await second.publish({"n": 1}, event="group.flow")
     await second.publish({"n": 2}, event="call.update")
@@ -155,7 +155,7 @@ async def test_it_outlives_a_restart(
         ("GET", GET, "Failed to get websocket configuration"),
     ],
 )
-async def test_a_database_that_fails_is_a_500(
+async def test_failed_database_is_a_500(
     plain: Server, monkeypatch: pytest.MonkeyPatch, method: str, path: str, message: str
 ) -> None:
     async def fail(*_: object) -> None:
@@ -163,12 +163,12 @@ async def test_a_database_that_fails_is_a_500(
 
     monkeypatch.setattr(plain.services.database, "read", fail)
     monkeypatch.setattr(plain.services.database, "write", fail)
-    answer = await plain.request(method, path, json={"enabled": True})
-    assert answer.error == (500, message)
-    assert answer.rate_limit[0] == 100
+    response = await plain.request(method, path, json={"enabled": True})
+    assert response.error == (500, message)
+    assert response.rate_limit[0] == 100
 
 
-async def test_an_instance_that_is_deleted_meanwhile_is_a_404(
+async def test_instance_deleted_during_the_request_is_a_404(
     plain: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def deleted(*_: object) -> bool:
@@ -179,7 +179,9 @@ async def test_an_instance_that_is_deleted_meanwhile_is_a_404(
 
 
 class TestOpenConnections:
-    async def test_a_filter_applies_from_the_next_event_on(self, server: Server, demo: str) -> None:
+    async def test_event_filter_applies_from_the_next_event_on(
+        self, server: Server, demo: str
+    ) -> None:
         socket = await server.connect()
         await server.publish({"n": 1}, event="call.update")
         await server.configure(enabled=True, events=["group.flow"])
@@ -189,7 +191,9 @@ class TestOpenConnections:
         await server.publish({"n": 4}, event="call.update")
         assert [await socket.data() for _ in range(3)] == [{"n": 1}, {"n": 3}, {"n": 4}]
 
-    async def test_media_applies_from_the_next_event_on(self, server: Server, demo: str) -> None:
+    async def test_media_setting_applies_from_the_next_event_on(
+        self, server: Server, demo: str
+    ) -> None:
         socket = await server.connect()
         media = {"media": {"url": "u", "base64": "AAAA"}}
         await server.publish(media)
@@ -197,13 +201,13 @@ class TestOpenConnections:
         await server.publish(media)
         assert [await socket.data(), await socket.data()] == [{"media": {"url": "u"}}, media]
 
-    async def test_disabled_they_stay_and_receive_nothing_until_enabled(
+    async def test_connections_stay_open_without_events_while_disabled(
         self, server: Server, demo: str
     ) -> None:
         sockets = [await server.connect(), await server.connect()]
         await server.configure(enabled=False)
-        answer = await server.publish({"n": 1})
-        assert answer.json == {
+        response = await server.publish({"n": 1})
+        assert response.json == {
             "success": True,
             "message": "Event published",
             "published": 1,

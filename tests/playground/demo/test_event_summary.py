@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ryze.events.event import EVENT_TYPES, Event, decode_event
+from ryze.events.decoding import decode_event
+from ryze.events.event import EVENT_TYPES, Event
 from ryze.playground.demo.event_summary import describe_event
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "events"

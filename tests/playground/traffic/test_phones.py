@@ -4,7 +4,8 @@ import json
 
 from hypothesis import given
 
-from ryze.events.event import EVENT_TYPES, decode_event
+from ryze.events.decoding import decode_event
+from ryze.events.event import EVENT_TYPES
 
 from .harness import exchanges, few, is_live, kind, seeds, traffic
 

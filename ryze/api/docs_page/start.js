@@ -1,4 +1,4 @@
-// Its own file: the page's policy allows no script inside the page.
+// A file of its own: the page's policy allows no inline script.
 SwaggerUIBundle({
   dom_id: "#api",
   url: "openapi.json",
@@ -7,7 +7,7 @@ SwaggerUIBundle({
   docExpansion: "list",
   displayRequestDuration: true,
   tryItOutEnabled: true,
-  // No validator of somebody else's, and no token kept in the browser.
+  // Send nothing to a public validator, and keep no token in the browser.
   validatorUrl: null,
   persistAuthorization: false,
 });

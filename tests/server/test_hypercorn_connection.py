@@ -1,4 +1,4 @@
-"""One HTTP connection: kept alive, pipelined, turned into a WebSocket, and never fooled."""
+"""One HTTP connection: keep-alive, pipelining, upgrade to WebSocket, request smuggling."""
 
 import random
 import socket
@@ -28,7 +28,7 @@ def post(body: bytes, headers: dict[str, str] | None = None, path: str = PUBLISH
 
 
 class TestUpgrade:
-    async def test_after_several_requests(self, server: Server, demo: str) -> None:
+    async def test_upgrade_after_several_requests(self, server: Server, demo: str) -> None:
         client = await server.open()
         for _ in range(3):
             assert (await client.request("GET", "/api/instance/list", TOKEN)).status == 200
@@ -39,9 +39,9 @@ class TestUpgrade:
         assert ws.response.rate_limit == (100, 96)
         assert (await server.publish({"n": 2})).json["clients"] == 1
         assert await ws.data() == {"n": 2}
-        assert server.services.websockets.connections == 1
+        assert server.websockets.connections == 1
 
-    async def test_pipelined_behind_requests(self, server: Server, demo: str) -> None:
+    async def test_upgrade_pipelined_after_requests(self, server: Server, demo: str) -> None:
         client = await server.open()
         await client.send(LIST + post(EVENT) + post(chunked(EVENT, 5), CHUNKED) + CONNECT)
         assert [(await client.read_response()).status for _ in range(3)] == [200, 202, 202]
@@ -50,7 +50,7 @@ class TestUpgrade:
         assert await ws.data() == {"n": 2}
 
     @pytest.mark.parametrize("before", [b"", LIST], ids=["fresh", "pipelined"])
-    async def test_frames_behind_it_are_not_lost(
+    async def test_frames_sent_with_the_upgrade_are_not_lost(
         self, server: Server, demo: str, before: bytes
     ) -> None:
         client = await server.open()
@@ -63,16 +63,16 @@ class TestUpgrade:
         assert isinstance(event, Pong)
         assert event.payload == b"hi"
 
-    async def test_a_refusal_ends_the_connection(self, server: Server, demo: str) -> None:
+    async def test_refusal_ends_the_connection(self, server: Server, demo: str) -> None:
         client = await server.open()
         await client.send(LIST + request_bytes("GET", "/ws/nobody", {**TOKEN, **UPGRADE}) + LIST)
         assert (await client.read_response()).status == 200
-        answer = await client.read_response()
-        assert answer.error == (404, "Instance not found")
-        assert answer.headers["connection"] == "close"
+        response = await client.read_response()
+        assert response.error == (404, "Instance not found")
+        assert response.headers["connection"] == "close"
         assert await client.rest() == b""
 
-    async def test_idle_time_before_it_does_not_count(
+    async def test_idle_time_before_the_upgrade_does_not_count(
         self, server: Server, demo: str, mock_clock: MockClock
     ) -> None:
         client = await server.open()
@@ -84,8 +84,8 @@ class TestUpgrade:
         mock_clock.jump(20)
         assert not await ws.closed_by_now()
 
-    async def test_one_split_at_every_byte(self, server: Server, demo: str) -> None:
-        """On a kept-alive connection; for a fresh one see test_front_door.py."""
+    async def test_upgrade_in_single_bytes(self, server: Server, demo: str) -> None:
+        """On a kept-alive connection; test_dispatcher.py has the same for a fresh one."""
         client = await server.open()
         await client.request("GET", "/health")
         for byte in CONNECT:
@@ -99,11 +99,11 @@ CHUNKED = {"Transfer-Encoding": "chunked"}
 
 
 class TestSmuggling:
-    """What stands in a body is a body, whatever it looks like."""
+    """Bytes of a body are never read as a request."""
 
     @pytest.mark.parametrize("size", [1, 2, 7, 8, 9, 50, 100_000])
     @pytest.mark.parametrize("is_chunked", [False, True], ids=["length", "chunked"])
-    async def test_a_body_that_looks_like_an_upgrade(
+    async def test_body_that_looks_like_an_upgrade(
         self, server: Server, demo: str, size: int, is_chunked: bool
     ) -> None:
         data = post(chunked(CONNECT, 11), CHUNKED) if is_chunked else post(CONNECT)
@@ -113,11 +113,11 @@ class TestSmuggling:
             await wait_all_tasks_blocked()
         assert (await client.read_response()).error == (400, "Invalid request body")
         assert (await client.request("GET", "/api/instance/list", TOKEN)).status == 200
-        assert server.services.websockets.connections == 0
+        assert server.websockets.connections == 0
 
     @pytest.mark.parametrize("cut", ["head", "body", "none"])
-    async def test_the_body_of_a_refused_request(self, server: Server, demo: str, cut: str) -> None:
-        """The answer comes before the body has been read: the rest of it is thrown away."""
+    async def test_body_of_a_refused_request(self, server: Server, demo: str, cut: str) -> None:
+        """The response is sent before the body is read; the rest of the body is discarded."""
         head = request_bytes("POST", PUBLISH, {**JSON, "Content-Length": str(len(CONNECT) + 5)})
         body = b"12345" + CONNECT
         at = {"head": len(head), "body": len(head) + 5, "none": len(head + body)}[cut]
@@ -127,25 +127,27 @@ class TestSmuggling:
         await client.send((head + body)[at:])
         await client.stream.send_eof()  # type: ignore[attr-defined]
         assert await client.rest() == b""
-        assert server.services.websockets.connections == 0
+        assert server.websockets.connections == 0
 
     @pytest.mark.parametrize("path", ["/health", "/api/instance/list", "/nowhere"])
-    async def test_the_body_of_a_get(self, server: Server, demo: str, path: str) -> None:
+    async def test_body_of_a_get(self, server: Server, demo: str, path: str) -> None:
         client = await server.open()
         await client.send(request_bytes("GET", path, TOKEN, CONNECT))
         await client.read_response()
         await client.stream.send_eof()  # type: ignore[attr-defined]
         assert await client.rest() == b""
-        assert server.services.websockets.connections == 0
+        assert server.websockets.connections == 0
 
-    async def test_a_length_and_chunks(self, server: Server, demo: str) -> None:
+    async def test_content_length_with_chunked_encoding_is_a_400(
+        self, server: Server, demo: str
+    ) -> None:
         client = await server.open()
         both = {"Content-Length": str(len(CONNECT) + 5), **CHUNKED}
         await client.send(post(b"0\r\n\r\n" + CONNECT, both))
-        # RFC 9112, section 6.1: a proxy in between may have believed the other length.
+        # RFC 9112, section 6.1: a proxy in between may believe the other length.
         assert (await client.read_response()).error == (400, "Bad request")
         assert await client.rest() == b""
-        assert server.services.websockets.connections == 0
+        assert server.websockets.connections == 0
 
     @pytest.mark.parametrize(
         "wrong",
@@ -159,21 +161,19 @@ class TestSmuggling:
             b"Transfer-Encoding: xchunked\r\n",
         ],
     )
-    async def test_a_head_that_can_be_read_in_two_ways(
+    async def test_ambiguous_length_is_refused(
         self, server: Server, demo: str, wrong: bytes
     ) -> None:
         client = await server.open()
         head = request_bytes("POST", PUBLISH, {**TOKEN, **JSON})[:-2]
         await client.send(head + wrong + b"\r\n" + CONNECT)
-        answer = await client.read_response()
-        assert answer.status in (400, 501)
-        assert answer.error
+        response = await client.read_response()
+        assert response.status in (400, 501)
+        assert response.error
         assert b"101" not in await client.rest()
-        assert server.services.websockets.connections == 0
+        assert server.websockets.connections == 0
 
-    async def test_a_web_socket_on_a_post_body_is_not_taken_over(
-        self, server: Server, demo: str
-    ) -> None:
+    async def test_upgrade_headers_on_a_post_are_ignored(self, server: Server, demo: str) -> None:
         client = await server.open()
         await client.send(post(EVENT, dict(UPGRADE)) + LIST)
         assert (await client.read_response()).status == 202
@@ -181,36 +181,36 @@ class TestSmuggling:
 
 
 class TestNoHttp2:
-    async def test_no_upgrade_to_h2c(self, server: Server) -> None:
+    async def test_upgrade_to_h2c_is_ignored(self, server: Server) -> None:
         headers = {
             "Upgrade": "h2c",
             "Connection": "Upgrade, HTTP2-Settings",
             "HTTP2-Settings": "AAMAAABkAAQAAP__",
         }
         client = await server.open()
-        answer = await client.request("GET", "/health", headers)
-        assert (answer.status, answer.json["status"]) == (200, "ok")
-        assert "upgrade" not in answer.headers
+        response = await client.request("GET", "/health", headers)
+        assert (response.status, response.json["status"]) == (200, "ok")
+        assert "upgrade" not in response.headers
         assert (await client.request("GET", "/health")).status == 200
 
-    async def test_no_prior_knowledge(self, server: Server) -> None:
+    async def test_prior_knowledge_is_refused(self, server: Server) -> None:
         client = await server.open()
         await client.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(9))
-        answer = await client.read_response()
-        assert answer.error == (404, "Not found")
+        response = await client.read_response()
+        assert response.error == (404, "Not found")
         assert (await client.read_response()).error == (400, "Bad request")
         assert await client.rest() == b""
 
 
-class TestEarlyAnswers:
-    """They are for clients that send all before they read anything, as many do."""
+class TestEarlyResponses:
+    """Responses before the end of the body; many clients read only after sending all of it."""
 
     @pytest.mark.parametrize(
         ("path", "token", "status"),
         [(PUBLISH, "wrong", 401), (PUBLISH, ACCOUNT_TOKEN, 413), ("/nowhere", "", 404)],
     )
     @pytest.mark.parametrize("is_chunked", [False, True], ids=["length", "chunked"])
-    async def test_are_readable(
+    async def test_early_response_is_readable(
         self,
         start_server: StartServer,
         mock_clock: MockClock,
@@ -229,12 +229,14 @@ class TestEarlyAnswers:
         )
         client = await server.open()
         await client.send(data)
-        answer = await client.read_response()
-        assert answer.error[0] == status
+        response = await client.read_response()
+        assert response.error[0] == status
         await client.stream.send_eof()  # type: ignore[attr-defined]
         assert await client.rest() == b""
 
-    async def test_the_client_has_two_seconds(self, server: Server, mock_clock: MockClock) -> None:
+    async def test_rest_of_the_body_is_read_for_two_seconds(
+        self, server: Server, mock_clock: MockClock
+    ) -> None:
         client = await server.open()
         await client.send(request_bytes("POST", PUBLISH, {"Content-Length": "1000"}))
         assert (await client.read_response()).status == 401
@@ -247,10 +249,10 @@ class TestEarlyAnswers:
         await wait_all_tasks_blocked()
         assert len(server.http_connections()) == 0
 
-    async def test_a_413_comes_before_the_body(self, server: Server, demo: str) -> None:
+    async def test_413_is_sent_before_the_body(self, server: Server, demo: str) -> None:
         headers = {**TOKEN, **JSON, "Content-Length": str(10**12)}
-        answer = await server.raw(request_bytes("POST", PUBLISH, headers))
-        assert answer.error == (413, "Request body too large")
+        response = await server.raw(request_bytes("POST", PUBLISH, headers))
+        assert response.error == (413, "Request body too large")
 
     async def test_expect_100_continue(self, server: Server, demo: str) -> None:
         headers = {**TOKEN, **JSON, "Content-Length": str(len(EVENT)), "Expect": "100-continue"}
@@ -264,7 +266,7 @@ class TestEarlyAnswers:
 GARBAGE = b"\0" + random.Random(0).randbytes(500_000)
 
 
-class TestNoHttp:
+class TestInvalidRequests:
     @pytest.mark.parametrize(
         "garbage",
         [
@@ -283,7 +285,7 @@ class TestNoHttp:
         ids=range(11),
     )
     @pytest.mark.parametrize("before", [b"", LIST], ids=["first", "kept alive"])
-    async def test_garbage_is_a_400_in_our_shape(
+    async def test_garbage_is_a_400_in_the_error_shape(
         self, server: Server, mock_clock: MockClock, before: bytes, garbage: bytes
     ) -> None:
         client = await server.open()
@@ -292,15 +294,15 @@ class TestNoHttp:
             assert (await client.read_response()).status == 200
         if garbage == b"\0":
             await client.stream.send_eof()  # type: ignore[attr-defined]
-        answer = await client.read_response()
-        assert answer.error == (400, "Bad request")
-        assert answer.headers["connection"] == "close"
+        response = await client.read_response()
+        assert response.error == (400, "Bad request")
+        assert response.headers["connection"] == "close"
         assert await client.rest() == b""
 
     @pytest.mark.parametrize("path", ["/health", "/ws/demo"])
     @pytest.mark.parametrize("size", [100_000, 1_000_000])
     @pytest.mark.parametrize("before", [b"", LIST], ids=["first", "kept alive"])
-    async def test_too_long_a_head_is_a_431(
+    async def test_oversized_head_is_a_431(
         self, server: Server, mock_clock: MockClock, path: str, size: int, before: bytes
     ) -> None:
         client = await server.open()
@@ -317,7 +319,7 @@ class TestNoHttp:
         assert await client.rest() == b""
 
 
-class TestTimes:
+class TestDeadlines:
     async def test_idle_connections_are_closed(self, server: Server, mock_clock: MockClock) -> None:
         client = await server.open()
         for _ in range(2):
@@ -329,7 +331,7 @@ class TestTimes:
         mock_clock.jump(0.1)
         assert await client.rest() == b""
 
-    async def test_a_second_request_head_has_a_limit_too(
+    async def test_later_request_heads_have_a_deadline_too(
         self, server: Server, mock_clock: MockClock
     ) -> None:
         client = await server.open()
@@ -343,7 +345,7 @@ class TestTimes:
         assert (await client.read_response()).error == (408, "Request timeout")
         assert await client.rest() == b""
 
-    async def test_who_does_not_read_is_cut_off(self, start_server: StartServer) -> None:
+    async def test_peer_that_does_not_read_is_aborted(self, start_server: StartServer) -> None:
         server = await start_server(body_timeout_seconds=0.05)
 
         @access(Scope.OPEN)
@@ -358,7 +360,7 @@ class TestTimes:
         assert len(await client.rest()) < 50_000_000
 
 
-class TestPeersThatGo:
+class TestLostConnections:
     @pytest.mark.parametrize(
         "data",
         [
@@ -376,7 +378,7 @@ class TestPeersThatGo:
         ids=range(10),
     )
     @pytest.mark.parametrize("how", ["end", "reset"])
-    async def test_leave_nothing_behind(
+    async def test_lost_connection_leaves_nothing_behind(
         self,
         server: Server,
         demo: str,
@@ -403,7 +405,7 @@ def reset(client: RawClient) -> None:
     stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
-async def test_the_handler_of_one_who_has_gone_is_cancelled(server: Server) -> None:
+async def test_lost_connection_cancels_the_handler(server: Server) -> None:
     cancelled = trio.Event()
 
     @access(Scope.OPEN)

@@ -1,0 +1,10 @@
+"""Events: the six types, their envelope, media, and the chat filter.
+
+event         one event, and the envelope that subscribers receive
+decoding      events from the JSON of producers
+media         remove or add ``media.base64`` without decoding the rest
+chat_filter   drop events of chats that an instance ignores
+surrogates    get unpaired surrogates past the JSON decoder
+"""
+
+__all__: list[str] = []
