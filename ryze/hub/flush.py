@@ -50,7 +50,7 @@ class Flusher:
         self._batches: dict[Audience, Batch] = {}
         # Set when a batch is begun; the flush replaces it before it takes up the batches.
         self._wakeup = trio.Event()
-        # Whether a flush is under way, and the number of those that are over.
+        # A flush is under way; the number of flushes that are over.
         self._is_flushing = False
         self._flushes = 0
         # Tasks that wait for the end of a flush.
@@ -76,7 +76,7 @@ class Flusher:
         return batch is None or not batch.is_full
 
     def can_bypass(self, audience: Audience) -> bool:
-        """Would `fan_out` on the spot overtake nothing, and hold nobody up?"""
+        """May `fan_out` run at once, without overtaking a batch or delaying other tasks?"""
         return not self._is_flushing and audience not in self._batches and audience.size <= _SLICE
 
     def fan_out(self, audience: Audience, batch: Batch) -> None:

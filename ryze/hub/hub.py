@@ -7,7 +7,7 @@ the flush: `publish_now` fans out on the spot where that overtakes nothing. Rule
 
 - Everything but the flush and the back-pressure of producers is plain functions: between two
   awaits the hub is consistent.
-- Nobody connected, or the event filtered out or ignored: it is dropped before any encoding.
+- An event without subscribers, filtered out or ignored is dropped before any encoding.
 - The configuration that counts is the one at the moment of `publish`.
 - At most 64 events, or about 1 MiB of them, of one instance are pending for the flush: producers
   wait in `publish_when_ready`. No producer ever waits for a subscriber.
@@ -292,7 +292,7 @@ class Hub:
             await self._flusher.wait_flush_ended()
 
     def _count_discarded(self, audience: Audience | None, events: int) -> None:
-        """Count events that nobody gets, by reason."""
+        """Count events that reach no subscriber, by reason."""
         if audience is None:
             self.counters.nobody += events
         elif audience.config.enabled:

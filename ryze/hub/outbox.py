@@ -10,11 +10,11 @@ operating system has taken its last byte. The rules (ARCHITECTURE.md, "Outbox"):
 - A message leaves the count with its last byte, not when the writer takes it up: messages in
   flight would silently double the bound.
 - An offer that finds 256 pending (or the bound in bytes reached) is an overflow: the connection
-  is closed as a slow consumer, there and then, and nobody waits for it.
+  is closed as a slow consumer at once, and no task waits for it.
 - Control messages (heartbeat, reply, close) take the same way and never stand inside another
   message. At most one heartbeat and one reply wait; a newer reply replaces the older.
 
-The outbox knows bytes: its view says how a message and the close look on the wire. Everything but
+The outbox knows bytes: the encoding of its view makes the messages and the close. Everything but
 the writer is plain functions: between two awaits an outbox is consistent, and with a transport
 that takes exactly k bytes the overflowing message can be computed on paper
 (tests/hub/test_outbox.py has the model in ten lines).
@@ -39,7 +39,7 @@ __all__ = ["Outbox", "OutboxLimits"]
 # little enough that a reply to a ping need not wait long behind it.
 _COALESCED_BYTES = 65536
 
-# What is in flight to a connection that keeps up: one object for all of them, never changed.
+# The in-flight queue of a connection that keeps up: shared by all of them, never changed.
 _NOTHING: deque[tuple[int, bool]] = deque(maxlen=0)
 _NO_BYTES = memoryview(b"")
 
@@ -112,7 +112,7 @@ class Outbox:
         self.discarded = 0
         # Messages that wait for the writer; made when the peer first lags.
         self._queue: _Queue | None = None
-        # True from starting the writer until nothing is left: then nobody else may send.
+        # True from starting the writer until nothing is left; nothing else may send meanwhile.
         self._is_writing = False
         # Being written: (size, is it a message) of each, their bytes from the first one not yet
         # taken, and how many bytes of the first have been taken.
@@ -206,7 +206,7 @@ class Outbox:
         """Run the writer: give the transport what is queued, until nothing is.
 
         Cancelling it leaves the counts true, but a message may be partly written: the connection
-        must end then, and nobody else may send.
+        must end then, and nothing else may send.
         """
         try:
             while self._take_up():

@@ -16,7 +16,7 @@ __all__ = ["Encoding", "View"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Encoding:
-    """How a protocol writes messages; there is one instance per encoding, compared by identity.
+    """A protocol's way to write messages; one instance per encoding, compared by identity.
 
     Args:
         encode_message: the bytes of one message from one envelope (JSON document); pure, so that
@@ -29,12 +29,12 @@ class Encoding:
 
 
 class View(NamedTuple):
-    """What a subscriber asked for.
+    """The form in which a subscriber receives its events.
 
     A tuple, as it is looked up in every flush: a frozen dataclass takes five times as long to hash.
 
     Args:
-        encoding: how it wants each event on the wire.
+        encoding: writes the messages and the close.
     """
 
     encoding: Encoding

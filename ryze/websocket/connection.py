@@ -174,7 +174,7 @@ class Connection(ABC):
         self._nursery = None
         self.outbox.release()
 
-    # Where subscriber and producer differ
+    # Differences of subscriber and producer
 
     @abstractmethod
     def _attach(

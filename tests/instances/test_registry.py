@@ -368,7 +368,7 @@ def checkpoint_wal(path: Path) -> None:
 
 
 class Recorder:
-    """A follower that records each change, and what the registry knows when it is told."""
+    """A follower that records each change, and what the registry knows when it is called."""
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
@@ -462,14 +462,14 @@ class TestFollowers:
         assert len(recorder.changes) == 4
         assert checker.results == {True}
 
-    async def test_followers_are_told_in_the_order_of_adding(self, database: Database) -> None:
+    async def test_followers_are_called_in_the_order_of_adding(self, database: Database) -> None:
         registry = await load(database)
         demo = await create(registry)
-        told: list[str] = []
+        called: list[str] = []
         for name in ("first", "second", "third"):
-            registry.add_follower(lambda _, name=name: told.append(name))
+            registry.add_follower(lambda _, name=name: called.append(name))
         await registry.configure_websocket(demo, DISABLED)
-        assert told == ["first", "second", "third"]
+        assert called == ["first", "second", "third"]
 
     async def test_a_refused_change_is_not_announced(
         self, database: Database, monkeypatch: pytest.MonkeyPatch

@@ -116,7 +116,7 @@ def test_a_compression_bomb_is_not_inflated(opcode: int) -> None:
 
 
 def test_no_memory_is_kept_of_messages() -> None:
-    """Of endless empty fragments, nor of blocks that inflate to nothing."""
+    """Neither of endless empty fragments nor of blocks that inflate to nothing."""
     validator = FrameValidator(65536, compression=True)
     empty = client_frame(CONTINUATION, fin=False) * 100
     nothing = client_frame(CONTINUATION, b"\x00\x00\x00\xff\xff", fin=False) * 100
