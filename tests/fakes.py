@@ -127,6 +127,11 @@ class FakeTransport:
         self.room += count
         self._changed.unpark_all()
 
+    @property
+    def unread_bytes(self) -> int:
+        """Bytes sent by the peer that the server has not received."""
+        return len(self._inbound)
+
     def stop_reading(self) -> None:
         self.room = 0
 

@@ -27,8 +27,7 @@ from tests.cancelling import CancelAt, cancel_at_every_step
 from tests.clients import UPGRADE, RawClient, request_bytes
 from tests.conftest import ACCOUNT_TOKEN, JSON, Server, StartServer
 from tests.fakes import FakeTransport, make_instance, server_frames
-from tests.hub.operations import publish
-from tests.websocket.harness import NOBODY
+from tests.hub.harness import EMPTY_HUB, publish
 
 TOKEN = {"token": ACCOUNT_TOKEN}
 
@@ -79,7 +78,7 @@ def _run_flush(canceller: CancelAt) -> None:
                 with trio.move_on_after(10):
                     await canceller.run(hub.run)
                 nursery.cancel_scope.cancel()
-        assert replace(hub.statistics(), unflushed=0) == NOBODY
+        assert replace(hub.statistics(), unflushed=0) == EMPTY_HUB
         received = [_numbers(transport) for transport in transports]
         # Earlier subscribers received at least as much; no gap, no partial frame.
         assert received == sorted(received, reverse=True)

@@ -246,10 +246,10 @@ class Hub:
         """Take a batch from the left of `events` and fan it out on the spot.
 
         For a producer that is alone with its instance this saves the wait for the flush. Where it
-        would hold up others or overtake them, nothing happens; use `publish_when_ready` then.
+        would hold up others or overtake them, nothing is taken.
 
         Returns:
-            Whether events were taken.
+            False if the next event needs `publish_when_ready`, even if some were taken.
         """
         audience = self._audiences.get(instance_id)
         found = len(events)

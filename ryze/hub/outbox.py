@@ -1,4 +1,4 @@
-"""The outbox of one connection: 256 slots between what is published and what its socket takes.
+"""The outbox of one connection: up to 256 messages between the fan-out and its socket.
 
 Theory. A message is *pending* from the moment it is accepted for this connection until the
 operating system has taken its last byte. The rules (ARCHITECTURE.md, "Outbox"):
@@ -157,7 +157,7 @@ class Outbox:
             self._put_in_flight([response], 0, are_messages=False)
 
     def send_heartbeat(self, data: bytes) -> None:
-        """Ask the peer for a sign of life; one that still waits is enough."""
+        """Send a heartbeat; at most one waits."""
         if self.disconnect is None and not self._send_control(data):
             self._heartbeat = data
 

@@ -1,7 +1,7 @@
-"""What a client's frames may be (RFC 6455, section 5): the rules that both of our readers keep.
+"""Rules for the frames of a client (RFC 6455, section 5), shared by both frame readers.
 
-`incoming` puts a producer's messages together, `scanner` only checks and measures those of a
-client; neither feeds anything after a `FrameError` (section 7.1.7).
+`message_reader` assembles the messages of a producer; `frame_validator` checks and discards those
+of a subscriber. Neither may be fed after a `FrameError` (section 7.1.7).
 """
 
 try:
@@ -40,10 +40,10 @@ MASKED, LENGTH = 0x80, 0x7F
 _RESERVED = 0x70
 _KNOWN = frozenset((CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG))
 
-# Section 7.4: those that an endpoint may send, besides 3000-4999.
+# Codes that an endpoint may send, besides 3000-4999 (section 7.4).
 _CLOSE_CODES = frozenset((1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014))
 
-# unmask(payload, mask): the payload without its mask of 4 bytes (section 5.3).
+# unmask(payload, mask): remove the 4 byte mask of a payload (section 5.3).
 unmask = apply_mask
 
 
@@ -51,7 +51,7 @@ class FrameError(RyzeError):
     """The peer broke the protocol.
 
     Args:
-        disconnect: what to tell it.
+        disconnect: the close code and reason to send.
     """
 
     def __init__(self, disconnect: Disconnect) -> None:
@@ -60,17 +60,17 @@ class FrameError(RyzeError):
 
 
 def check_frame(first: int, second: int, *, in_message: bool, compression: bool = False) -> None:
-    """May a frame begin with these two bytes?
+    """Check the first two bytes of a frame.
 
     Args:
         first: flags and opcode.
-        second: mask bit and length, which says enough of a control frame's.
-        in_message: the last frame of a message is still to come.
-        compression: permessage-deflate was negotiated, so the first frame of a message may be
-            marked as compressed (RFC 7692, section 6).
+        second: mask bit and 7 bit length, which is the whole length of a control frame.
+        in_message: a message has begun, and its last frame has not come.
+        compression: permessage-deflate was negotiated, so RSV1 may be set in the first frame of
+            a message (RFC 7692, section 6).
 
     Raises:
-        FrameError: it may not.
+        FrameError: a frame must not begin with them.
     """
     opcode = first & OPCODE
     is_control = opcode >= CLOSE
@@ -88,10 +88,10 @@ def check_frame(first: int, second: int, *, in_message: bool, compression: bool 
 
 
 def check_close(payload: bytes) -> None:
-    """Is this the payload of a close frame? (sections 5.5.1 and 7.4).
+    """Check the payload of a close frame (sections 5.5.1 and 7.4).
 
     Raises:
-        FrameError: it is not.
+        FrameError: its code or its reason is invalid.
     """
     if not payload:
         return
@@ -105,10 +105,10 @@ def check_close(payload: bytes) -> None:
 
 
 def extended_length(field: bytes) -> int:
-    """The length of a payload of 126 bytes or more, from its field of 2 or 8 bytes.
+    """Decode the extended length of a payload, a field of 2 or 8 bytes.
 
     Raises:
-        FrameError: this is not its shortest form, or the first bit is set (section 5.2).
+        FrameError: a shorter form would do, or the first bit is set (section 5.2).
     """
     length = int.from_bytes(field, "big")
     if length < (126 if len(field) == 2 else 65536) or length >> 63:

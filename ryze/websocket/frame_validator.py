@@ -1,10 +1,10 @@
-"""Frames from a client whose messages are of no interest: checked to the byte, and forgotten.
+"""Validates the frames of a subscriber, and discards its messages.
 
-A subscriber has nothing to say but pings, pongs and a close. What else it sends must follow the
-rules (RFC 6455, sections 5 and 8.1; RFC 7692 where permessage-deflate was negotiated) and is
-measured; the first byte that breaks one ends the connection. Nothing of a message is kept, so
-a client costs the same memory whatever it sends: a header at most, or a control frame, and while
-a compressed message is coming in its inflater (some 40 KiB).
+Only the control frames of a subscriber have a meaning. Its messages are checked (RFC 6455,
+sections 5 and 8.1; RFC 7692 where permessage-deflate was negotiated) and counted against the size
+limit; the first invalid byte ends the connection. No payload of a message is kept, so memory per
+subscriber is bounded: an incomplete header or control frame, and the inflater (some 40 KiB) while
+a compressed message is coming in.
 """
 
 import codecs
@@ -28,22 +28,22 @@ from ryze.websocket.client_frames import (
 
 __all__ = ["FrameValidator"]
 
-# The lengths that announce a longer field, and the bytes of it.
+# Bytes of the extended length field, by the 7 bit length that announces it.
 _FIELD_BYTES = {126: 2, 127: 8}
 _MASK_BYTES = 4
 
-# RFC 7692, section 7.2.2: what the sender has left out at the end; and a last, empty block, by
-# which is seen that the sender's own were whole.
+# The bytes that the sender has removed from the end (RFC 7692, section 7.2.2), then an empty final
+# block: the inflater reaches its end only if the blocks before were complete.
 _TAIL = b"\x00\x00\xff\xff" + b"\x01\x00\x00\xff\xff"
 
 _Utf8Decoder = codecs.getincrementaldecoder("utf-8")
 
 
 class FrameValidator:
-    """Looks through a client's frames.
+    """Validator of a client's frames that yields control frames only.
 
     Args:
-        max_bytes: of a message, inflated; a larger one is refused as soon as that is known.
+        max_bytes: limit of a message, inflated; a larger one is refused as soon as possible.
         compression: permessage-deflate was negotiated, without context takeover.
     """
 
@@ -52,17 +52,17 @@ class FrameValidator:
     def __init__(self, max_bytes: int, *, compression: bool = False) -> None:
         self._max_bytes = max_bytes
         self._compression = compression
-        # The first bytes of a frame header that is not all there.
+        # The first bytes of an incomplete frame header.
         self._header = b""
-        # The frame of which some payload is still to come, and the message likewise.
+        # The frame and the message whose payload is incomplete.
         self._frame: _Frame | None = None
         self._message: _Message | None = None
 
     def receive_data(self, data: bytes) -> Iterator[tuple[int, bytes]]:
-        """Feed bytes; the whole control frames in them, as (opcode, payload).
+        """Feed bytes; yields the control frames that they complete, as (opcode, payload).
 
         Raises:
-            FrameError: at the first byte that breaks a rule; nothing may be fed after it.
+            FrameError: at the first invalid byte; nothing may be fed after it.
         """
         data, self._header = self._header + data, b""
         position = 0
@@ -82,7 +82,7 @@ class FrameValidator:
                 return
 
     def _next_frame(self, data: bytes, position: int) -> "_Frame | None":
-        """The frame whose header is at `position`; None if that is not all there."""
+        """Parse the frame header at `position`; None if it is incomplete."""
         if len(data) < position + 2:
             return None
         first, second = data[position], data[position + 1]
@@ -104,14 +104,14 @@ class FrameValidator:
         return _Frame(first, end - position, length, data[start:end])
 
     def _check_size(self, first: int, length: int) -> None:
-        """Refuse what is too big before it has come, unless only inflating it would tell."""
+        """Refuse a frame that is too big by its header; a compressed one only when inflated."""
         if first & OPCODE < CLOSE and not first & RSV1:
             room = self._message.room if self._message else self._max_bytes
             if room is not None and length > room:
                 raise FrameError(MESSAGE_TOO_BIG)
 
     def _take(self, frame: "_Frame", masked: bytes) -> tuple[int, bytes] | None:
-        """Take the next part of a frame's payload; the frame if that was the end of a control."""
+        """Take the next part of a payload; returns the control frame that it completes, if any."""
         payload = frame.take(masked)
         opcode = frame.first & OPCODE
         if opcode >= CLOSE:
@@ -131,14 +131,14 @@ class FrameValidator:
 
 @dataclass(slots=True)
 class _Frame:
-    """A frame that is coming in.
+    """A frame whose payload is incomplete.
 
     Args:
-        first: its first byte.
-        header_bytes: the bytes before its payload.
-        left: bytes of its payload still to come.
-        mask: turned so that it begins with the next of them.
-        payload: so far, of a control frame.
+        first: its first byte: flags and opcode.
+        header_bytes: length of its header.
+        left: bytes of its payload that have not come.
+        mask: rotated so that its first byte belongs to the next byte of the payload.
+        payload: received so far; kept for control frames only.
     """
 
     first: int
@@ -156,7 +156,7 @@ class _Frame:
 
 
 class _Message:
-    """A message that is coming in: how much more of it there may be, and what checks it."""
+    """An incomplete message: the bytes left to its limit, its UTF-8 decoder and its inflater."""
 
     __slots__ = ("_inflater", "_room", "_text")
 
@@ -167,7 +167,7 @@ class _Message:
 
     @property
     def room(self) -> int | None:
-        """How much longer it may get on the wire; None if only inflating it would tell."""
+        """Payload bytes that may still come; None if the message is compressed."""
         return self._room if self._inflater is None else None
 
     def feed(self, data: bytes) -> None:
@@ -177,7 +177,7 @@ class _Message:
             self._inflate(data)
 
     def finish(self) -> None:
-        """There is no more of it."""
+        """Check that the message may end here."""
         if self._inflater is not None and not self._inflater.eof:
             self._inflate(_TAIL)
             if not self._inflater.eof:
@@ -187,10 +187,10 @@ class _Message:
     def _inflate(self, data: bytes) -> None:
         while data and self._inflater is not None:
             if self._inflater.eof:
-                # A sender may end its blocks and begin others (RFC 7692, section 7.2.3.4).
+                # A final block may be followed by more blocks (RFC 7692, section 7.2.3.4).
                 self._inflater = _new_inflater()
             try:
-                # One byte more than there may be is enough to know; a bomb gets no further.
+                # At most one byte over the limit, so a compression bomb is not inflated.
                 piece = self._inflater.decompress(data, self._room + 1)
             except zlib.error as error:
                 raise FrameError(PROTOCOL_ERROR) from error
@@ -210,12 +210,12 @@ class _Message:
             self._text.decode(data, final)
         except UnicodeDecodeError as error:
             raise FrameError(INVALID_UTF8) from error
-        # The decoder waits for the third byte of a surrogate, which is wrong from the second on.
+        # The decoder reports a surrogate at its third byte, but the second is invalid already.
         begun = self._text.getstate()[0]
         if begun[:1] == b"\xed" and begun[1:] >= b"\xa0":
             raise FrameError(INVALID_UTF8)
 
 
 def _new_inflater() -> "zlib._Decompress":
-    # We never name a window, so the client may use the largest.
+    # The server never negotiates a window size, so the client may use the largest.
     return zlib.decompressobj(wbits=-zlib.MAX_WBITS)

@@ -1,8 +1,8 @@
-"""Frames from a producer, fast (RFC 6455, section 5): bytes in, messages out.
+"""Assembles the messages of a producer from its frames (RFC 6455, section 5).
 
-A producer sends a hundred thousand frames a second: this reader takes a whole chunk of them in
-one pass. It knows no extensions, and leaves the UTF-8 of a text to whoever decodes it: an event
-is judged when all of it is there.
+A producer sends 100,000 frames per second, so a whole chunk of them is read in one pass. There
+are no extensions, and the UTF-8 of a text is not checked here: the decoder of events does that
+when the whole event has come.
 """
 
 from collections.abc import Iterator
@@ -25,12 +25,12 @@ from ryze.websocket.client_frames import (
 
 __all__ = ["MessageReader"]
 
-# The first byte of nearly every frame: nothing about it needs to be checked.
+# The first byte of nearly every frame; it is valid outside a message, so no check is needed.
 _WHOLE_TEXT = FIN | TEXT
 
 
 class _Frame(NamedTuple):
-    """One frame in a buffer: its payload is buffer[start:end], masked with the bytes before."""
+    """One frame in a buffer: its payload is buffer[start:end], its mask the 4 bytes before."""
 
     fin: int
     opcode: int
@@ -39,32 +39,32 @@ class _Frame(NamedTuple):
 
 
 class MessageReader:
-    """Puts a client's messages together.
+    """Reader of a client's frames that yields whole messages.
 
     Args:
-        max_bytes: of a message; a larger one is refused as soon as that is known.
+        max_bytes: limit of a message; a larger one is refused as soon as a header announces it.
     """
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
-        # What has come in and is no whole frame yet, and how long it must get to become one.
+        # An incomplete frame, and the length at which it can be read further.
         self._buffer = bytearray()
         self._needed = 2
-        # The message of which some frames have come: its opcode and their payloads.
+        # An incomplete message: its opcode (CONTINUATION if there is none), payloads so far.
         self._opcode = CONTINUATION
         self._fragments = bytearray()
 
     def receive_data(self, data: bytes) -> Iterator[tuple[int, bytes]]:
-        """Feed bytes; the whole messages and control frames in them, as (opcode, payload).
+        """Feed bytes; yields the messages and control frames they complete, as (opcode, payload).
 
         Raises:
-            FrameError: at the first frame that breaks a rule; nothing may be fed after it.
+            FrameError: at the first invalid frame; nothing may be fed after it.
         """
         if self._buffer:
             self._buffer += data
             if len(self._buffer) < self._needed:
                 return
-            # One copy, so that slices are bytes and cheap; what is left over is small.
+            # One copy, so that slices are bytes and cheap; the incomplete rest is small.
             data = bytes(self._buffer)
             self._buffer.clear()
         position = 0
@@ -78,7 +78,7 @@ class MessageReader:
         self._buffer += data[position:]
 
     def _frame(self, chunk: bytes, position: int) -> _Frame | None:
-        """The frame at `position`; None, with `_needed` set, if it is not all there."""
+        """Return the frame at `position`; None, with `_needed` set, if it is incomplete."""
         start = position + 2
         if len(chunk) < start:
             self._needed = 2
@@ -105,7 +105,7 @@ class MessageReader:
             raise FrameError(MESSAGE_TOO_BIG)
 
     def _assembled(self, fin: int, opcode: int, payload: bytes) -> tuple[int, bytes] | None:
-        """A control frame between fragments, or the message that this frame completes."""
+        """Return a control frame between fragments, or the message that this frame completes."""
         if opcode >= CLOSE:
             return opcode, payload
         self._opcode = self._opcode or opcode

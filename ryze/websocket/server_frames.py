@@ -1,4 +1,4 @@
-"""Server frames (RFC 6455, section 5.2): unmasked, so one encoding serves every client."""
+"""Server frames (RFC 6455, section 5.2): unmasked, so all subscribers can share one encoding."""
 
 import struct
 import zlib
@@ -11,19 +11,19 @@ _FIN_TEXT = 0x81
 _FIN_CLOSE = 0x88
 _FIN_PING = 0x89
 _FIN_PONG = 0x8A
-# RFC 7692, section 6: RSV1 on the first frame says "this message is compressed".
+# Set in the first frame of a compressed message (RFC 7692, section 6).
 _RSV1 = 0x40
 
 
 def text_frame(payload: bytes) -> bytes:
-    """Encode one whole text message."""
+    """Encode a text message as one frame."""
     return _header(_FIN_TEXT, len(payload)) + payload
 
 
 def deflated_text_frame(payload: bytes) -> bytes:
-    """Encode one whole text message, compressed (RFC 7692, section 7.2.1).
+    """Encode a text message as one compressed frame (RFC 7692, section 7.2.1).
 
-    Without context takeover, so that this frame too can be shared by all subscribers.
+    Without context takeover, so that this frame too can be shared by subscribers.
     """
     compressor = zlib.compressobj(wbits=-zlib.MAX_WBITS)
     deflated = compressor.compress(payload) + compressor.flush(zlib.Z_SYNC_FLUSH)
@@ -32,12 +32,12 @@ def deflated_text_frame(payload: bytes) -> bytes:
 
 
 def ping_frame() -> bytes:
-    """Encode a ping without payload: any byte from the client counts as a sign of life."""
+    """Encode a ping; without payload, as any byte from the peer counts as a heartbeat."""
     return _header(_FIN_PING, 0)
 
 
 def pong_frame(payload: bytes) -> bytes:
-    """Encode the pong to a ping: the same payload, at most 125 bytes (section 5.5.3)."""
+    """Encode the pong to a ping: its payload, at most 125 bytes (section 5.5.3)."""
     return _header(_FIN_PONG, len(payload)) + payload
 
 

@@ -24,7 +24,7 @@ from tests.conformance.harness import (
     running_server,
 )
 from tests.fakes import client_frame, make_instance
-from tests.hub.operations import publish
+from tests.hub.harness import publish
 
 LIMIT = 64 * 1024
 RSV1 = 4

@@ -24,7 +24,8 @@ from ryze.websocket.handshake import accept_response, check_upgrade, negotiate
 from tests.conformance.harness import running_server
 from tests.corpus import corpus_inputs, fuzzed
 from tests.fakes import FakeTransport, server_frames
-from tests.websocket.harness import NOBODY, open_server, serve_upgrade, upgrade
+from tests.hub.harness import EMPTY_HUB
+from tests.websocket.harness import open_server, serve_upgrade, upgrade
 
 HEADER_BYTES = 1000
 
@@ -119,7 +120,7 @@ async def _serve_connection(target: str, data: bytes, compression: bool, step: i
                 await wait_all_tasks_blocked()
             transport.feed_eof()
         assert websockets.connections == 0
-        assert hub.statistics() == NOBODY
+        assert hub.statistics() == EMPTY_HUB
         nursery.cancel_scope.cancel()
     assert transport.closed
     frames, rest = server_frames(transport.taken.partition(b"\r\n\r\n")[2])

@@ -33,7 +33,7 @@ class Producer:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.peer.read_all)
             try:
-                while not self.peer.wire:
+                while not self.peer.received:
                     document = {"event": "call.update", "data": {"n": self.sent}}
                     frame = client_frame(TEXT, json.dumps(document).encode())
                     await self.peer.send(frame)

@@ -8,7 +8,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from ryze.api.authorization import Scope, access
 from tests.clients import UPGRADE, RawClient, WebSocketClient, request_bytes
 from tests.conftest import ACCOUNT_TOKEN, JSON, Server, StartServer, until
-from tests.hub.operations import publish
+from tests.hub.harness import publish
 from tests.websocket.harness import EVENT
 
 TOKEN = {"token": ACCOUNT_TOKEN}

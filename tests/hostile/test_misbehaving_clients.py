@@ -19,8 +19,8 @@ from tests.e2e.harness import Server as Process
 from tests.e2e.harness import StartServer as StartProcess
 from tests.fakes import FakeTransport, client_frame, make_instance, server_frames
 from tests.hostile.mass_clients import MassClients, resident_bytes
-from tests.hub.operations import publish
-from tests.websocket.harness import EVENT, HEAD, Peer, open_connection
+from tests.hub.harness import publish
+from tests.websocket.harness import EVENT, RESPONSE_HEAD, Peer, open_connection
 
 CONTINUATION, TEXT, BINARY, PING = 0, 1, 2, 9
 
@@ -45,7 +45,11 @@ class TestSlowConsumers:
         limits = ConnectionLimits(ping_interval_seconds=3600, pong_timeout_seconds=7200)
         _, healthy = await open_connection(nursery, hub, limits)
         slow = [
-            (await open_connection(nursery, hub, limits, transport=FakeTransport(len(HEAD))))[1]
+            (
+                await open_connection(
+                    nursery, hub, limits, transport=FakeTransport(len(RESPONSE_HEAD))
+                )
+            )[1]
             for _ in range(1000)
         ]
         for _ in range(256):
@@ -64,9 +68,11 @@ class TestSlowConsumers:
     ) -> None:
         limits = ConnectionLimits(ping_interval_seconds=3600, pong_timeout_seconds=7200)
         _, healthy = await open_connection(nursery, hub, limits)
-        _, slow = await open_connection(nursery, hub, limits, transport=FakeTransport(len(HEAD)))
+        _, slow = await open_connection(
+            nursery, hub, limits, transport=FakeTransport(len(RESPONSE_HEAD))
+        )
         await publish(hub, 1, [EVENT])
-        (frame,), _ = server_frames(healthy.wire)
+        (frame,), _ = server_frames(healthy.received)
         size = len(frame.raw)
         for published in count(1):
             await trio.sleep(1)
@@ -91,7 +97,9 @@ class TestSlowConsumers:
     async def test_at_most_one_pong_is_pending(
         self, hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock
     ) -> None:
-        connection, peer = await open_connection(nursery, hub, transport=FakeTransport(len(HEAD)))
+        connection, peer = await open_connection(
+            nursery, hub, transport=FakeTransport(len(RESPONSE_HEAD))
+        )
         _, healthy = await open_connection(nursery, hub)
         with flat_memory(200_000):
             for number in range(0, 4000, 100):
@@ -184,7 +192,7 @@ class TestFloods:
         producer = Producer(
             peer.transport, ConnectionLimits(message_bytes=5_000), Publisher(hub), draw=lambda: 0.5
         )
-        nursery.start_soon(producer.run, hub, make_instance(), HEAD, b"")
+        nursery.start_soon(producer.run, hub, make_instance(), RESPONSE_HEAD, b"")
         await wait_all_tasks_blocked()
         await flood_with_fragments(peer, size)
         nursery.cancel_scope.cancel()
@@ -203,7 +211,7 @@ async def test_lost_connections_are_closed_by_the_heartbeat(
     await trio.sleep(1.5)
     assert await publish(hub, 1, [EVENT]) == 1
     for peer in lost:
-        assert server_frames(peer.wire)[0][-1].close_code == 4009
+        assert server_frames(peer.received)[0][-1].close_code == 4009
     await trio.sleep(2)
     assert all(peer.ended.is_set() for peer in lost)
     assert hub.statistics().subscribers == 1

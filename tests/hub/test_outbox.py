@@ -1,6 +1,6 @@
-"""The outbox: who is dropped at which message, and what stands on the wire."""
+"""The outbox: the message at which a slow consumer is evicted, and the bytes that are sent."""
 
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -30,15 +30,15 @@ from tests.strategies import disconnects, frame_sizes
 TEXT, CLOSE, PING, PONG = 1, 8, 9, 10
 
 
-class Client:
-    """An outbox with its writer, and the peer's end of its wire."""
+class FakeConnection:
+    """An outbox with its writer, and the peer's end of a fake transport."""
 
     def __init__(
         self, nursery: trio.Nursery, transport: FakeTransport, limits: OutboxLimits
     ) -> None:
         self.transport = transport
         self.closed: list[Disconnect | None] = []
-        # All messages that were offered, in order, and how many of them were accepted.
+        # All messages that were offered, in order.
         self.offered: list[bytes] = []
         self.outbox = Outbox(
             transport,
@@ -48,8 +48,8 @@ class Client:
             on_close=lambda: self.closed.append(self.outbox.disconnect),
         )
 
-    def publish(self, *sizes: int) -> bool:
-        """Offer frames with payloads of these sizes, each with another content."""
+    def offer(self, *sizes: int) -> bool:
+        """Offer frames with payloads of these sizes, each with different content."""
         frames = [text_frame(self._payload(size, i)) for i, size in enumerate(sizes)]
         self.offered += frames
         return self.outbox.offer(Messages(frames))
@@ -59,29 +59,29 @@ class Client:
         return (number * (size // len(number) + 1))[:size]
 
     async def read(self, count: float) -> None:
-        """The peer reads `count` bytes, and the writer writes what goes then."""
+        """The peer reads `count` bytes, and the writer writes as many."""
         self.transport.read(count)
         await wait_all_tasks_blocked()
 
     @property
     def arrived(self) -> int:
-        """Messages of which the transport has reported the last byte."""
+        """Messages whose last byte the transport has reported as taken."""
         frames, _ = server_frames(self.transport.taken[: self.transport.reported])
         return sum(frame.opcode == TEXT for frame in frames)
 
     @property
-    def wire(self) -> list[bytes]:
+    def sent_frames(self) -> list[bytes]:
         frames, rest = server_frames(self.transport.taken)
         assert rest == b""
         return [frame.raw for frame in frames]
 
 
 @asynccontextmanager
-async def a_client(
+async def open_connection(
     transport: FakeTransport, *, messages: int = 256, bytes: int = 64 * 1024 * 1024
-) -> AsyncIterator[Client]:
+) -> AsyncIterator[FakeConnection]:
     async with trio.open_nursery() as nursery:
-        yield Client(nursery, transport, OutboxLimits(messages, bytes))
+        yield FakeConnection(nursery, transport, OutboxLimits(messages, bytes))
         nursery.cancel_scope.cancel()
 
 
@@ -89,252 +89,254 @@ def run(main: Callable[..., Any], *args: object) -> None:
     trio.run(main, *args, clock=MockClock(autojump_threshold=0))
 
 
-# --- On paper ---
+# --- Limits ---
 
 
-async def test_256_pending_are_fine_and_the_257th_drops() -> None:
-    async with a_client(FakeTransport(0)) as client:
+async def test_a_slow_consumer_is_evicted_by_the_offer_that_finds_256_pending() -> None:
+    async with open_connection(FakeTransport(0)) as connection:
         for _ in range(256):
-            assert client.publish(10)
-        assert client.outbox.pending == 256
-        assert client.outbox.pending_bytes == 256 * 12
-        assert not client.publish(10)
-        assert client.closed == [SLOW_CONSUMER]
-        assert client.outbox.pending == 0
-        assert not client.publish(10)
-        await client.read(10_000)
-        assert client.wire == [close_frame(SLOW_CONSUMER)]
+            assert connection.offer(10)
+        assert connection.outbox.pending == 256
+        assert connection.outbox.pending_bytes == 256 * 12
+        assert not connection.offer(10)
+        assert connection.closed == [SLOW_CONSUMER]
+        assert connection.outbox.pending == 0
+        assert not connection.offer(10)
+        await connection.read(10_000)
+        assert connection.sent_frames == [close_frame(SLOW_CONSUMER)]
 
 
-async def test_256_pending_are_fine_and_the_257th_drops_within_a_batch_too() -> None:
-    async with a_client(FakeTransport(0)) as client:
-        assert client.publish(*[10] * 64)
-        assert client.publish(*[10] * 64)
-        assert client.publish(*[10] * 64)
-        assert client.publish(*[10] * 63)
-        assert client.outbox.pending == 255
-        assert not client.publish(10, 10)
+async def test_messages_of_a_batch_count_one_by_one() -> None:
+    async with open_connection(FakeTransport(0)) as connection:
+        assert connection.offer(*[10] * 64)
+        assert connection.offer(*[10] * 64)
+        assert connection.offer(*[10] * 64)
+        assert connection.offer(*[10] * 63)
+        assert connection.outbox.pending == 255
+        assert not connection.offer(10, 10)
 
 
-async def test_the_message_that_drops_can_be_computed() -> None:
-    """1000 bytes of room, frames of 12: 83 go, the 84th has 4 bytes out, 84 + 256 is too many."""
-    async with a_client(FakeTransport(1000)) as client:
+async def test_the_overflowing_message_can_be_computed() -> None:
+    """1000 bytes of room, frames of 12: 83 are sent, 4 bytes of the 84th, so 84 + 256 overflow."""
+    async with open_connection(FakeTransport(1000)) as connection:
         accepted = 0
-        while client.publish(10):
+        while connection.offer(10):
             accepted += 1
             await wait_all_tasks_blocked()
         assert accepted == 83 + 256
-        assert client.outbox.pending == 1
-        await client.read(10_000)
-        assert client.wire == [*client.offered[:84], close_frame(SLOW_CONSUMER)]
+        assert connection.outbox.pending == 1
+        await connection.read(10_000)
+        assert connection.sent_frames == [*connection.offered[:84], close_frame(SLOW_CONSUMER)]
 
 
 async def test_a_message_is_pending_until_its_last_byte_is_taken() -> None:
-    async with a_client(FakeTransport(11), messages=1) as client:
-        assert client.publish(10)
-        assert client.outbox.pending == 1
-        await client.read(1)
-        assert client.outbox.pending == 0
-        assert client.publish(10)
-        await client.read(11)
-        assert not client.publish(0)
+    async with open_connection(FakeTransport(11), messages=1) as connection:
+        assert connection.offer(10)
+        assert connection.outbox.pending == 1
+        await connection.read(1)
+        assert connection.outbox.pending == 0
+        assert connection.offer(10)
+        await connection.read(11)
+        assert not connection.offer(0)
 
 
-async def test_what_the_writer_has_in_hand_still_counts() -> None:
-    async with a_client(FakeTransport(0)) as client:
-        client.publish(*[10] * 64)
+async def test_messages_in_flight_are_pending() -> None:
+    async with open_connection(FakeTransport(0)) as connection:
+        connection.offer(*[10] * 64)
         await wait_all_tasks_blocked()
-        await client.read(5)
-        assert client.outbox.pending == 64
+        await connection.read(5)
+        assert connection.outbox.pending == 64
         for _ in range(192):
-            assert client.publish(10)
-        assert not client.publish(10)
+            assert connection.offer(10)
+        assert not connection.offer(10)
 
 
-async def test_a_byte_limit_drops_who_has_reached_it() -> None:
-    async with a_client(FakeTransport(0), bytes=24) as client:
-        assert client.publish(10)
-        assert client.publish(9)
-        assert client.outbox.pending_bytes == 23
-        assert client.publish(10)
-        assert client.outbox.pending_bytes == 35
-        assert not client.publish(0)
-    async with a_client(FakeTransport(0), bytes=24) as client:
-        assert client.publish(10, 10)
-        assert client.outbox.pending_bytes == 24
-        assert not client.publish(0)
+async def test_an_offer_that_finds_the_byte_limit_reached_is_an_overflow() -> None:
+    async with open_connection(FakeTransport(0), bytes=24) as connection:
+        assert connection.offer(10)
+        assert connection.offer(9)
+        assert connection.outbox.pending_bytes == 23
+        assert connection.offer(10)
+        assert connection.outbox.pending_bytes == 35
+        assert not connection.offer(0)
+    async with open_connection(FakeTransport(0), bytes=24) as connection:
+        assert connection.offer(10, 10)
+        assert connection.outbox.pending_bytes == 24
+        assert not connection.offer(0)
 
 
-async def test_one_frame_larger_than_the_byte_limit_passes_when_nothing_is_pending() -> None:
-    async with a_client(FakeTransport(7), bytes=100) as client:
-        assert client.publish(70_000)
-        assert not client.outbox.is_empty
-        await client.read(80_000)
-        assert client.outbox.is_empty
-        assert client.wire == client.offered
-        client.transport.stop_reading()
-        assert client.publish(70_000)
-        assert not client.publish(1)
+async def test_a_frame_over_the_byte_limit_is_accepted_when_nothing_is_pending() -> None:
+    async with open_connection(FakeTransport(7), bytes=100) as connection:
+        assert connection.offer(70_000)
+        assert not connection.outbox.is_empty
+        await connection.read(80_000)
+        assert connection.outbox.is_empty
+        assert connection.sent_frames == connection.offered
+        connection.transport.stop_reading()
+        assert connection.offer(70_000)
+        assert not connection.offer(1)
 
 
 @pytest.mark.parametrize("messages", [1, 5, 64])
-async def test_a_record_of_tls_does_not_stretch_the_limit(messages: int) -> None:
-    """A record can take up many messages of a batch: they all count as if they came alone."""
+async def test_messages_committed_in_a_tls_record_count_one_by_one(messages: int) -> None:
+    """A record can hold many messages of a batch."""
     for count in (messages, messages + 1):
-        async with a_client(PieceTransport(0), messages=messages) as client:
-            assert client.publish(*[10] * count) == (count <= messages)
-        async with a_client(PieceTransport(0), messages=1000, bytes=12 * messages) as client:
-            assert client.publish(*[10] * count) == (count <= messages)
+        async with open_connection(PieceTransport(0), messages=messages) as connection:
+            assert connection.offer(*[10] * count) == (count <= messages)
+        async with open_connection(
+            PieceTransport(0), messages=1000, bytes=12 * messages
+        ) as connection:
+            assert connection.offer(*[10] * count) == (count <= messages)
 
 
-async def test_after_a_loss_nothing_is_pending_and_nothing_is_sent() -> None:
+async def test_after_a_lost_connection_nothing_is_pending_and_nothing_is_sent() -> None:
     for transport in (FakeTransport(5), PieceTransport(5)):
-        async with a_client(transport) as client:
-            client.publish(*[10] * 9)
+        async with open_connection(transport) as connection:
+            connection.offer(*[10] * 9)
             await wait_all_tasks_blocked()
             transport.fail()
             await wait_all_tasks_blocked()
-            assert client.closed == [CONNECTION_LOST]
-            assert client.outbox.pending == client.outbox.pending_bytes == 0
-            assert client.outbox.is_empty
+            assert connection.closed == [CONNECTION_LOST]
+            assert connection.outbox.pending == connection.outbox.pending_bytes == 0
+            assert connection.outbox.is_empty
             assert len(transport.taken) == 5
 
 
 @pytest.mark.parametrize(
-    "use",
+    "send",
     [
-        Client.publish,
-        lambda client: client.outbox.send_heartbeat(ping_frame()),
-        lambda client: client.outbox.send_reply(pong_frame(b"x")),
-        lambda client: client.outbox.send_handshake(b"HTTP"),
-        lambda client: client.outbox.close(NO_HEARTBEAT),
+        FakeConnection.offer,
+        lambda connection: connection.outbox.send_heartbeat(ping_frame()),
+        lambda connection: connection.outbox.send_reply(pong_frame(b"x")),
+        lambda connection: connection.outbox.send_handshake(b"HTTP"),
+        lambda connection: connection.outbox.close(NO_HEARTBEAT),
     ],
 )
-async def test_a_loss_is_noticed_by_whoever_sends(use: Callable[..., object]) -> None:
+async def test_any_send_notices_a_lost_connection(send: Callable[..., object]) -> None:
     transport = FakeTransport()
-    async with a_client(transport) as client:
+    async with open_connection(transport) as connection:
         transport.fail()
-        assert not use(client)
-        assert client.closed in ([CONNECTION_LOST], [NO_HEARTBEAT])
+        assert not send(connection)
+        assert connection.closed in ([CONNECTION_LOST], [NO_HEARTBEAT])
         await wait_all_tasks_blocked()
-        assert client.outbox.is_empty
+        assert connection.outbox.is_empty
         assert not transport.taken
 
 
-async def test_a_handshake_goes_out_before_everything_else() -> None:
+async def test_the_handshake_response_is_sent_before_everything_else() -> None:
     for transport in (FakeTransport(0), FakeTransport(3), FakeTransport(), PieceTransport(3)):
-        async with a_client(transport) as client:
-            client.outbox.send_handshake(b"HTTP/1.1 101\r\n\r\n")
-            client.outbox.send_heartbeat(ping_frame())
-            client.publish(3)
-            client.outbox.send_reply(pong_frame(b"x"))
-            await client.read(1000)
+        async with open_connection(transport) as connection:
+            connection.outbox.send_handshake(b"HTTP/1.1 101\r\n\r\n")
+            connection.outbox.send_heartbeat(ping_frame())
+            connection.offer(3)
+            connection.outbox.send_reply(pong_frame(b"x"))
+            await connection.read(1000)
             assert transport.taken.startswith(b"HTTP/1.1 101\r\n\r\n")
             rest = [frame.opcode for frame in server_frames(transport.taken[16:])[0]]
             assert sorted(rest) == [TEXT, PING, PONG]
-            assert client.outbox.pending == 0
+            assert connection.outbox.pending == 0
 
 
-async def test_only_the_newest_pong_waits() -> None:
-    async with a_client(FakeTransport(1)) as client:
-        client.publish(10)
+async def test_a_newer_reply_replaces_a_pending_one_and_one_heartbeat_waits() -> None:
+    async with open_connection(FakeTransport(1)) as connection:
+        connection.offer(10)
         for number in range(100):
-            client.outbox.send_reply(pong_frame(b"%d" % number))
-            client.outbox.send_heartbeat(ping_frame())
-        client.publish(10)
-        await client.read(1000)
-        assert client.wire == [
-            client.offered[0],
+            connection.outbox.send_reply(pong_frame(b"%d" % number))
+            connection.outbox.send_heartbeat(ping_frame())
+        connection.offer(10)
+        await connection.read(1000)
+        assert connection.sent_frames == [
+            connection.offered[0],
             pong_frame(b"99"),
             ping_frame(),
-            client.offered[1],
+            connection.offered[1],
         ]
 
 
-async def test_a_pong_does_not_wait_behind_the_whole_backlog() -> None:
-    async with a_client(FakeTransport(0)) as client:
-        client.publish(*[10_000] * 20)
+async def test_a_reply_is_sent_before_the_rest_of_a_backlog() -> None:
+    async with open_connection(FakeTransport(0)) as connection:
+        connection.offer(*[10_000] * 20)
         await wait_all_tasks_blocked()
-        client.outbox.send_reply(pong_frame(b"here"))
-        await client.read(80_000)
-        assert pong_frame(b"here") in [f.raw for f in server_frames(client.transport.taken)[0]]
+        connection.outbox.send_reply(pong_frame(b"here"))
+        await connection.read(80_000)
+        assert pong_frame(b"here") in [f.raw for f in server_frames(connection.transport.taken)[0]]
 
 
-async def test_a_drain_sends_everything_and_other_ends_do_not() -> None:
-    async with a_client(FakeTransport(15)) as client:
-        client.publish(10, 10, 10)
-        client.outbox.close(RESTARTING)
-        await client.read(1000)
-        assert client.wire == [*client.offered, close_frame(RESTARTING)]
-    async with a_client(FakeTransport(15)) as client:
-        client.publish(10, 10, 10)
-        client.outbox.close(INSTANCE_DELETED)
-        await client.read(1000)
-        assert client.wire == [*client.offered[:2], close_frame(INSTANCE_DELETED)]
+async def test_only_a_drain_sends_all_pending_messages_before_the_close() -> None:
+    async with open_connection(FakeTransport(15)) as connection:
+        connection.offer(10, 10, 10)
+        connection.outbox.close(RESTARTING)
+        await connection.read(1000)
+        assert connection.sent_frames == [*connection.offered, close_frame(RESTARTING)]
+    async with open_connection(FakeTransport(15)) as connection:
+        connection.offer(10, 10, 10)
+        connection.outbox.close(INSTANCE_DELETED)
+        await connection.read(1000)
+        assert connection.sent_frames == [*connection.offered[:2], close_frame(INSTANCE_DELETED)]
 
 
-async def test_pings_and_pongs_that_wait_are_not_part_of_a_farewell() -> None:
-    async with a_client(FakeTransport(5)) as client:
-        client.publish(10)
-        client.outbox.send_heartbeat(ping_frame())
-        client.outbox.send_reply(pong_frame(b"x"))
-        client.outbox.close(NO_HEARTBEAT)
-        client.outbox.send_heartbeat(ping_frame())
-        client.outbox.send_reply(pong_frame(b"y"))
-        await client.read(1000)
-        assert client.wire == [client.offered[0], close_frame(NO_HEARTBEAT)]
+async def test_pending_pings_and_pongs_are_discarded_by_a_close() -> None:
+    async with open_connection(FakeTransport(5)) as connection:
+        connection.offer(10)
+        connection.outbox.send_heartbeat(ping_frame())
+        connection.outbox.send_reply(pong_frame(b"x"))
+        connection.outbox.close(NO_HEARTBEAT)
+        connection.outbox.send_heartbeat(ping_frame())
+        connection.outbox.send_reply(pong_frame(b"y"))
+        await connection.read(1000)
+        assert connection.sent_frames == [connection.offered[0], close_frame(NO_HEARTBEAT)]
 
 
 async def test_the_first_reason_to_close_counts() -> None:
-    async with a_client(FakeTransport()) as client:
-        client.outbox.close(NO_HEARTBEAT)
-        client.outbox.close(RESTARTING)
-        client.outbox.close_after_bug()
+    async with open_connection(FakeTransport()) as connection:
+        connection.outbox.close(NO_HEARTBEAT)
+        connection.outbox.close(RESTARTING)
+        connection.outbox.close_after_bug()
         await wait_all_tasks_blocked()
-        assert client.closed == [NO_HEARTBEAT]
-        assert client.wire == [close_frame(NO_HEARTBEAT)]
-        assert repr(client.outbox) == "<Outbox no heartbeat, 0 pending, 0 bytes>"
+        assert connection.closed == [NO_HEARTBEAT]
+        assert connection.sent_frames == [close_frame(NO_HEARTBEAT)]
+        assert repr(connection.outbox) == "<Outbox no heartbeat, 0 pending, 0 bytes>"
 
 
-async def test_an_abrupt_end_says_so_where_that_cannot_break_a_frame() -> None:
-    async with a_client(FakeTransport()) as client:
-        client.outbox.close_after_bug()
-        assert client.wire == [close_frame(INTERNAL_ERROR)]
-    async with a_client(FakeTransport(3)) as client:
-        client.publish(10)
-        client.outbox.close_after_bug()
-        assert not client.outbox.is_empty
-        client.transport.read(1000)
-        assert len(client.transport.taken) == 3
+async def test_an_end_after_a_bug_sends_a_close_unless_a_frame_is_partly_written() -> None:
+    async with open_connection(FakeTransport()) as connection:
+        connection.outbox.close_after_bug()
+        assert connection.sent_frames == [close_frame(INTERNAL_ERROR)]
+    async with open_connection(FakeTransport(3)) as connection:
+        connection.offer(10)
+        connection.outbox.close_after_bug()
+        assert not connection.outbox.is_empty
+        connection.transport.read(1000)
+        assert len(connection.transport.taken) == 3
 
 
-async def test_an_abrupt_end_never_raises() -> None:
-    """It is called where a bug has just been caught, and must not bring down its caller."""
+async def test_an_end_after_a_bug_never_raises() -> None:
+    """It is called where a bug has just been caught, and the bug may show again."""
 
     class Broken(FakeTransport):
         def send_nowait(self, data: bytes | memoryview) -> int:
             raise ValueError("a bug")
 
-    async with a_client(Broken()) as client:
+    async with open_connection(Broken()) as connection:
         with pytest.raises(ValueError, match="a bug"):
-            client.publish(10)
-        client.outbox.close_after_bug()
-        assert client.closed == [CONNECTION_LOST]
+            connection.offer(10)
+        connection.outbox.close_after_bug()
+        assert connection.closed == [CONNECTION_LOST]
 
 
-async def test_after_a_cancelled_writer_nothing_goes_into_the_frame_that_is_half_way_out() -> None:
+async def test_after_a_cancelled_writer_nothing_is_sent_into_a_partly_written_frame() -> None:
     transport = FakeTransport(5)
     async with trio.open_nursery() as nursery:
-        client = Client(nursery, transport, OutboxLimits())
-        client.publish(10, 10)
+        connection = FakeConnection(nursery, transport, OutboxLimits())
+        connection.offer(10, 10)
         await wait_all_tasks_blocked()
         nursery.cancel_scope.cancel()
     transport.read(1000)
-    client.publish(10)
-    client.outbox.send_heartbeat(ping_frame())
-    client.outbox.close_after_bug()
+    connection.offer(10)
+    connection.outbox.send_heartbeat(ping_frame())
+    connection.outbox.close_after_bug()
     assert len(transport.taken) == 5
-    assert not client.outbox.is_empty
+    assert not connection.outbox.is_empty
 
 
 # --- Against a model ---
@@ -345,30 +347,30 @@ room = st.one_of(st.integers(0, 50), st.integers(0, 5000), st.integers(0, 200_00
 batches = st.lists(frame_sizes, min_size=1, max_size=64)
 messages_and_reads = st.lists(
     st.one_of(
-        st.tuples(st.just("publish"), batches),
+        st.tuples(st.just("offer"), batches),
         st.tuples(st.just("read"), room),
-        # The peer reads, and the writer has not noticed yet.
-        st.tuples(st.just("read unseen"), room),
+        # The peer reads, and the writer has not run since.
+        st.tuples(st.just("read before the writer"), room),
     ),
     max_size=25,
 )
 
 
 class Model:
-    """The rule, in as few words as possible."""
+    """The rules of the outbox in the fewest lines."""
 
     def __init__(self, room: int, messages: int, bytes: int) -> None:
         self.room, self.limit, self.byte_limit = room, messages, bytes
-        # Sizes of the pending frames, and how much of the first one is out.
+        # Sizes of the pending frames, and how many bytes of the first one are written.
         self.pending: list[int] = []
-        self.out = 0
+        self.written = 0
         self.open = True
 
-    def publish(self, size: int) -> None:
+    def offer(self, size: int) -> None:
         idle = not self.pending
         if self.open and (len(self.pending) >= self.limit or sum(self.pending) >= self.byte_limit):
             self.open = False
-            self.pending = self.pending[:1] if self.out else []
+            self.pending = self.pending[:1] if self.written else []
         elif self.open:
             self.pending.append(size)
             if idle:
@@ -376,71 +378,71 @@ class Model:
 
     def write(self) -> None:
         while self.pending and self.room:
-            step = min(self.room, self.pending[0] - self.out)
-            self.room, self.out = self.room - step, self.out + step
-            if self.out == self.pending[0]:
-                self.out = 0
+            step = min(self.room, self.pending[0] - self.written)
+            self.room, self.written = self.room - step, self.written + step
+            if self.written == self.pending[0]:
+                self.written = 0
                 del self.pending[0]
 
 
 @given(messages_and_reads, room, limits, byte_limits)
 @settings(deadline=None, max_examples=200)
-def test_the_client_is_dropped_at_the_message_that_the_model_says(
+def test_a_slow_consumer_is_evicted_at_the_message_that_the_model_says(
     steps: list[tuple[str, Any]], first_room: int, messages: int, bytes: int
 ) -> None:
     async def main() -> None:
         model = Model(first_room, messages, bytes)
         transport = FakeTransport(first_room)
-        async with a_client(transport, messages=messages, bytes=bytes) as client:
+        async with open_connection(transport, messages=messages, bytes=bytes) as connection:
             for step, argument in steps:
-                if step == "publish":
-                    before = len(client.offered)
-                    accepted = client.publish(*argument)
-                    for frame in client.offered[before:]:
-                        model.publish(len(frame))
+                if step == "offer":
+                    before = len(connection.offered)
+                    accepted = connection.offer(*argument)
+                    for frame in connection.offered[before:]:
+                        model.offer(len(frame))
                     assert accepted == model.open
                 else:
                     model.room += argument
                     if step == "read":
                         model.write()
-                        await client.read(argument)
+                        await connection.read(argument)
                     else:
                         transport.read(argument)
-                assert (client.outbox.disconnect is None) == model.open
-                assert client.outbox.pending == len(model.pending) <= messages
-                assert client.outbox.pending_bytes == sum(model.pending)
+                assert (connection.outbox.disconnect is None) == model.open
+                assert connection.outbox.pending == len(model.pending) <= messages
+                assert connection.outbox.pending_bytes == sum(model.pending)
                 if not model.open:
                     break
                 assert transport.room == model.room
-            await finish(client)
+            await finish(connection)
 
     run(main)
 
 
-async def finish(client: Client) -> None:
-    """The peer reads all the rest: it has seen whole messages in order, and then the farewell."""
-    await client.read(10_000_000)
-    why = client.outbox.disconnect
-    wire = [frame for frame in client.wire if frame[0] & 0x0F in (TEXT, CLOSE)]
-    farewell = [close_frame(why)] if why is not None and why.code is not None else []
-    messages = wire[: len(wire) - len(farewell)]
-    assert wire == client.offered[: len(messages)] + farewell
-    assert client.outbox.pending == client.outbox.pending_bytes == 0
-    assert client.outbox.is_empty
-    assert client.closed == ([] if why is None else [why])
+async def finish(connection: FakeConnection) -> None:
+    """Read all the rest: the peer has received whole messages in order, then the close frame."""
+    await connection.read(10_000_000)
+    why = connection.outbox.disconnect
+    frames = [frame for frame in connection.sent_frames if frame[0] & 0x0F in (TEXT, CLOSE)]
+    close = [close_frame(why)] if why is not None and why.code is not None else []
+    messages = frames[: len(frames) - len(close)]
+    assert frames == connection.offered[: len(messages)] + close
+    assert connection.outbox.pending == connection.outbox.pending_bytes == 0
+    assert connection.outbox.is_empty
+    assert connection.closed == ([] if why is None else [why])
     if why is None:
-        assert messages == client.offered
+        assert messages == connection.offered
 
 
-# --- Everything at once, the oracle is the wire itself ---
+# --- All operations, checked against the bytes that were sent ---
 
-anything = st.lists(
+operations = st.lists(
     st.one_of(
-        st.tuples(st.just("publish"), batches),
-        st.tuples(st.just("publish"), batches),
+        st.tuples(st.just("offer"), batches),
+        st.tuples(st.just("offer"), batches),
         st.tuples(st.just("read"), room),
         st.tuples(st.just("read"), room),
-        st.tuples(st.just("read unseen"), room),
+        st.tuples(st.just("read before the writer"), room),
         st.tuples(st.just("ping"), st.none()),
         st.tuples(st.just("pong"), st.binary(max_size=125)),
         st.tuples(st.just("close"), disconnects),
@@ -449,18 +451,22 @@ anything = st.lists(
 )
 
 
-class Pieces(PieceTransport):
-    """Small records, so that a few frames make many of them."""
+class SmallPieceTransport(PieceTransport):
+    """Takes small records, so that a few frames make many of them."""
 
     def __init__(self, room: float) -> None:
         super().__init__(room, piece_bytes=300)
 
 
 @given(
-    anything, room, limits, byte_limits, st.sampled_from([FakeTransport, PieceTransport, Pieces])
+    operations,
+    room,
+    limits,
+    byte_limits,
+    st.sampled_from([FakeTransport, PieceTransport, SmallPieceTransport]),
 )
 @settings(deadline=None, max_examples=250)
-def test_whatever_happens_the_count_is_true_and_frames_are_whole(
+def test_after_any_operations_counts_are_exact_and_frames_are_whole(
     steps: list[tuple[str, Any]],
     first_room: int,
     messages: int,
@@ -470,91 +476,88 @@ def test_whatever_happens_the_count_is_true_and_frames_are_whole(
     async def main() -> None:
         transport = make(first_room)
         pongs: list[object] = []
-        async with a_client(transport, messages=messages, bytes=bytes) as client:
+        async with open_connection(transport, messages=messages, bytes=bytes) as connection:
             for step, argument in steps:
-                if step == "publish":
-                    check_offer(client, argument, messages, bytes)
+                if step == "offer":
+                    check_offer(connection, argument, messages, bytes)
                 elif step == "read":
-                    await client.read(argument)
-                elif step == "read unseen":
+                    await connection.read(argument)
+                elif step == "read before the writer":
                     transport.read(argument)
                 elif step == "ping":
-                    client.outbox.send_heartbeat(ping_frame())
+                    connection.outbox.send_heartbeat(ping_frame())
                 elif step == "pong":
-                    pongs += [argument] if client.outbox.disconnect is None else []
-                    client.outbox.send_reply(pong_frame(argument))
+                    pongs += [argument] if connection.outbox.disconnect is None else []
+                    connection.outbox.send_reply(pong_frame(argument))
                 else:
-                    client.outbox.close(argument)
-            if client.outbox.disconnect is CONNECTION_LOST:
+                    connection.outbox.close(argument)
+            if connection.outbox.disconnect is CONNECTION_LOST:
                 return
-            await finish(client)
-            check_pongs(client, pongs)
+            await finish(connection)
+            check_pongs(connection, pongs)
 
     run(main)
 
 
-def check_offer(client: Client, sizes: list[int], messages: int, bytes: int) -> None:
-    """An offer finds what was accepted and has not arrived; so it is for each of its frames."""
-    outbox = client.outbox
+def check_offer(connection: FakeConnection, sizes: list[int], messages: int, bytes: int) -> None:
+    """Offer frames; each of them finds pending what was accepted and has not arrived."""
+    outbox = connection.outbox
     if outbox.disconnect is not None:
-        assert not client.publish(*sizes)
-        del client.offered[-len(sizes) :]
+        assert not connection.offer(*sizes)
+        del connection.offered[-len(sizes) :]
         return
-    arrived = client.arrived
-    frames_before = client.offered[arrived:]
+    arrived = connection.arrived
+    frames_before = connection.offered[arrived:]
     assert outbox.pending == len(frames_before)
     assert outbox.pending_bytes == sum(map(len, frames_before))
-    accepted = client.publish(*sizes)
+    accepted = connection.offer(*sizes)
     pending = [len(frame) for frame in frames_before]
     fits = True
-    for frame in client.offered[max(client.arrived, arrived + len(frames_before)) :]:
+    for frame in connection.offered[max(connection.arrived, arrived + len(frames_before)) :]:
         fits = fits and len(pending) < messages and sum(pending) < bytes
         pending.append(len(frame))
     assert accepted == fits
     if accepted:
-        assert outbox.pending == len(client.offered) - client.arrived <= messages
+        assert outbox.pending == len(connection.offered) - connection.arrived <= messages
     else:
         assert outbox.disconnect is SLOW_CONSUMER
 
 
-def check_pongs(client: Client, asked: list[object]) -> None:
-    """Those that came are in order; the newest is one of them unless the end was quicker."""
-    came = [f.payload for f in server_frames(client.transport.taken)[0] if f.opcode == PONG]
-    remaining = iter(asked)
-    assert all(pong in remaining for pong in came)
-    if client.outbox.disconnect is None and asked:
-        assert came[-1] == asked[-1]
+def check_pongs(connection: FakeConnection, replies: list[object]) -> None:
+    """Pongs arrive in order, some are replaced; the newest arrives if the outbox is still open."""
+    arrived = [f.payload for f in server_frames(connection.transport.taken)[0] if f.opcode == PONG]
+    remaining = iter(replies)
+    assert all(pong in remaining for pong in arrived)
+    if connection.outbox.disconnect is None and replies:
+        assert arrived[-1] == replies[-1]
 
 
 @given(st.sampled_from([FakeTransport, PieceTransport]), batches, room, disconnects)
 @settings(deadline=None, max_examples=100)
-def test_a_frame_half_way_out_is_finished_before_any_farewell(
+def test_a_partly_written_frame_is_completed_before_the_close(
     make: Callable[[float], FakeTransport], sizes: list[int], first_room: int, why: Disconnect
 ) -> None:
     async def main() -> None:
-        async with a_client(make(first_room)) as client:
-            client.publish(*sizes)
-            is_half_way_out = server_frames(client.transport.taken)[1] != b""
-            client.outbox.close(why)
-            kept = client.outbox.pending
+        async with open_connection(make(first_room)) as connection:
+            connection.offer(*sizes)
+            is_partly_written = server_frames(connection.transport.taken)[1] != b""
+            connection.outbox.close(why)
+            kept = connection.outbox.pending
             if why.drains:
-                assert kept == len(sizes) - client.arrived
+                assert kept == len(sizes) - connection.arrived
             elif make is FakeTransport:
-                assert kept == is_half_way_out
+                assert kept == is_partly_written
             if why is not CONNECTION_LOST:
-                await finish(client)
+                await finish(connection)
 
     run(main)
 
 
-def test_every_disconnect_is_tried() -> None:
-    assert set(opcodes_of(ALL)) == {CLOSE}
-
-
-def opcodes_of(whys: Iterable[Disconnect]) -> list[int]:
-    return [
-        frame.opcode
-        for why in whys
-        if why.code is not None
-        for frame in server_frames(close_frame(why))[0]
+def test_every_disconnect_with_a_code_has_a_close_frame() -> None:
+    frames = [
+        frame
+        for disconnect in ALL
+        if disconnect.code is not None
+        for frame in server_frames(close_frame(disconnect))[0]
     ]
+    assert {frame.opcode for frame in frames} == {CLOSE}

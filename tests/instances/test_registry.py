@@ -1,8 +1,9 @@
-"""What the server knows in memory: always what is in the database, whoever changed it."""
+"""The registry: memory agrees with the database, and followers with memory."""
 
 import contextlib
 import sqlite3
-from collections.abc import AsyncIterator, MutableMapping
+from collections.abc import AsyncIterator, Callable, MutableMapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,18 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from wsproto.events import TextMessage
 
 from ryze.access.tokens import Principal, authenticate
+from ryze.changes import (
+    AccountTokenRevoked,
+    Change,
+    InstanceDeleted,
+    InstanceTokenChanged,
+    SettingsChanged,
+    WebsocketConfigured,
+)
 from ryze.errors import AlreadyExists, StoreError
 from ryze.hub.hub import Hub
 from ryze.instances.registry import Registry
-from ryze.records import DISABLED, InstanceSettings, WebsocketConfig
+from ryze.records import DISABLED, Instance, InstanceSettings, WebsocketConfig
 from ryze.store import (
     Database,
     TokenCipher,
@@ -49,8 +58,8 @@ async def create(registry: Registry, name: str = "demo", token: str = "demo-toke
     return await registry.create_instance(1, name, token, InstanceSettings(), ENABLED)
 
 
-class TestQuestions:
-    async def test_tokens_are_known_by_their_hash(self, database: Database) -> None:
+class TestLookups:
+    async def test_tokens_are_found_by_their_hash(self, database: Database) -> None:
         registry = await load(database)
         demo = await create(registry)
         assert authenticate(registry, "main-token") == Principal(1, None, hash_token("main-token"))
@@ -58,7 +67,9 @@ class TestQuestions:
         for wrong in ("", "main-toke", hash_token("main-token"), "\ud800"):
             assert authenticate(registry, wrong) is None
 
-    async def test_how_far_a_token_reaches(self, database: Database) -> None:
+    async def test_an_account_token_reaches_all_instances_and_an_instance_token_one(
+        self, database: Database
+    ) -> None:
         registry = await load(database)
         await create(registry)
         account, instance = (authenticate(registry, each) for each in ("main-token", "demo-token"))
@@ -69,7 +80,7 @@ class TestQuestions:
         assert instance.may_use("demo")
         assert not instance.may_use("nobody")
 
-    async def test_names_are_known_by_account(self, database: Database) -> None:
+    async def test_instances_are_found_by_account_and_name(self, database: Database) -> None:
         registry = await load(database)
         demo = await create(registry)
         assert registry.find(1, "demo") == demo
@@ -81,7 +92,7 @@ class TestQuestions:
 
 
 class TestChanges:
-    async def test_another_registry_finds_all_of_it(self, database: Database) -> None:
+    async def test_a_new_registry_loads_all_changes(self, database: Database) -> None:
         first = await load(database)
         for number in range(3):
             await create(first, f"i{number}", f"token-{number}")
@@ -94,7 +105,7 @@ class TestChanges:
         assert authenticate(second, "token-0") is None
         assert authenticate(second, "token-2") == authenticate(first, "token-2")
 
-    async def test_what_fails_changes_nothing(
+    async def test_a_failed_change_changes_nothing(
         self, database: Database, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         registry = await load(database)
@@ -103,7 +114,7 @@ class TestChanges:
             await create(registry)
 
         async def fail(*_: object) -> None:
-            raise StoreError("the disk is gone")
+            raise StoreError("disk I/O error")
 
         with monkeypatch.context() as patch:
             patch.setattr(database, "write", fail)
@@ -121,7 +132,7 @@ class TestChanges:
         assert authenticate(registry, "new-token") is None
         assert await registry.configure_websocket(demo, DISABLED)
 
-    async def test_an_instance_that_is_gone_cannot_be_changed(self, database: Database) -> None:
+    async def test_a_deleted_instance_cannot_be_changed(self, database: Database) -> None:
         registry = await load(database)
         demo = await create(registry)
         assert await registry.delete_instance(demo)
@@ -131,12 +142,12 @@ class TestChanges:
         assert await registry.change_token(demo, "new-token") is None
         again = await create(registry)
         assert again.id != demo.id
-        # A request that still holds the old one does not reach the new one.
+        # A request that holds the deleted one does not change the new one of the same name.
         assert not await registry.configure_websocket(demo, DISABLED)
         assert not await registry.delete_instance(demo)
         assert registry.find(1, "demo") == again
 
-    async def test_a_changed_token(self, database: Database) -> None:
+    async def test_a_changed_token_replaces_the_old_one(self, database: Database) -> None:
         registry = await load(database)
         demo, other = await create(registry), await create(registry, "other", "other-token")
         for taken in ("demo-token", "other-token", "main-token"):
@@ -150,7 +161,7 @@ class TestChanges:
         assert registry.instances(1) == [renewed, other]
         assert (await load(database)).instances(1) == [renewed, other]
 
-    async def test_a_request_that_holds_the_instance_of_before_changes_the_one_of_now(
+    async def test_a_request_with_an_outdated_instance_changes_the_current_one(
         self, database: Database
     ) -> None:
         registry = await load(database)
@@ -165,7 +176,7 @@ class TestChanges:
         assert authenticate(registry, "third-token") is None
         assert repr(registry) == "<Registry 1 accounts, 0 instances>"
 
-    async def test_tokens_changed_at_the_same_time_end_as_the_database_does(
+    async def test_concurrent_token_changes_leave_the_token_of_the_database(
         self, database: Database
     ) -> None:
         registry = await load(database)
@@ -180,7 +191,9 @@ class TestChanges:
         assert [stored.token] == valid
         assert registry.instances(1) == [stored]
 
-    async def test_deleted_by_another_hand(self, database: Database) -> None:
+    async def test_an_instance_deleted_behind_the_registry_cannot_be_changed(
+        self, database: Database
+    ) -> None:
         registry = await load(database)
         demo = await create(registry)
         await database.write(delete_instance, demo.id)
@@ -188,7 +201,7 @@ class TestChanges:
         assert await registry.change_settings(demo, {"ignore_status": True}) is None
         assert not await registry.delete_instance(demo)
 
-    async def test_changes_at_the_same_time_end_as_the_database_does(
+    async def test_concurrent_changes_leave_the_configuration_of_the_database(
         self, database: Database
     ) -> None:
         registry = await load(database)
@@ -202,7 +215,7 @@ class TestChanges:
         assert known is not None
         assert known.websocket == await registry.websocket_config(demo)
 
-    async def test_changes_of_different_settings_do_not_undo_each_other(
+    async def test_concurrent_changes_of_different_settings_are_all_kept(
         self, database: Database
     ) -> None:
         registry = await load(database)
@@ -220,7 +233,7 @@ class TestChanges:
         assert known.websocket == DISABLED
         assert (await load(database)).find(1, "demo") == known
 
-    async def test_cancelled_while_it_writes_it_is_known_all_the_same(
+    async def test_a_change_cancelled_while_it_writes_still_reaches_memory(
         self, database: Database, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         registry = await load(database)
@@ -228,13 +241,13 @@ class TestChanges:
         write = database.write
         with trio.CancelScope() as scope:
 
-            async def cancelled(*args: Any) -> Any:
+            async def write_cancelled(*args: Any) -> Any:
                 task = write(*args)
                 scope.cancel()
                 with trio.CancelScope(shield=True):
                     return await task
 
-            monkeypatch.setattr(database, "write", cancelled)
+            monkeypatch.setattr(database, "write", write_cancelled)
             await registry.configure_websocket(demo, DISABLED)
             known = registry.find(1, "demo")
             assert known is not None
@@ -251,31 +264,33 @@ LIST = "/api/instance/list"
 
 
 class TestWatch:
-    async def test_a_rotated_account_token(self, server: Server, mock_clock: MockClock) -> None:
+    async def test_a_rotated_account_token_is_refused(
+        self, server: Server, mock_clock: MockClock
+    ) -> None:
         async with another_process(server) as database:
             await database.write(update_account_token, 1, hash_token("new-token"))
         assert (await server.request("GET", LIST)).status == 200
-        await pass_time(mock_clock)
+        await pass_one_interval(mock_clock)
         await until(lambda: authenticate(server.services.registry, ACCOUNT_TOKEN) is None)
         assert (await server.request("GET", LIST)).error == (401, "Invalid token")
         assert (await server.request("GET", LIST, token="new-token")).status == 200
 
-    async def test_a_rotated_account_token_ends_what_it_opened_and_nothing_else(
+    async def test_a_rotated_account_token_ends_only_the_connections_it_opened(
         self, server: Server, demo: str, mock_clock: MockClock
     ) -> None:
         await server.create("other")
         revoked = [await server.connect(), await server.connect("other")]
         revoked.append(await server.connect("demo/publish"))
-        by_instance = {"token": demo}
-        stays = await server.connect(headers=by_instance)
-        publisher = await server.connect("demo/publish", by_instance)
+        instance_token = {"token": demo}
+        subscriber = await server.connect(headers=instance_token)
+        producer = await server.connect("demo/publish", instance_token)
         async with another_process(server) as database:
             await database.write(update_account_token, 1, hash_token("new-token"))
-        await pass_time(mock_clock)
+        await pass_one_interval(mock_clock)
         for socket in revoked:
             assert await socket.closed() == (4501, "token revoked")
-        await publisher.send(TextMessage('{"event": "call.update", "data": {"n": 1}}'))
-        assert (await stays.document())["instanceData"]["token"] == demo
+        await producer.send(TextMessage('{"event": "call.update", "data": {"n": 1}}'))
+        assert (await subscriber.document())["instanceData"]["token"] == demo
         refused = await server.try_to_connect()
         assert refused.error == (401, "Invalid token")
         await server.connect(headers={"token": "new-token"})
@@ -286,32 +301,32 @@ class TestWatch:
         socket = await server.connect()
         async with another_process(server) as database:
             second = await database.write(insert_account, "second", hash_token("second"))
-            await pass_time(mock_clock)
+            await pass_one_interval(mock_clock)
             await until(lambda: authenticate(server.services.registry, "second") is not None)
             await database.write(update_account_token, second.id, hash_token("new-token"))
-        await pass_time(mock_clock)
+        await pass_one_interval(mock_clock)
         await until(lambda: authenticate(server.services.registry, "new-token") is not None)
         assert await socket.is_silent()
 
-    async def test_a_new_account(self, server: Server, mock_clock: MockClock) -> None:
-        await pass_time(mock_clock)
+    async def test_a_new_account_is_loaded(self, server: Server, mock_clock: MockClock) -> None:
+        await pass_one_interval(mock_clock)
         async with another_process(server) as database:
             await database.write(insert_account, "new", hash_token("new-token"))
-        await pass_time(mock_clock)
+        await pass_one_interval(mock_clock)
         await until(lambda: authenticate(server.services.registry, "new-token") is not None)
         assert (await server.request("GET", LIST, token="new-token")).status == 200
 
-    async def test_a_change_before_the_first_look_is_not_missed(
+    async def test_a_change_before_the_first_check_is_noticed(
         self, database: Database, mock_clock: MockClock, nursery: trio.Nursery
     ) -> None:
         registry = await load(database)
         await database.write(update_account_token, 1, hash_token("new-token"))
         nursery.start_soon(registry.watch)
-        await pass_time(mock_clock)
+        await pass_one_interval(mock_clock)
         await until(lambda: authenticate(registry, "new-token") is not None)
         assert authenticate(registry, "main-token") is None
 
-    async def test_a_database_that_fails_is_reported_once_and_watched_on(
+    async def test_a_failing_database_is_logged_once_and_still_watched(
         self,
         server: Server,
         mock_clock: MockClock,
@@ -323,7 +338,7 @@ class TestWatch:
         async def fail() -> int:
             nonlocal calls
             calls += 1
-            raise StoreError("the disk is gone")
+            raise StoreError("disk I/O error")
 
         def warnings() -> int:
             return [line["event"] for line in logs].count("accounts not watched")
@@ -331,39 +346,174 @@ class TestWatch:
         with monkeypatch.context() as patch:
             patch.setattr(server.services.database, "data_version", fail)
             for number in range(1, 4):
-                await pass_time(mock_clock)
+                await pass_one_interval(mock_clock)
                 assert calls == number
         assert warnings() == 1
         async with another_process(server) as database:
             await database.write(update_account_token, 1, hash_token("new-token"))
-        await pass_time(mock_clock)
+        await pass_one_interval(mock_clock)
         await until(lambda: authenticate(server.services.registry, "new-token") is not None)
 
 
-async def pass_time(clock: MockClock) -> None:
+async def pass_one_interval(clock: MockClock) -> None:
     await wait_all_tasks_blocked()
     clock.jump(0.5)
     await wait_all_tasks_blocked()
 
 
-def settle(path: Path) -> None:
-    """Move what is in the log into the file, so that the file is all there is."""
+def checkpoint_wal(path: Path) -> None:
+    """Move the write-ahead log into the database file."""
     with contextlib.closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
+class Recorder:
+    """A follower that records each change, and what the registry knows when it is told."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self.changes: list[Change] = []
+        self.instances: list[list[Instance]] = []
+        registry.add_follower(self._follow)
+
+    def _follow(self, change: Change) -> None:
+        self.changes.append(change)
+        self.instances.append(self._registry.instances(1))
+
+
+class StepChecker(trio.abc.Instrument):
+    """Checks a condition after each step of each task, between two awaits."""
+
+    def __init__(self, check: Callable[[], bool]) -> None:
+        self._check = check
+        self.results: set[bool] = set()
+
+    def after_task_step(self, task: trio.lowlevel.Task) -> None:
+        self.results.add(self._check())
+
+
+class TestFollowers:
+    async def test_each_change_is_announced_once_after_memory_has_it(
+        self, database: Database
+    ) -> None:
+        registry = await load(database)
+        demo = await create(registry)
+        recorder = Recorder(registry)
+        await registry.configure_websocket(demo, DISABLED)
+        await registry.change_settings(demo, {"ignore_status": True})
+        renewed = await registry.change_token(demo, "new-token")
+        assert renewed is not None
+        await registry.delete_instance(demo)
+        settings = msgspec.structs.replace(demo.settings, ignore_status=True)
+        configured = replace(demo, websocket=DISABLED)
+        changed = replace(configured, settings=settings)
+        assert renewed == replace(changed, token="new-token", token_hash=hash_token("new-token"))
+        assert recorder.changes == [
+            WebsocketConfigured(configured),
+            SettingsChanged(changed),
+            InstanceTokenChanged(renewed, hash_token("demo-token")),
+            InstanceDeleted(renewed),
+        ]
+        assert recorder.instances == [[configured], [changed], [renewed], []]
+
+    async def test_a_revoked_account_token_is_announced_once_after_memory_has_it(
+        self, database: Database, mock_clock: MockClock, nursery: trio.Nursery
+    ) -> None:
+        registry = await load(database)
+        recorder = Recorder(registry)
+        accounts: list[Any] = []
+        registry.add_follower(
+            lambda _: accounts.append(
+                [authenticate(registry, token) for token in ("main-token", "new-token")]
+            )
+        )
+        nursery.start_soon(registry.watch)
+        await pass_one_interval(mock_clock)
+        await database.write(update_account_token, 1, hash_token("new-token"))
+        await pass_one_interval(mock_clock)
+        await until(lambda: bool(recorder.changes))
+        await pass_one_interval(mock_clock)
+        assert recorder.changes == [AccountTokenRevoked(hash_token("main-token"))]
+        assert accounts == [[None, Principal(1, None, hash_token("new-token"))]]
+
+    async def test_memory_and_followers_change_in_one_step(self, database: Database) -> None:
+        """No task, between any two awaits, sees one without the other."""
+        registry = await load(database)
+        demo = await create(registry)
+        recorder = Recorder(registry)
+
+        def agree() -> bool:
+            changes = recorder.changes
+            known = registry.find(1, "demo")
+            return (
+                (known is None or known.websocket == DISABLED) == (len(changes) >= 1)
+                and (known is None or known.settings.ignore_status) == (len(changes) >= 2)
+                and (authenticate(registry, "demo-token") is None) == (len(changes) >= 3)
+                and (known is None) == (len(changes) == 4)
+            )
+
+        checker = StepChecker(agree)
+        trio.lowlevel.add_instrument(checker)
+        await registry.configure_websocket(demo, DISABLED)
+        await registry.change_settings(demo, {"ignore_status": True})
+        await registry.change_token(demo, "new-token")
+        await registry.delete_instance(demo)
+        trio.lowlevel.remove_instrument(checker)
+        assert len(recorder.changes) == 4
+        assert checker.results == {True}
+
+    async def test_followers_are_told_in_the_order_of_adding(self, database: Database) -> None:
+        registry = await load(database)
+        demo = await create(registry)
+        told: list[str] = []
+        for name in ("first", "second", "third"):
+            registry.add_follower(lambda _, name=name: told.append(name))
+        await registry.configure_websocket(demo, DISABLED)
+        assert told == ["first", "second", "third"]
+
+    async def test_a_refused_change_is_not_announced(
+        self, database: Database, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        registry = await load(database)
+        demo = await create(registry)
+        await create(registry, "other", "other-token")
+        recorder = Recorder(registry)
+        with pytest.raises(AlreadyExists):
+            await registry.change_token(demo, "other-token")
+
+        async def fail(*_: object) -> None:
+            raise StoreError("disk I/O error")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(database, "write", fail)
+            for change in (
+                registry.configure_websocket(demo, DISABLED),
+                registry.change_settings(demo, {"ignore_status": True}),
+                registry.change_token(demo, "new-token"),
+                registry.delete_instance(demo),
+            ):
+                with pytest.raises(StoreError):
+                    await change
+        await database.write(delete_instance, demo.id)
+        assert not await registry.configure_websocket(demo, DISABLED)
+        assert await registry.change_settings(demo, {"ignore_status": True}) is None
+        assert await registry.change_token(demo, "new-token") is None
+        assert not await registry.delete_instance(demo)
+        assert recorder.changes == []
+
+
 class TestBrokenDatabase:
-    @pytest.mark.parametrize("how", ["gone", "garbage"])
+    @pytest.mark.parametrize("fault", ["removed", "overwritten"])
     async def test_the_server_stays_up_and_recovers(
-        self, server: Server, demo: str, how: str
+        self, server: Server, demo: str, fault: str
     ) -> None:
         socket = await server.connect()
         path = server.database_path
-        settle(path)
-        whole = path.read_bytes()
-        away = path.with_name("away.db")
-        if how == "gone":
-            path.rename(away)
+        checkpoint_wal(path)
+        intact = path.read_bytes()
+        moved = path.with_name("moved.db")
+        if fault == "removed":
+            path.rename(moved)
         else:
             path.write_bytes(b"this is not a database" * 1000)
         failed = (500, "Failed to get instance")
@@ -378,16 +528,16 @@ class TestBrokenDatabase:
         )
         health = await server.request("GET", "/health", token=None)
         assert (health.status, health.json["checks"]["database"]) == (503, "failed")
-        # What is in memory goes on: tokens, lists, upgrades and events.
+        # Tokens, lists, upgrades and events need memory only.
         assert (await server.request("GET", LIST)).json["message"] == "1 Instance found"
         another = await server.connect()
         assert (await server.publish({"n": 1})).json["clients"] == 2
         assert [await socket.data(), await another.data()] == [{"n": 1}] * 2
-        if how == "gone":
-            away.rename(path)
+        if fault == "removed":
+            moved.rename(path)
         else:
-            path.write_bytes(whole)
+            path.write_bytes(intact)
         assert (await server.configure(enabled=True, events=["call.update"])).status == 200
-        answer = await server.request("GET", get)
-        assert answer.json["websocket"]["events"] == ["call.update"]
+        response = await server.request("GET", get)
+        assert response.json["websocket"]["events"] == ["call.update"]
         assert (await server.request("GET", "/health")).status == 200

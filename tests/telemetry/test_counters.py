@@ -15,7 +15,7 @@ from ryze.records import DISABLED, WebsocketConfig
 from ryze.websocket.encodings import PLAIN
 from ryze.websocket.server import WebSocketServer
 from tests.fakes import FakeTransport, make_instance
-from tests.hub.operations import configure, publish
+from tests.hub.harness import configure, publish
 from tests.websocket.harness import EVENT, Peer, open_server, serve_upgrade, upgrade
 
 

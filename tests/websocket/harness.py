@@ -1,4 +1,4 @@
-"""A wsproto client at the other end of a fake wire, and a WebSocket server to connect it to."""
+"""A wsproto client on a fake transport, and a WebSocket server to connect it to."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ from wsproto.extensions import Extension
 
 from ryze.access.upgrades import Admission
 from ryze.events.event import Event
-from ryze.hub.hub import Hub, HubStatistics
+from ryze.hub.hub import Hub
 from ryze.publishing.publisher import Publisher
 from ryze.records import Instance
 from ryze.websocket.connection import ConnectionLimits
@@ -23,10 +23,9 @@ from tests.fakes import FakeTransport, make_instance
 
 __all__ = [
     "EVENT",
-    "HEAD",
-    "KEY",
-    "NOBODY",
+    "RESPONSE_HEAD",
     "TOKEN_HASH",
+    "WEBSOCKET_KEY",
     "Peer",
     "admit",
     "open_connection",
@@ -37,24 +36,24 @@ __all__ = [
 
 EVENT = Event("call.update", b'{"id":1}')
 
-NOBODY = HubStatistics(0, 0, 0, 0, 0, 0)
-
-# Of the token that every connection is opened with.
+# Hash of the token that opens every connection.
 TOKEN_HASH = "hash-of-the-token"
 
-# Of RFC 6455, section 1.3.
-KEY = b"dGhlIHNhbXBsZSBub25jZQ=="
-HEAD = b"HTTP/1.1 101 Switching Protocols\r\n\r\n"
+# The Sec-WebSocket-Key of RFC 6455, section 1.3.
+WEBSOCKET_KEY = b"dGhlIHNhbXBsZSBub25jZQ=="
+
+# Sent before the first frame.
+RESPONSE_HEAD = b"HTTP/1.1 101 Switching Protocols\r\n\r\n"
 
 
 def upgrade(**headers: str) -> h11.Request:
-    """A well-formed upgrade request; headers by name, an empty one is left out."""
+    """A well-formed upgrade request; `headers` replace its own, empty ones remove them."""
     all_headers = {
         "host": "ryze.test",
         "upgrade": "websocket",
         "connection": "Upgrade",
         "sec-websocket-version": "13",
-        "sec-websocket-key": KEY.decode(),
+        "sec-websocket-key": WEBSOCKET_KEY.decode(),
     }
     all_headers |= {name.replace("_", "-"): value for name, value in headers.items()}
     return h11.Request(
@@ -63,7 +62,7 @@ def upgrade(**headers: str) -> h11.Request:
 
 
 class Peer:
-    """The client's end."""
+    """The client's end of a connection."""
 
     def __init__(
         self, transport: FakeTransport, extensions: Sequence[Extension] | None = None
@@ -78,13 +77,13 @@ class Peer:
         return bytes(self.transport.taken).partition(b"\r\n\r\n")[0]
 
     @property
-    def wire(self) -> bytes:
-        """What has come behind the 101."""
+    def received(self) -> bytes:
+        """All bytes received after the response head."""
         return bytes(self.transport.taken).partition(b"\r\n\r\n")[2]
 
     def receive(self) -> list[FrameEvent]:
-        """What has come since the last time."""
-        data = self.wire[self._seen :]
+        """Events received since the last call."""
+        data = self.received[self._seen :]
         self._seen += len(data)
         if not data:
             return []
@@ -95,6 +94,7 @@ class Peer:
         self.transport.feed(self._protocol.send(event))
 
     async def settled(self) -> list[FrameEvent]:
+        """Wait until all tasks are blocked; events received since the last call."""
         await wait_all_tasks_blocked()
         return self.receive()
 
@@ -109,7 +109,7 @@ class Peer:
         return [event.data for event in await self.settled() if isinstance(event, TextMessage)]
 
     async def close_code(self) -> int:
-        """The code of the close frame that must have come by now."""
+        """The code of the close frame that has arrived once all tasks are blocked."""
         (event,) = [e for e in await self.settled() if isinstance(e, CloseConnection)]
         return event.code
 
@@ -124,20 +124,20 @@ async def open_connection(
     trailing: bytes = b"",
     instance: Instance | None = None,
 ) -> tuple[Subscriber, Peer]:
-    """A connection that lives in `nursery`."""
+    """Serve a subscriber in `nursery`."""
     peer = Peer(transport or FakeTransport())
     connection = Subscriber(
         peer.transport, limits or ConnectionLimits(), compression=False, draw=lambda: draw
     )
 
-    async def live() -> None:
+    async def serve() -> None:
         try:
-            await connection.run(hub, instance or make_instance(), HEAD, trailing)
+            await connection.run(hub, instance or make_instance(), RESPONSE_HEAD, trailing)
         finally:
             connection.close()
             peer.ended.set()
 
-    nursery.start_soon(live)
+    nursery.start_soon(serve)
     await wait_all_tasks_blocked()
     return connection, peer
 

@@ -1,4 +1,4 @@
-"""One WebSocket's life: heartbeat, protocol, farewell, and every way to be cut off."""
+"""A subscriber's connection: heartbeat, protocol errors, closing handshake, aborts and bugs."""
 
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -32,11 +32,10 @@ from ryze.websocket.connection import ConnectionLimits
 from ryze.websocket.subscriber import Subscriber
 from tests.cancelling import CancelAt, cancel_at_every_step
 from tests.fakes import FakeTransport, PieceTransport, client_frame, make_instance, server_frames
-from tests.hub.operations import publish
+from tests.hub.harness import EMPTY_HUB, publish
 from tests.websocket.harness import (
     EVENT,
-    HEAD,
-    NOBODY,
+    RESPONSE_HEAD,
     Peer,
     open_connection,
     open_server,
@@ -51,7 +50,7 @@ CONTINUATION, TEXT, BINARY, CLOSE, PING = 0, 1, 2, 8, 9
 
 
 @pytest.mark.parametrize("draw", [0.0, 0.25, 0.999])
-async def test_the_first_ping_comes_at_a_random_point_then_one_each_interval(
+async def test_the_first_ping_comes_at_a_random_point_then_one_per_interval(
     hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock, draw: float
 ) -> None:
     start = trio.current_time()
@@ -65,7 +64,7 @@ async def test_the_first_ping_comes_at_a_random_point_then_one_each_interval(
         peer.send(ping.response())
 
 
-async def test_a_silent_client_ends_after_exactly_60_seconds(
+async def test_a_silent_subscriber_is_disconnected_after_exactly_60_seconds(
     hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     start = trio.current_time()
@@ -75,12 +74,12 @@ async def test_a_silent_client_ends_after_exactly_60_seconds(
     await trio.sleep_until(start + 60)
     assert await peer.close_code() == 4009
     assert connection.outbox.disconnect is NO_HEARTBEAT
-    assert hub.statistics() == NOBODY
+    assert hub.statistics() == EMPTY_HUB
     await peer.ended.wait()
     assert trio.current_time() == start + 62
 
 
-async def test_any_byte_is_a_sign_of_life(
+async def test_any_byte_counts_as_a_heartbeat(
     hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     start = trio.current_time()
@@ -96,7 +95,7 @@ async def test_any_byte_is_a_sign_of_life(
     assert trio.current_time() == pytest.approx(start + 59.9 * len(frame) + 60 + 2)
 
 
-async def test_ten_idle_minutes_are_survived_by_a_client_that_pongs(
+async def test_an_idle_subscriber_that_sends_pongs_stays_connected_for_10_minutes(
     hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     connection, peer = await open_connection(nursery, hub)
@@ -106,7 +105,7 @@ async def test_ten_idle_minutes_are_survived_by_a_client_that_pongs(
     assert await publish(hub, 1, [EVENT]) == 1
 
 
-async def test_events_to_the_client_are_no_sign_of_life(
+async def test_events_sent_to_the_subscriber_are_no_heartbeat(
     hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     connection, _ = await open_connection(nursery, hub)
@@ -116,7 +115,7 @@ async def test_events_to_the_client_are_no_sign_of_life(
     assert connection.outbox.disconnect is NO_HEARTBEAT
 
 
-async def test_a_ping_is_answered_at_once(
+async def test_a_ping_gets_its_pong_at_once(
     hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     _, peer = await open_connection(nursery, hub)
@@ -126,17 +125,17 @@ async def test_a_ping_is_answered_at_once(
     assert trio.current_time() == now
 
 
-async def test_what_came_behind_the_handshake_is_read(
+async def test_bytes_behind_the_request_head_are_read(
     hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     _, peer = await open_connection(nursery, hub, trailing=client_frame(PING, b"early"))
     assert await peer.settled() == [Pong(b"early")]
 
 
-# --- What clients send ---
+# --- Messages and protocol errors ---
 
 
-async def test_messages_are_read_and_ignored(
+async def test_messages_are_validated_and_ignored(
     hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     connection, peer = await open_connection(nursery, hub)
@@ -149,7 +148,7 @@ async def test_messages_are_read_and_ignored(
 
 @pytest.mark.parametrize("opcode", [TEXT, BINARY])
 @pytest.mark.parametrize("parts", [[65536], [65535, 1], [1, 65535], [0, 30000, 30000, 5536]])
-async def test_65536_bytes_are_fine_and_one_more_is_too_big(
+async def test_a_message_may_have_65536_bytes_and_no_more(
     hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock, opcode: int, parts: list[int]
 ) -> None:
     connection, peer = await open_connection(nursery, hub)
@@ -167,7 +166,7 @@ async def test_65536_bytes_are_fine_and_one_more_is_too_big(
     assert await peer.close_code() == 1009
 
 
-async def test_the_size_of_a_text_is_its_bytes(
+async def test_the_size_of_a_text_is_counted_in_bytes(
     hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     _, peer = await open_connection(nursery, hub)
@@ -177,7 +176,7 @@ async def test_the_size_of_a_text_is_its_bytes(
     assert await peer.close_code() == 1009
 
 
-async def test_a_ping_between_two_fragments_is_answered(
+async def test_a_ping_between_two_fragments_gets_its_pong(
     hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     connection, peer = await open_connection(nursery, hub)
@@ -193,7 +192,7 @@ BROKEN = {
     "reserved bit": (client_frame(TEXT, b"x", rsv=4), 1002),
     "reserved opcode": (client_frame(3), 1002),
     "reserved control opcode": (client_frame(11), 1002),
-    "continuation of nothing": (client_frame(CONTINUATION, b"x"), 1002),
+    "continuation without a message": (client_frame(CONTINUATION, b"x"), 1002),
     "text inside a text": (client_frame(TEXT, b"x", fin=False) + client_frame(TEXT, b"y"), 1002),
     "ping in fragments": (client_frame(PING, fin=False), 1002),
     "long ping": (client_frame(PING, bytes(126)), 1002),
@@ -210,19 +209,19 @@ BROKEN = {
 }
 
 
-@pytest.mark.parametrize("what", BROKEN)
-async def test_who_breaks_the_protocol_is_told_how_and_goes(
-    hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock, what: str
+@pytest.mark.parametrize("case", BROKEN)
+async def test_a_protocol_error_ends_the_connection_with_its_close_code(
+    hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock, case: str
 ) -> None:
-    data, code = BROKEN[what]
+    data, code = BROKEN[case]
     _, peer = await open_connection(nursery, hub)
     start = trio.current_time()
     for byte in data:
         peer.transport.feed(bytes([byte]))
         await wait_all_tasks_blocked()
     assert await peer.close_code() == code
-    assert hub.statistics() == NOBODY
-    # More of it harms nobody.
+    assert hub.statistics() == EMPTY_HUB
+    # Further bytes are discarded.
     for _ in range(10):
         peer.transport.feed(data)
         await wait_all_tasks_blocked()
@@ -232,10 +231,10 @@ async def test_who_breaks_the_protocol_is_told_how_and_goes(
     assert not peer.transport.aborted
 
 
-async def test_after_a_broken_frame_nothing_counts_any_more(
+async def test_after_a_protocol_error_all_frames_are_discarded(
     hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    """RFC 6455, section 7.1.7: not even an answer to our close; only the end does."""
+    """RFC 6455, section 7.1.7: even a close frame; only the end of the stream counts."""
     _, peer = await open_connection(nursery, hub)
     peer.transport.feed(client_frame(3))
     assert await peer.close_code() == 1002
@@ -247,11 +246,11 @@ async def test_after_a_broken_frame_nothing_counts_any_more(
     assert peer.ended.is_set()
 
 
-# --- Farewell ---
+# --- Closing handshake ---
 
 
 @pytest.mark.parametrize("code", [1000, 1001, 3000, 4999])
-async def test_a_client_that_closes_is_answered_and_nobody_waits(
+async def test_a_close_by_the_subscriber_is_returned_and_the_socket_closed_at_once(
     hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock, code: int
 ) -> None:
     connection, peer = await open_connection(nursery, hub)
@@ -265,7 +264,7 @@ async def test_a_client_that_closes_is_answered_and_nobody_waits(
     assert not peer.transport.aborted
 
 
-async def test_a_close_without_a_code_is_fine(
+async def test_a_close_without_a_code_is_valid(
     hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     _, peer = await open_connection(nursery, hub)
@@ -274,7 +273,7 @@ async def test_a_close_without_a_code_is_fine(
     assert peer.ended.is_set()
 
 
-async def test_after_our_close_the_answer_is_awaited(
+async def test_after_our_close_the_close_of_the_peer_is_awaited(
     hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     connection, peer = await open_connection(nursery, hub)
@@ -284,7 +283,7 @@ async def test_after_our_close_the_answer_is_awaited(
     assert (close.code, close.reason) == (4504, "instance deleted")
     await trio.sleep(1)
     assert not peer.ended.is_set()
-    peer.transport.feed(client_frame(TEXT, b"something that was on its way"))
+    peer.transport.feed(client_frame(TEXT, b"sent before our close arrived"))
     await wait_all_tasks_blocked()
     peer.send(close.response())
     await wait_all_tasks_blocked()
@@ -292,7 +291,7 @@ async def test_after_our_close_the_answer_is_awaited(
     assert peer.transport.closed
 
 
-async def test_who_reads_but_never_answers_is_closed_after_the_grace(
+async def test_a_peer_that_reads_but_never_closes_is_closed_after_the_grace(
     hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     connection, peer = await open_connection(nursery, hub)
@@ -303,10 +302,10 @@ async def test_who_reads_but_never_answers_is_closed_after_the_grace(
     assert not peer.transport.aborted
 
 
-async def test_who_does_not_read_is_aborted_after_the_grace(
+async def test_a_peer_that_does_not_read_is_aborted_after_the_grace(
     hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    for transport in (FakeTransport(len(HEAD)), PieceTransport(len(HEAD))):
+    for transport in (FakeTransport(len(RESPONSE_HEAD)), PieceTransport(len(RESPONSE_HEAD))):
         connection, peer = await open_connection(nursery, hub, transport=transport)
         start = trio.current_time()
         connection.disconnect(INSTANCE_DELETED)
@@ -315,48 +314,54 @@ async def test_who_does_not_read_is_aborted_after_the_grace(
         await peer.ended.wait()
         assert trio.current_time() == start + 2
         assert transport.aborted
-        assert bytes(transport.taken) == HEAD
+        assert bytes(transport.taken) == RESPONSE_HEAD
 
 
 @pytest.mark.parametrize("make", [FakeTransport, PieceTransport])
-async def test_a_slow_consumer_that_wakes_up_gets_the_rest_of_its_frame_and_4008(
+async def test_a_slow_consumer_that_reads_in_time_gets_the_rest_of_its_frame_and_4008(
     hub: Hub,
     nursery: trio.Nursery,
     autojump_clock: MockClock,
     make: Callable[[float], FakeTransport],
 ) -> None:
     limits = ConnectionLimits(OutboxLimits(messages=1))
-    connection, peer = await open_connection(nursery, hub, limits, transport=make(len(HEAD) + 5))
+    connection, peer = await open_connection(
+        nursery, hub, limits, transport=make(len(RESPONSE_HEAD) + 5)
+    )
     assert await publish(hub, 1, [EVENT]) == 1
     assert await publish(hub, 1, [EVENT]) == 0
-    assert hub.statistics() == NOBODY
+    assert hub.statistics() == EMPTY_HUB
     await trio.sleep(1.9)
     peer.transport.read()
     await wait_all_tasks_blocked()
-    frames, rest = server_frames(peer.wire)
+    frames, rest = server_frames(peer.received)
     assert [frame.opcode for frame in frames] == [TEXT, CLOSE]
     assert frames[1].close_code == 4008
     assert rest == b""
     assert connection.outbox.disconnect is SLOW_CONSUMER
 
 
-async def test_a_slow_consumer_that_sleeps_on_is_aborted_in_the_middle(
+async def test_a_slow_consumer_that_does_not_read_is_aborted_within_a_frame(
     hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     limits = ConnectionLimits(OutboxLimits(messages=1))
-    _, peer = await open_connection(nursery, hub, limits, transport=FakeTransport(len(HEAD) + 5))
+    _, peer = await open_connection(
+        nursery, hub, limits, transport=FakeTransport(len(RESPONSE_HEAD) + 5)
+    )
     start = trio.current_time()
     await publish(hub, 1, [EVENT, EVENT])
     await peer.ended.wait()
     assert trio.current_time() == start + 2
     assert peer.transport.aborted
-    assert len(peer.wire) == 5
+    assert len(peer.received) == 5
 
 
-async def test_a_drain_gives_more_time(
+async def test_a_drain_sets_the_grace_once(
     hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    connection, peer = await open_connection(nursery, hub, transport=FakeTransport(len(HEAD)))
+    connection, peer = await open_connection(
+        nursery, hub, transport=FakeTransport(len(RESPONSE_HEAD))
+    )
     await publish(hub, 1, [EVENT])
     connection.disconnect(RESTARTING, grace_seconds=9)
     connection.disconnect(RESTARTING, grace_seconds=99)
@@ -367,10 +372,12 @@ async def test_a_drain_gives_more_time(
     assert not peer.transport.aborted
 
 
-async def test_a_close_that_crosses_ours_ends_it(
+async def test_a_close_that_crosses_ours_completes_the_closing_handshake(
     hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    connection, peer = await open_connection(nursery, hub, transport=FakeTransport(len(HEAD)))
+    connection, peer = await open_connection(
+        nursery, hub, transport=FakeTransport(len(RESPONSE_HEAD))
+    )
     connection.disconnect(INSTANCE_DELETED)
     peer.transport.feed(client_frame(CLOSE, b"\x03\xe8"))
     await wait_all_tasks_blocked()
@@ -381,10 +388,12 @@ async def test_a_close_that_crosses_ours_ends_it(
 
 
 @pytest.mark.parametrize("end", [FakeTransport.feed_eof, FakeTransport.fail])
-async def test_a_peer_that_is_gone_needs_no_farewell(
+async def test_a_lost_connection_ends_without_a_closing_handshake(
     hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock, end: Callable[[FakeTransport], None]
 ) -> None:
-    connection, peer = await open_connection(nursery, hub, transport=FakeTransport(len(HEAD)))
+    connection, peer = await open_connection(
+        nursery, hub, transport=FakeTransport(len(RESPONSE_HEAD))
+    )
     await publish(hub, 1, [EVENT])
     start = trio.current_time()
     end(peer.transport)
@@ -392,12 +401,12 @@ async def test_a_peer_that_is_gone_needs_no_farewell(
     assert peer.ended.is_set()
     assert trio.current_time() == start
     assert connection.outbox.disconnect is CONNECTION_LOST
-    assert peer.wire == b""
-    assert hub.statistics() == NOBODY
+    assert peer.received == b""
+    assert hub.statistics() == EMPTY_HUB
 
 
 @pytest.mark.parametrize("end", [FakeTransport.feed_eof, FakeTransport.fail])
-async def test_a_peer_that_goes_during_the_farewell_is_not_waited_for(
+async def test_a_connection_lost_during_the_closing_handshake_ends_at_once(
     hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock, end: Callable[[FakeTransport], None]
 ) -> None:
     connection, peer = await open_connection(nursery, hub)
@@ -408,7 +417,7 @@ async def test_a_peer_that_goes_during_the_farewell_is_not_waited_for(
     assert peer.ended.is_set()
 
 
-async def test_a_peer_that_is_gone_before_the_101(
+async def test_a_connection_lost_before_the_101_ends_at_once(
     hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     transport = FakeTransport()
@@ -416,10 +425,10 @@ async def test_a_peer_that_is_gone_before_the_101(
     connection, peer = await open_connection(nursery, hub, transport=transport)
     assert peer.ended.is_set()
     assert connection.outbox.disconnect is CONNECTION_LOST
-    assert hub.statistics() == NOBODY
+    assert hub.statistics() == EMPTY_HUB
 
 
-async def test_a_101_that_has_to_wait_goes_first(
+async def test_a_pending_101_is_sent_before_frames(
     hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     _, peer = await open_connection(nursery, hub, transport=FakeTransport(3))
@@ -432,7 +441,7 @@ async def test_a_101_that_has_to_wait_goes_first(
     assert isinstance(text, TextMessage)
 
 
-async def test_events_after_the_first_too_big_message_change_nothing(
+async def test_frames_after_a_message_that_is_too_big_are_discarded(
     hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     connection, peer = await open_connection(nursery, hub)
@@ -450,14 +459,14 @@ async def test_events_after_the_first_too_big_message_change_nothing(
 # --- Bugs ---
 
 
-async def _connect(nursery: trio.Nursery, hub: Hub, transport: FakeTransport | None = None) -> Peer:
-    """Through a gateway, which is where bugs are caught."""
-    gateway = open_server(hub)
+async def connect(nursery: trio.Nursery, hub: Hub, transport: FakeTransport | None = None) -> Peer:
+    """Connect through a server, which catches bugs of connections."""
+    server = open_server(hub)
     peer = Peer(transport or FakeTransport())
 
     async def serve() -> None:
-        await serve_upgrade(gateway, peer.transport)
-        assert gateway.connections == 0
+        await serve_upgrade(server, peer.transport)
+        assert server.connections == 0
         peer.ended.set()
 
     nursery.start_soon(serve)
@@ -465,16 +474,16 @@ async def _connect(nursery: trio.Nursery, hub: Hub, transport: FakeTransport | N
     return peer
 
 
-async def test_a_bug_in_the_reader_ends_that_connection_only(
-    hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+async def test_a_bug_in_the_reader_ends_only_that_connection(
+    hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    witness = await _connect(nursery, hub)
-    peer = await _connect(nursery, hub)
+    class Broken(FakeTransport):
+        async def receive_some(self) -> bytes:
+            await super().receive_some()
+            raise ZeroDivisionError
 
-    def crash(self: Subscriber, *_: object) -> None:
-        raise ZeroDivisionError
-
-    monkeypatch.setattr(Subscriber, "_take", crash)
+    other_peer = await connect(nursery, hub)
+    peer = await connect(nursery, hub, Broken())
     with capture_logs() as logs:
         peer.send(Ping(b"boom"))
         assert await peer.close_code() == 1011
@@ -484,10 +493,10 @@ async def test_a_bug_in_the_reader_ends_that_connection_only(
     assert failed["log_level"] == "error"
     assert failed["connection"] == ended["connection"] == "ws-1"
     assert await publish(hub, 1, [EVENT]) == 1
-    assert len(await witness.texts()) == 1
+    assert len(await other_peer.texts()) == 1
 
 
-async def test_a_bug_in_the_writer_ends_that_connection_only(
+async def test_a_bug_in_the_writer_ends_only_that_connection(
     hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     class Broken(FakeTransport):
@@ -495,50 +504,62 @@ async def test_a_bug_in_the_writer_ends_that_connection_only(
             await super().wait_writable()
             raise ZeroDivisionError
 
-    witness = await _connect(nursery, hub)
-    peer = await _connect(nursery, hub, Broken(4))
+    other_peer = await connect(nursery, hub)
+    peer = await connect(nursery, hub, Broken(4))
     with capture_logs() as logs:
         await publish(hub, 1, [EVENT])
         peer.transport.read(1000)
         await wait_all_tasks_blocked()
     assert [log["event"] for log in logs] == ["connection failed", "disconnected"]
     assert peer.ended.is_set()
-    # The 101 was half-way out: nothing may follow.
+    # The 101 was partly written: nothing may follow.
     assert peer.transport.aborted
     assert len(peer.transport.taken) == 4
     assert hub.connection_count(1) == 1
-    assert len(await witness.texts()) == 1
+    assert len(await other_peer.texts()) == 1
 
 
-async def test_a_bug_that_shows_again_at_the_farewell_harms_nobody(
+async def test_a_bug_that_shows_again_at_the_close_ends_only_that_connection(
     hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    witness, peer = await _connect(nursery, hub), await _connect(nursery, hub)
+    class BrokenAfterHandshake(FakeTransport):
+        def send_nowait(self, data: bytes | memoryview) -> int:
+            if self.taken:
+                raise ZeroDivisionError
+            return super().send_nowait(data)
 
-    def crash(data: object) -> int:
-        raise ZeroDivisionError
-
-    peer.transport.send_nowait = crash  # type: ignore[method-assign]
+    other_peer = await connect(nursery, hub)
+    peer = await connect(nursery, hub, BrokenAfterHandshake())
     with capture_logs():
         assert await publish(hub, 1, [EVENT]) == 1
         await wait_all_tasks_blocked()
         assert peer.ended.is_set()
         assert await publish(hub, 1, [EVENT]) == 1
-    assert len(await witness.texts()) == 2
+    assert len(await other_peer.texts()) == 2
 
 
-async def test_a_cancelled_connection_can_still_be_offered_to_and_told_to_go(
-    hub: Hub, nursery: trio.Nursery, autojump_clock: MockClock
+@pytest.mark.parametrize("is_closed", [False, True])
+async def test_a_cancelled_connection_ignores_offers_and_disconnects(
+    hub: Hub, autojump_clock: MockClock, is_closed: bool
 ) -> None:
-    """A flush or a drain that has it in its list comes a moment too late: it must not fall."""
-    connection, peer = await open_connection(nursery, hub, transport=FakeTransport(len(HEAD)))
-    assert connection._nursery is not None
-    connection._nursery.cancel_scope.cancel()
-    await wait_all_tasks_blocked()
-    peer.transport._error = None
+    """A flush or a drain may still have it in a list: neither may raise."""
+
+    class OpenTransport(FakeTransport):
+        def close(self) -> None:
+            """Keep accepting calls, which a closed transport refuses."""
+
+    transport = OpenTransport(len(RESPONSE_HEAD))
+    connection = Subscriber(transport, ConnectionLimits(), compression=False)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(connection.run, hub, make_instance(), RESPONSE_HEAD, b"")
+        await wait_all_tasks_blocked()
+        assert hub.connection_count(1) == 1
+        nursery.cancel_scope.cancel()
+    if is_closed:
+        connection.close()
     connection.outbox.offer(Messages([b"x"]))
     connection.disconnect(RESTARTING, grace_seconds=1)
-    assert hub.statistics() == NOBODY
+    assert hub.statistics() == EMPTY_HUB
 
 
 # --- Cancelled at each await ---
@@ -547,14 +568,14 @@ async def test_a_cancelled_connection_can_still_be_offered_to_and_told_to_go(
 Scenario = Callable[[Peer, Hub], Awaitable[object]]
 
 
-async def a_quick_client(peer: Peer, hub: Hub) -> None:
+async def quick_subscriber(peer: Peer, hub: Hub) -> None:
     await publish(hub, 1, [EVENT, EVENT])
     peer.send(Ping(b"1"))
     await trio.sleep(31)
     peer.send(CloseConnection(1000))
 
 
-async def a_slow_client(peer: Peer, hub: Hub) -> None:
+async def slow_subscriber(peer: Peer, hub: Hub) -> None:
     peer.transport.stop_reading()
     await publish(hub, 1, [EVENT] * 3)
     for _ in range(8):
@@ -565,7 +586,7 @@ async def a_slow_client(peer: Peer, hub: Hub) -> None:
     await trio.sleep(3)
 
 
-async def a_client_that_does_not_read_its_farewell(peer: Peer, hub: Hub) -> None:
+async def subscriber_that_does_not_read_its_close(peer: Peer, hub: Hub) -> None:
     peer.transport.stop_reading()
     peer.transport.read(5)
     await publish(hub, 1, [EVENT])
@@ -575,7 +596,7 @@ async def a_client_that_does_not_read_its_farewell(peer: Peer, hub: Hub) -> None
     peer.transport.read(20)
 
 
-async def a_client_that_is_dropped(peer: Peer, hub: Hub) -> None:
+async def evicted_subscriber(peer: Peer, hub: Hub) -> None:
     peer.transport.stop_reading()
     await publish(hub, 1, [EVENT] * 300)
     await trio.sleep(1)
@@ -583,13 +604,13 @@ async def a_client_that_is_dropped(peer: Peer, hub: Hub) -> None:
     await trio.sleep(2)
 
 
-async def a_broken_client(peer: Peer, hub: Hub) -> None:
+async def subscriber_with_a_protocol_error(peer: Peer, hub: Hub) -> None:
     peer.transport.feed(b"\x81\x02hi")
     await trio.sleep(1)
     peer.transport.feed_eof()
 
 
-async def a_silent_client(peer: Peer, hub: Hub) -> None:
+async def silent_subscriber(peer: Peer, hub: Hub) -> None:
     await trio.sleep(60)
 
 
@@ -597,54 +618,56 @@ async def a_silent_client(peer: Peer, hub: Hub) -> None:
 @pytest.mark.parametrize(
     "scenario",
     [
-        a_quick_client,
-        a_slow_client,
-        a_client_that_does_not_read_its_farewell,
-        a_client_that_is_dropped,
-        a_broken_client,
-        a_silent_client,
+        quick_subscriber,
+        slow_subscriber,
+        subscriber_that_does_not_read_its_close,
+        evicted_subscriber,
+        subscriber_with_a_protocol_error,
+        silent_subscriber,
     ],
 )
-def test_cancelled_wherever_it_is_a_connection_leaves_nothing_behind(
+def test_a_connection_cancelled_at_any_await_leaves_nothing_behind(
     scenario: Scenario, make: Callable[[float], FakeTransport]
 ) -> None:
     with capture_logs():
-        assert cancel_at_every_step(partial(_run, scenario, make)) > 5
+        assert cancel_at_every_step(partial(_run_cancelled, scenario, make)) > 5
 
 
-def _run(scenario: Scenario, make: Callable[[float], FakeTransport], canceller: CancelAt) -> None:
+def _run_cancelled(
+    scenario: Scenario, make: Callable[[float], FakeTransport], canceller: CancelAt
+) -> None:
     async def main() -> None:
         hub = Hub("http://ryze.test")
-        gateway = open_server(hub)
-        peer, witness = Peer(make(10**6)), Peer(FakeTransport())
+        server = open_server(hub)
+        peer, other_peer = Peer(make(10**6)), Peer(FakeTransport())
         async with trio.open_nursery() as nursery:
             nursery.start_soon(hub.run)
-            nursery.start_soon(serve_upgrade, gateway, witness.transport, upgrade(), "192.0.2.2")
-            nursery.start_soon(witness.answer_pings, 10)
+            nursery.start_soon(serve_upgrade, server, other_peer.transport, upgrade(), "192.0.2.2")
+            nursery.start_soon(other_peer.answer_pings, 10)
             await wait_all_tasks_blocked()
-            living = trio.lowlevel.current_statistics().tasks_living
+            task_count = trio.lowlevel.current_statistics().tasks_living
             peer.transport.room = 100
-            acting = trio.CancelScope()
-            nursery.start_soon(_act, scenario, peer, hub, acting)
-            await canceller.run(serve_upgrade, gateway, peer.transport)
-            acting.cancel()
+            scenario_scope = trio.CancelScope()
+            nursery.start_soon(_run_scenario, scenario, peer, hub, scenario_scope)
+            await canceller.run(serve_upgrade, server, peer.transport)
+            scenario_scope.cancel()
             await wait_all_tasks_blocked()
             assert peer.transport.closed
-            _check_wire(peer)
+            _check_frames(peer)
             await trio.sleep(5)
-            assert trio.lowlevel.current_statistics().tasks_living == living
-            # The witness is still served.
+            assert trio.lowlevel.current_statistics().tasks_living == task_count
+            # The other subscriber is still served.
             assert await publish(hub, 1, [EVENT]) == 1
             assert hub.statistics() == HubStatistics(1, 1, 0, 0, 0, 0)
-            assert gateway.connections == 1
+            assert server.connections == 1
             nursery.cancel_scope.cancel()
-        assert hub.statistics() == NOBODY
-        assert gateway.connections == 0
+        assert hub.statistics() == EMPTY_HUB
+        assert server.connections == 0
 
     trio.run(main, clock=MockClock(autojump_threshold=0), instruments=[canceller])
 
 
-async def _act(scenario: Scenario, peer: Peer, hub: Hub, scope: trio.CancelScope) -> None:
+async def _run_scenario(scenario: Scenario, peer: Peer, hub: Hub, scope: trio.CancelScope) -> None:
     with scope:
         while b"\r\n\r\n" not in peer.transport.taken:
             peer.transport.read(30)
@@ -652,9 +675,9 @@ async def _act(scenario: Scenario, peer: Peer, hub: Hub, scope: trio.CancelScope
         await scenario(peer, hub)
 
 
-def _check_wire(peer: Peer) -> None:
-    """Whole frames, and perhaps the beginning of one more that is none of another kind."""
-    frames, rest = server_frames(peer.wire)
+def _check_frames(peer: Peer) -> None:
+    """The peer received whole frames, and at most the beginning of one more."""
+    frames, rest = server_frames(peer.received)
     documents = {frame.raw for frame in frames if frame.opcode == TEXT}
     assert len(documents) <= 1
     for document in documents:
@@ -662,7 +685,7 @@ def _check_wire(peer: Peer) -> None:
         assert not rest or rest[0] != document[0] or document.startswith(rest)
 
 
-def test_an_instance_for_these_tests_lets_every_event_pass() -> None:
+def test_the_instance_of_these_tests_lets_every_event_pass() -> None:
     config: Any = make_instance().websocket
     assert config.enabled
     assert not config.events

@@ -1,6 +1,6 @@
-"""The scanner: any split of the bytes, the byte at which it fails, and how little it keeps.
+"""The frame validator: any split of the bytes, the byte at which it fails, and bounded memory.
 
-What RFC 6455 and RFC 7692 say, clause by clause, is in tests/conformance.
+The clauses of RFC 6455 and RFC 7692 are tested one by one in tests/conformance.
 """
 
 import tracemalloc
@@ -23,12 +23,12 @@ RSV1 = 4
 
 
 class Result:
-    """What a scanner makes of some bytes, and at which byte it has failed."""
+    """The control frames that a validator yields, and the byte at which it fails."""
 
     def __init__(
         self, pieces: Iterable[bytes], *, compression: bool = False, max_bytes: int = 65536
     ) -> None:
-        scanner = FrameValidator(max_bytes, compression=compression)
+        validator = FrameValidator(max_bytes, compression=compression)
         self.controls: list[tuple[int, bytes]] = []
         self.why: Disconnect | None = None
         self.failed_at: int | None = None
@@ -36,7 +36,7 @@ class Result:
         for piece in pieces:
             position += len(piece)
             try:
-                self.controls += scanner.receive_data(piece)
+                self.controls += validator.receive_data(piece)
             except FrameError as error:
                 self.why, self.failed_at = error.disconnect, position
                 return
@@ -54,7 +54,7 @@ def deflated(payload: bytes) -> bytes:
 
 @pytest.mark.parametrize("length", [0, 1, 125, 126, 127, 65535, 65536])
 @pytest.mark.parametrize("opcode", [TEXT, BINARY])
-def test_messages_of_all_lengths_are_passed_over(opcode: int, length: int) -> None:
+def test_messages_of_any_length_are_skipped(opcode: int, length: int) -> None:
     data = client_frame(opcode, b"x" * length) + client_frame(PING, b"behind it")
     assert Result([data]).controls == [(PING, b"behind it")]
     splits = [data[:1], data[1:3], data[3:9], data[9:11], data[11:15], data[15:]]
@@ -76,7 +76,7 @@ def test_messages_of_all_lengths_are_passed_over(opcode: int, length: int) -> No
         (client_frame(TEXT, b"ab\xc3"), 9, INVALID_UTF8),
     ],
 )
-def test_it_fails_at_the_first_byte_that_is_wrong(
+def test_validation_fails_at_the_first_invalid_byte(
     data: bytes, failed_at: int, why: Disconnect
 ) -> None:
     before = client_frame(PING, b"1") + client_frame(TEXT, b"fine")
@@ -87,7 +87,7 @@ def test_it_fails_at_the_first_byte_that_is_wrong(
 
 @pytest.mark.parametrize("sizes", [[65536], [65535, 1], [0, 30000, 30000, 5536]])
 @pytest.mark.parametrize("compression", [False, True])
-def test_a_message_of_the_greatest_size_passes_and_a_byte_more_does_not(
+def test_a_message_of_the_maximum_size_passes_and_one_byte_more_fails(
     sizes: list[int], compression: bool
 ) -> None:
     for more, why in ((0, None), (1, MESSAGE_TOO_BIG)):
@@ -103,8 +103,8 @@ def test_a_message_of_the_greatest_size_passes_and_a_byte_more_does_not(
 
 
 @pytest.mark.parametrize("opcode", [TEXT, BINARY])
-def test_a_bomb_is_not_inflated(opcode: int) -> None:
-    """A hundred megabytes in a hundred kilobytes, whole and in pieces."""
+def test_a_compression_bomb_is_not_inflated(opcode: int) -> None:
+    """100 MB in 100 kB, whole and in pieces."""
     bomb = client_frame(opcode, deflated(bytes(10**8)), rsv=RSV1)
     for pieces in ([bomb], [bomb[i : i + 4096] for i in range(0, len(bomb), 4096)]):
         tracemalloc.start()
@@ -115,22 +115,22 @@ def test_a_bomb_is_not_inflated(opcode: int) -> None:
         assert peak < 4 * len(bomb) + 500_000
 
 
-def test_nothing_is_kept_of_messages() -> None:
-    """However long they go on: empty fragments, and blocks that inflate to nothing."""
-    scanner = FrameValidator(65536, compression=True)
+def test_no_memory_is_kept_of_messages() -> None:
+    """Of endless empty fragments, nor of blocks that inflate to nothing."""
+    validator = FrameValidator(65536, compression=True)
     empty = client_frame(CONTINUATION, fin=False) * 100
     nothing = client_frame(CONTINUATION, b"\x00\x00\x00\xff\xff", fin=False) * 100
-    list(scanner.receive_data(client_frame(TEXT, fin=False, rsv=RSV1)))
-    list(scanner.receive_data(empty + nothing))
+    list(validator.receive_data(client_frame(TEXT, fin=False, rsv=RSV1)))
+    list(validator.receive_data(empty + nothing))
     tracemalloc.start()
     for _ in range(50):
-        assert list(scanner.receive_data(empty + nothing)) == []
+        assert list(validator.receive_data(empty + nothing)) == []
     now, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert now < 20_000
 
 
-# --- Against another's reader ---
+# --- Compared with wsproto ---
 
 _bodies = st.one_of(st.binary(max_size=140), st.text(max_size=20).map(str.encode))
 _frames = st.lists(
@@ -171,7 +171,9 @@ def by_wsproto(data: bytes, *extensions: PerMessageDeflate) -> tuple[list[object
 
 @given(_frames, _steps)
 @settings(deadline=None, max_examples=200)
-def test_it_agrees_with_wsproto(sent: list[tuple[int, bytes, bool, int]], steps: list[int]) -> None:
+def test_the_validator_agrees_with_wsproto(
+    sent: list[tuple[int, bytes, bool, int]], steps: list[int]
+) -> None:
     data = b"".join(client_frame(op, body, fin=fin, rsv=rsv) for op, body, fin, rsv in sent)
     result = Result(cut(data, steps))
     controls, code = by_wsproto(data)
@@ -192,10 +194,10 @@ _messages = st.lists(
 
 @given(_messages, _steps, st.booleans())
 @settings(deadline=None, max_examples=100)
-def test_compressed_messages_are_read_as_wsproto_reads_them(
+def test_the_validator_agrees_with_wsproto_on_compressed_messages(
     messages: list[tuple[int, bytes, bool, int]], steps: list[int], pings: bool
 ) -> None:
-    """Without pings between the fragments: wsproto forgets then that they are compressed."""
+    """wsproto gets no pings between fragments: after one it takes the rest as uncompressed."""
     data = reference = b""
     for opcode, payload, compressed, size in messages:
         body = deflated(payload) if compressed else payload
@@ -219,10 +221,10 @@ def test_compressed_messages_are_read_as_wsproto_reads_them(
 
 @given(st.binary(max_size=300), _steps, st.booleans())
 @settings(deadline=None, max_examples=200)
-def test_any_bytes_give_frames_or_the_error(
+def test_any_split_of_any_bytes_gives_the_same_result(
     data: bytes, steps: list[int], compression: bool
 ) -> None:
-    """And any split of them the same, up to the byte at which it fails."""
+    """Control frames or an error, which comes exactly at the first invalid byte."""
     whole = Result([data], compression=compression)
     split = Result(cut(data, steps), compression=compression)
     exact = Result(byte_by_byte(data), compression=compression)
@@ -232,5 +234,5 @@ def test_any_bytes_give_frames_or_the_error(
         assert Result([data[: exact.failed_at - 1]], compression=compression).why is None
 
 
-def test_a_close_is_handed_out_as_it_is() -> None:
+def test_a_close_frame_is_yielded_unchecked() -> None:
     assert Result([client_frame(CLOSE, b"\x03")]).controls == [(CLOSE, b"\x03")]

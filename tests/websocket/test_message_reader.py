@@ -1,4 +1,4 @@
-"""The frame reader for publishers: as strict as wsproto, whatever the split."""
+"""The message reader: as strict as wsproto, for any split of the bytes."""
 
 import pytest
 from hypothesis import given, settings
@@ -23,7 +23,7 @@ def read(data: bytes, *, max_bytes: int = 10**6, step: int = 10**9) -> list[tupl
 
 @pytest.mark.parametrize("step", [1, 3, 10**9])
 @pytest.mark.parametrize("length", [0, 1, 125, 126, 65535, 65536])
-def test_all_lengths_come_in_whole(length: int, step: int) -> None:
+def test_messages_of_any_length_are_read(length: int, step: int) -> None:
     if length > 1000 and step < 10:
         step *= 1000
     payload = bytes(range(256)) * (length // 256) + bytes(length % 256)
@@ -31,7 +31,7 @@ def test_all_lengths_come_in_whole(length: int, step: int) -> None:
     assert read(data, step=step) == [(TEXT, payload), (BINARY, payload)]
 
 
-def test_fragments_are_put_together_and_control_frames_come_between() -> None:
+def test_fragments_are_assembled_and_control_frames_come_between() -> None:
     data = (
         client_frame(TEXT, b"a", fin=False)
         + client_frame(PING, b"1")
@@ -49,7 +49,7 @@ BROKEN = {
     "reserved bit": (client_frame(TEXT, b"x", rsv=4), PROTOCOL_ERROR),
     "reserved opcode": (client_frame(3), PROTOCOL_ERROR),
     "reserved control opcode": (client_frame(15), PROTOCOL_ERROR),
-    "continuation of nothing": (client_frame(CONTINUATION, b"x"), PROTOCOL_ERROR),
+    "continuation without a message": (client_frame(CONTINUATION, b"x"), PROTOCOL_ERROR),
     "text inside a text": (
         client_frame(TEXT, b"x", fin=False) + client_frame(TEXT, b"y"),
         PROTOCOL_ERROR,
@@ -58,7 +58,7 @@ BROKEN = {
     "long ping": (client_frame(PING, bytes(126)), PROTOCOL_ERROR),
     "16 bits for 125": (b"\x81\xfe\x00\x7d" + bytes(129), PROTOCOL_ERROR),
     "64 bits for 65535": (b"\x82\xff" + (65535).to_bytes(8, "big") + bytes(70000), PROTOCOL_ERROR),
-    "negative": (b"\x82\xff" + b"\xff" * 8, PROTOCOL_ERROR),
+    "64 bits with the first bit set": (b"\x82\xff" + b"\xff" * 8, PROTOCOL_ERROR),
     "too big": (client_frame(TEXT, bytes(1001)), MESSAGE_TOO_BIG),
     "too big in fragments": (
         client_frame(TEXT, bytes(999), fin=False) + client_frame(CONTINUATION, bytes(2)),
@@ -68,21 +68,21 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("step", [1, 10**9])
-@pytest.mark.parametrize("what", BROKEN)
-def test_what_breaks_the_protocol_is_named(what: str, step: int) -> None:
-    data, why = BROKEN[what]
+@pytest.mark.parametrize("case", BROKEN)
+def test_a_protocol_error_raises_its_disconnect(case: str, step: int) -> None:
+    data, why = BROKEN[case]
     with pytest.raises(FrameError) as error:
         read(client_frame(TEXT, b"before") + data, max_bytes=1000, step=step)
     assert error.value.disconnect is why
 
 
-def test_a_message_of_the_greatest_size_passes() -> None:
+def test_a_message_of_the_maximum_size_passes() -> None:
     whole = client_frame(TEXT, bytes(1000))
     parts = client_frame(TEXT, bytes(999), fin=False) + client_frame(CONTINUATION, b"x")
     assert len(read((whole + parts) * 3, max_bytes=1000)) == 6
 
 
-def test_a_size_is_refused_before_the_bytes_have_come() -> None:
+def test_a_message_that_is_too_big_is_refused_by_its_header() -> None:
     with pytest.raises(FrameError):
         read(client_frame(TEXT, bytes(1001))[:4], max_bytes=1000)
 
@@ -100,8 +100,10 @@ frames = st.lists(
 
 @given(frames, st.lists(st.integers(1, 60), min_size=1, max_size=30))
 @settings(deadline=None, max_examples=300)
-def test_it_agrees_with_wsproto(sent: list[tuple[int, bytes, bool, int]], steps: list[int]) -> None:
-    """Except for the UTF-8 of texts, which is left to the decoder of events."""
+def test_the_reader_agrees_with_wsproto(
+    sent: list[tuple[int, bytes, bool, int]], steps: list[int]
+) -> None:
+    """Except for the UTF-8 of texts, which the decoder of events checks."""
     data = b"".join(client_frame(op, body, fin=fin, rsv=rsv) for op, body, fin, rsv in sent)
     reader, ours, position = MessageReader(10**6), list[tuple[int, bytes]](), 0
     why: Disconnect | None = None
@@ -145,7 +147,7 @@ def _by_wsproto(data: bytes) -> tuple[list[tuple[int, bytes]], CloseConnection |
 @pytest.mark.parametrize(
     "payload", [b"", b"\x03\xe8", b"\x03\xe8bye", b"\x0b\xb8", b"\x13\x87", b"\x03\xf4"]
 )
-def test_good_closes(payload: bytes) -> None:
+def test_valid_close_payloads_pass(payload: bytes) -> None:
     check_close(payload)
 
 
@@ -162,7 +164,7 @@ def test_good_closes(payload: bytes) -> None:
         (b"\x03\xe8\xff", INVALID_UTF8),
     ],
 )
-def test_bad_closes(payload: bytes, why: Disconnect) -> None:
+def test_invalid_close_payloads_raise_their_disconnect(payload: bytes, why: Disconnect) -> None:
     with pytest.raises(FrameError) as error:
         check_close(payload)
     assert error.value.disconnect is why

@@ -20,10 +20,9 @@ from tests.fakes import (
     client_frame,
     server_frames,
 )
-from tests.hub.operations import publish
+from tests.hub.harness import EMPTY_HUB, publish
 from tests.websocket.harness import (
     EVENT,
-    NOBODY,
     TOKEN_HASH,
     Peer,
     open_server,
@@ -210,7 +209,7 @@ async def test_drain_closes_subscribers_one_by_one_with_1012(
     await drained.wait()
     assert trio.current_time() < start + 0.2
     assert server.connections == 0
-    assert all(len([f for f in server_frames(p.wire)[0] if f.opcode == 1]) == 3 for p in peers)
+    assert all(len([f for f in server_frames(p.received)[0] if f.opcode == 1]) == 3 for p in peers)
 
 
 async def test_drain_of_many_subscribers_takes_half_of_the_time(
@@ -260,20 +259,20 @@ async def test_drain_closes_producers_before_subscribers(
     event = client_frame(1, b'{"event":"call.update","data":{}}')
     producer.transport.receive_bytes = 300 * len(event)
     producer.transport.feed(event * 300)
-    while not peers[0].wire:
+    while not peers[0].received:
         await trio.lowlevel.checkpoint()
     assert len(peers[0].receive()) < 300
     nursery.start_soon(server.drain, trio.current_time() + 10)
     await wait_all_tasks_blocked()
     # Both producers, and the first subscriber.
-    closed = [p for p in (*peers, producer, idle) if p.wire.endswith(b"restarting")]
+    closed = [p for p in (*peers, producer, idle) if p.received.endswith(b"restarting")]
     assert closed[-2:] == [producer, idle]
     assert len(closed) == 3
     producer.transport.feed(event)
     await producer.ended.wait()
     await trio.sleep(0.1)
     for peer in peers:
-        frames = [frame for frame in server_frames(peer.wire)[0] if frame.opcode in (1, 8)]
+        frames = [frame for frame in server_frames(peer.received)[0] if frame.opcode in (1, 8)]
         assert [frame.opcode for frame in frames] == [1] * 300 + [8]
     nursery.cancel_scope.cancel()
 
@@ -291,10 +290,10 @@ async def test_drain_waits_for_slow_readers_until_the_deadline(
         slow.transport.read(20)
     await slow.ended.wait()
     assert trio.current_time() == pytest.approx(start + 9)
-    frames, _ = server_frames(slow.wire)
+    frames, _ = server_frames(slow.received)
     assert [frame.opcode for frame in frames] == [1] * 10 + [8]
     assert frames[-1].close_code == 1012
-    assert hub.statistics() == NOBODY
+    assert hub.statistics() == EMPTY_HUB
 
 
 async def test_drain_does_not_wait_for_endless_http_publishing(

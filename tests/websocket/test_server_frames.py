@@ -1,4 +1,4 @@
-"""Messages: one encoding that every client understands."""
+"""Server frames, as wsproto reads them."""
 
 import pytest
 from hypothesis import given
@@ -20,8 +20,8 @@ from ryze.websocket.server_frames import (
 LENGTHS = [0, 1, 125, 126, 127, 65535, 65536, 70000]
 
 
-def received(wire: bytes, *, deflate: bool = False) -> list[Event]:
-    """What a client of wsproto makes of it."""
+def received(data: bytes, *, deflate: bool = False) -> list[Event]:
+    """Events of a wsproto client that receives `data`."""
     extensions: list[Extension] = []
     if deflate:
         extension = PerMessageDeflate()
@@ -30,7 +30,7 @@ def received(wire: bytes, *, deflate: bool = False) -> list[Event]:
         )
         extensions.append(extension)
     client = Connection(ConnectionType.CLIENT, extensions)
-    client.receive_data(wire)
+    client.receive_data(data)
     return list(client.events())
 
 
@@ -49,33 +49,28 @@ def test_a_text_frame_is_one_whole_message(length: int) -> None:
         (65536, b"\x81\x7f\x00\x00\x00\x00\x00\x01\x00\x00"),
     ],
 )
-def test_the_length_takes_the_shortest_form(length: int, header: bytes) -> None:
+def test_the_length_has_its_shortest_form(length: int, header: bytes) -> None:
     frame = text_frame(b"x" * length)
     assert frame[: len(header)] == header
     assert len(frame) == len(header) + length
 
 
 @pytest.mark.parametrize("length", [1, *LENGTHS])
-def test_a_deflated_frame_is_the_same_message(length: int) -> None:
-    wire = deflated_text_frame(b"x" * length) * 2
-    assert received(wire, deflate=True) == [TextMessage("x" * length)] * 2
+def test_a_deflated_frame_inflates_to_the_same_message(length: int) -> None:
+    data = deflated_text_frame(b"x" * length) * 2
+    assert received(data, deflate=True) == [TextMessage("x" * length)] * 2
 
 
 @given(st.lists(st.text(max_size=300), max_size=5))
 def test_frames_of_one_batch_arrive_in_order(texts: list[str]) -> None:
-    frames = Messages([text_frame(text.encode()) for text in texts])
-    assert frames.joined == b"".join(frames.parts)
-    assert received(frames.joined) == [TextMessage(text) for text in texts]
+    messages = Messages([text_frame(text.encode()) for text in texts])
+    assert messages.joined == b"".join(messages.parts)
+    assert received(messages.joined) == [TextMessage(text) for text in texts]
     deflated = b"".join(deflated_text_frame(text.encode()) for text in texts)
     assert received(deflated, deflate=True) == [TextMessage(text) for text in texts]
 
 
-def test_one_frame_is_not_copied_to_be_joined() -> None:
-    frames = Messages([text_frame(b"x")])
-    assert frames.joined is frames.parts[0]
-
-
-def test_pings_and_pongs() -> None:
+def test_pings_are_empty_and_pongs_carry_their_payload() -> None:
     longest = bytes(range(125))
     assert received(ping_frame() + pong_frame(b"") + pong_frame(longest)) == [
         Ping(b""),
@@ -85,7 +80,7 @@ def test_pings_and_pongs() -> None:
 
 
 @pytest.mark.parametrize("why", [why for why in ALL if why.code is not None])
-def test_a_close_frame_says_code_and_reason(why: Disconnect) -> None:
+def test_a_close_frame_carries_code_and_reason(why: Disconnect) -> None:
     (close,) = received(close_frame(why))
     assert isinstance(close, CloseConnection)
     assert (close.code, close.reason) == (why.code, why.reason)

@@ -23,7 +23,7 @@ from ryze.telemetry.metrics import METRICS
 from ryze.websocket.encodings import PLAIN
 from tests.conftest import Server, StartServer, until
 from tests.fakes import FakeTransport, make_instance
-from tests.hub.operations import publish
+from tests.hub.harness import publish
 
 EVENT = Event("call.update", b"{}")
 DOCS = Path(__file__).parents[3] / "docs" / "metrics.md"
