@@ -75,7 +75,7 @@ def types(session: nox.Session) -> None:
 def schema(session: nox.Session) -> None:
     """Generate the published documents in ``schema/``."""
     session.install(".")
-    session.run("python", "-m", "ryze.api.openapi", "schema")
+    session.run("python", "-m", "ryze.api.write_documents", "schema")
 
 
 @nox.session

@@ -27,7 +27,8 @@ ALLOWED = {
     "masking": set(),
     "records": set(),
     "changes": {"records"},
-    "telemetry": {"__version__", "masking"},
+    "telemetry": VALUES,
+    "http_head": {"errors"},
     "signals": set(),
     "settings": {"errors", "masking"},
     "store": {"errors", "masking", "records"},
@@ -35,14 +36,14 @@ ALLOWED = {
     "events": {"errors", "records"},
     "hub": {"events", "telemetry", *VALUES},
     "publishing": {"hub", "events", *VALUES},
-    "ingest": {"publishing", "events", *VALUES},
-    "websocket": {"publishing", "hub", "events", "telemetry", *VALUES},
-    "access": {"websocket", "hub", "instances", "store", "telemetry", *VALUES},
+    "ingest": {"events", *VALUES},
+    "websocket": {"publishing", "hub", "events", "http_head", "telemetry", *VALUES},
+    "access": {"websocket", "hub", "http_head", "instances", "store", *VALUES},
     "api": {
-        *("access", "ingest", "publishing", "hub", "websocket", "events", "instances", "store"),
+        *("access", "ingest", "publishing", "hub", "events", "instances", "store"),
         *("settings", "telemetry", *VALUES),
     },
-    "server": {"access", "websocket", "hub", "settings", "telemetry", *VALUES},
+    "server": {"access", "websocket", "hub", "http_head", "settings", "telemetry", *VALUES},
     "client": VALUES,
     "first_start": {"settings", "store", *VALUES},
     "app": {
@@ -54,7 +55,7 @@ ALLOWED = {
         *VALUES,
     },
     "cli": {
-        *("app", "client", "events", "first_start", "playground", "settings", "signals", "store"),
+        *("app", "client", "events", "playground", "settings", "signals", "store"),
         *VALUES,
     },
     "__main__": {"cli"},
@@ -110,3 +111,14 @@ def test_rooms_form_no_circle() -> None:
 
 def test_modules_form_no_circle() -> None:
     TopologicalSorter(IMPORTS).prepare()
+
+
+def test_only_publishing_publishes_to_the_hub() -> None:
+    intake = {"publish_now", "publish_when_ready", "wait_for_room"}
+    users = {
+        room_of(module)
+        for module, path in MODULES.items()
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Attribute) and node.attr in intake
+    }
+    assert users == {"hub", "publishing"}
