@@ -94,6 +94,10 @@ _TOKENS = {
 }
 
 
+# Reason phrases of RFC 9110 that Python names otherwise before 3.13.
+_PHRASES = {413: "Content Too Large"}
+
+
 def openapi(blueprints: Iterable[Blueprint]) -> _Json:
     """Make the document.
 
@@ -251,7 +255,7 @@ def _error_json(status: int, messages: Sequence[str], headers: _Json) -> _Json:
         message: {"value": msgspec.json.decode(error_body(message))} for message in messages
     }
     error: _Json = {
-        "description": HTTPStatus(status).phrase,
+        "description": _PHRASES.get(status) or HTTPStatus(status).phrase,
         "content": {JSON: {"schema": _schema(ErrorResponse), "examples": examples}},
         **headers,
     }
