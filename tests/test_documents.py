@@ -1,4 +1,4 @@
-"""What the Markdown documents name exists: links, paths, commands, nox sessions, variables."""
+"""Links, paths, commands, nox sessions and variables in the Markdown documents exist."""
 
 import ast
 import re

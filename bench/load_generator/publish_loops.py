@@ -41,7 +41,7 @@ def closed_loop(clients: ClientGroup, seconds: float, in_flight: int) -> dict[st
         end of each batch, in one flat list.
     """
     batch_times = array.array("d")
-    # Those that were closed between two commands count as well.
+    # Connections closed between two commands count as well.
     closed = clients.remove_closed()
     receivers = _count_receivers(clients)
     deliveries, decoded = 0, clients.decoded

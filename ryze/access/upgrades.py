@@ -51,7 +51,7 @@ class _Target(NamedTuple):
     """The parts of ``/ws/<name>[/publish][?<query>]``."""
 
     raw_name: str
-    # Whatever follows the name; only "/publish" is known.
+    # Everything after the name; only "/publish" is known.
     suffix: str
     query: str
 

@@ -45,7 +45,7 @@ class _Outbox(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class MetricSources:
-    """Where the figures of one server are found.
+    """Sources of the figures of one server.
 
     Args:
         hub: see there.

@@ -1,19 +1,16 @@
-"""The heart: who is connected, and how bytes reach them.
+"""WebSockets (RFC 6455): from the handshake to the closing handshake.
 
-gateway      all WebSockets of the server: admission, drain
-handshake    an upgrade request, and its two answers
-extensions   what a client offers there, and what is agreed on
-connection   the life of a WebSocket: reader, writer, heartbeat, farewell
-subscriber   a client's: the hub's events go to it
-scanner      a client's frames, checked and forgotten
-publisher    a producer's: every frame is an event
-incoming     a producer's frames, read by the chunk
-client_frames  what both may send
-hub          instance -> outboxes; publish; the flush
-outbox       one client's 256 slots
-frames       an event encoded once into server frames
-transport    the bytes below
-disconnects  why a WebSocket ends, as values
+handshake         checks of an upgrade request; the 101
+extensions        negotiation of permessage-deflate (RFC 7692)
+server            all open WebSockets: accept, serve, drain
+connection        the life of one: reader, writer, heartbeat, closing handshake
+subscriber        receives the events of its instance
+producer          every text frame is an event
+frame_validator   frames of a subscriber: validated and discarded
+message_reader    frames of a producer: assembled to messages
+client_frames     the rules that both readers keep
+server_frames     frames that the server sends
+encodings         views for the hub: plain or deflated text frames
 """
 
 __all__: list[str] = []

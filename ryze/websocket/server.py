@@ -37,7 +37,7 @@ _log: _Log = structlog.get_logger("ryze.websocket")
 
 
 class Admitted(Protocol):
-    """What is needed here of a `ryze.access.upgrades.Admission`."""
+    """The parts of a `ryze.access.upgrades.Admission` that are used here."""
 
     @property
     def instance(self) -> Instance:

@@ -208,7 +208,7 @@ class TestResponses:
             assert cors(response) == expected_for(PAGE)
 
     async def test_requests_without_preflight_have_no_effect(self, open_server: Server) -> None:
-        """Those are the content types of forms, without custom headers."""
+        """Content types of forms, without custom headers."""
         await open_server.create()
         body = b'{"enabled": false}'
         kinds = ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data")

@@ -10,7 +10,7 @@ from typing import Any
 from ryze import __version__
 from ryze.api.openapi.close_codes import CLOSE_CODES, as_table
 from ryze.api.openapi.event_schemas import DATA, ENVELOPE, examples_of
-from ryze.api.openapi.websocket_operations import PUBLISHER, SUBSCRIBER
+from ryze.api.openapi.websocket_operations import PRODUCER, SUBSCRIBER
 from ryze.events.event import EVENT_TYPES, EventType
 
 __all__ = ["asyncapi"]
@@ -50,7 +50,7 @@ def asyncapi() -> _Json:
         "servers": {name: _server(name) for name in ("ws", "wss")},
         "channels": {
             "events": _channel(SUBSCRIBER, "Events, as subscribers receive them.", "Delivered"),
-            "publications": _channel(PUBLISHER, "Events, as producers send them.", "Published"),
+            "publications": _channel(PRODUCER, "Events, as producers send them.", "Published"),
         },
         "operations": {
             "deliverEvents": _operation("send", "events", "Every subscriber receives every event."),

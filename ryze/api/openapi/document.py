@@ -25,7 +25,7 @@ from ryze.api.openapi.operations import (
     RequestContent,
     ResponseContent,
 )
-from ryze.api.openapi.websocket_operations import PUBLISHER, SUBSCRIBER, UPGRADES
+from ryze.api.openapi.websocket_operations import PRODUCER, SUBSCRIBER, UPGRADES
 from ryze.api.request_bodies import INSTANCE_NAME
 from ryze.api.response_bodies import Body, ErrorResponse
 from ryze.errors import (
@@ -132,7 +132,7 @@ def openapi(blueprints: Iterable[Blueprint]) -> _Json:
 # The ids and summaries of the upgrades, which have no handler to take them from.
 _NAMES = {
     SUBSCRIBER: ("connect", "Connect, and receive the instance's events."),
-    PUBLISHER: ("connectToPublish", "Publish over a WebSocket, one event per text frame."),
+    PRODUCER: ("connectToPublish", "Publish over a WebSocket, one event per text frame."),
 }
 _REF = "#/components/schemas/{name}"
 

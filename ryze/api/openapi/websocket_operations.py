@@ -8,10 +8,10 @@ from ryze.api.openapi.close_codes import as_table
 from ryze.api.openapi.operations import Operation, ResponseContent
 from ryze.errors import INVALID_HANDSHAKE, NOT_ENABLED, ORIGIN_NOT_ALLOWED, UPGRADE_REQUIRED
 
-__all__ = ["PUBLISHER", "SUBSCRIBER", "UPGRADES"]
+__all__ = ["PRODUCER", "SUBSCRIBER", "UPGRADES"]
 
 SUBSCRIBER = "/ws/{instance}"
-PUBLISHER = "/ws/{instance}/publish"
+PRODUCER = "/ws/{instance}/publish"
 
 _ERRORS = (INVALID_HANDSHAKE, ORIGIN_NOT_ALLOWED, UPGRADE_REQUIRED)
 _UPGRADED = {101: ResponseContent("The connection is a WebSocket now.", None)}
@@ -31,7 +31,7 @@ UPGRADES = {
         "read and ignored. The server pings; a subscriber that is silent for too long, or has too "
         f"many events pending, is disconnected.\n\n{as_table()}\n\n{_NOT_FROM_HERE}",
     ),
-    PUBLISHER: Operation(
+    PRODUCER: Operation(
         "Publish",
         _UPGRADED,
         errors=_ERRORS,
