@@ -236,13 +236,13 @@ class TestIgnoredChats:
     ) -> None:
         await change(server, ignoreGroupMessages=True, ignoreStatus=True)
         socket = await server.connect()
-        publisher = await server.connect("demo/publish")
+        producer = await server.connect("demo/publish")
         for body in self.ALL:
-            await publisher.send(TextMessage(body.decode()))
+            await producer.send(TextMessage(body.decode()))
         assert await socket.data() == json.loads(self.PRIVATE)["data"]
         await change(server, ignoreGroupMessages=False)
         for body in self.ALL:
-            await publisher.send(TextMessage(body.decode()))
+            await producer.send(TextMessage(body.decode()))
         received = [await socket.data(), await socket.data()]
         assert received == [json.loads(body)["data"] for body in (self.GROUP, self.PRIVATE)]
 

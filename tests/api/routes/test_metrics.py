@@ -31,12 +31,12 @@ DOCS = Path(__file__).parents[3] / "docs" / "metrics.md"
 
 async def scrape(server: Server) -> dict[str, float]:
     """Every sample by its name and the values of its labels."""
-    answer = await server.request("GET", "/metrics", token=None)
-    assert answer.status == 200
-    assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+    response = await server.request("GET", "/metrics", token=None)
+    assert response.status == 200
+    assert response.headers["content-type"].startswith("text/plain; version=0.0.4")
     return {
         " ".join([sample.name, *sample.labels.values()]): sample.value
-        for family in parse(answer.body.decode())
+        for family in parse(response.body.decode())
         for sample in family.samples
     }
 
@@ -81,8 +81,8 @@ def exported_label_values(families: Iterable[Metric]) -> dict[tuple[str, str], l
 
 
 async def scrape_families(server: Server) -> list[Metric]:
-    answer = await server.request("GET", "/metrics", token=None)
-    return list(parse(answer.body.decode()))
+    response = await server.request("GET", "/metrics", token=None)
+    return list(parse(response.body.decode()))
 
 
 def test_names_and_units_follow_prometheus_conventions() -> None:
@@ -94,8 +94,8 @@ def test_names_and_units_follow_prometheus_conventions() -> None:
 
 
 async def test_all_metrics_are_exported_from_the_start(server: Server) -> None:
-    answer = await server.request("GET", "/metrics", token=None)
-    families = {family.name: family for family in parse(answer.body.decode())}
+    response = await server.request("GET", "/metrics", token=None)
+    families = {family.name: family for family in parse(response.body.decode())}
     for row in METRICS:
         family = families[row.name.removesuffix("_total")]
         assert family.documentation == row.help
@@ -108,9 +108,9 @@ async def test_all_metrics_are_exported_from_the_start(server: Server) -> None:
 async def test_openmetrics_is_negotiated(server: Server, demo: str) -> None:
     await server.try_to_connect(headers={"token": "wrong"})
     accept = {"Accept": "application/openmetrics-text; version=1.0.0"}
-    answer = await server.request("GET", "/metrics", token=None, headers=accept)
-    assert answer.headers["content-type"].startswith("application/openmetrics-text")
-    kinds = {family.name: family.type for family in parse_openmetrics(answer.body.decode())}
+    response = await server.request("GET", "/metrics", token=None, headers=accept)
+    assert response.headers["content-type"].startswith("application/openmetrics-text")
+    kinds = {family.name: family.type for family in parse_openmetrics(response.body.decode())}
     assert kinds["ryze_client_pending_events"] == "gaugehistogram"
     assert kinds["ryze_upgrades_refused"] == "counter"
 
@@ -254,9 +254,9 @@ async def test_no_instance_and_no_token_is_named(server: Server) -> None:
 async def test_metrics_need_no_token_and_are_not_rate_limited(start_server: StartServer) -> None:
     server = await start_server(global_rate_limit=limits.parse("1/minute"))
     for token in (None, "wrong", "account-token"):
-        answer = await server.request("GET", "/metrics", token=token)
-        assert answer.status == 200
-        assert "x-ratelimit-limit" not in answer.headers
+        response = await server.request("GET", "/metrics", token=token)
+        assert response.status == 200
+        assert "x-ratelimit-limit" not in response.headers
     assert (await server.request("HEAD", "/metrics", token=None)).status == 200
     assert (await server.request("GET", "/api/instance/list")).rate_limit == (1, 0)
 
