@@ -10,7 +10,7 @@ nox.options.sessions = ["tests-3.11", "lint", "types"]
 nox.options.reuse_venv = "yes"
 
 # Percent of lines and branches; raise it when the figure rises.
-COVERAGE_FLOOR = 98
+COVERAGE_FLOOR = 99
 
 # The rules of flake8-async that ruff lacks. Not on: ASYNC910 and its like ask for a checkpoint on
 # every path through every async function, while ours return at once where there is nothing to wait
