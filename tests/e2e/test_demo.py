@@ -7,10 +7,10 @@ from .harness import RYZE, TIMEOUT_SECONDS, clean_environ
 
 
 def test_slow_consumer_of_the_demo_is_evicted(tmp_path: Path) -> None:
-    # The eviction comes after some 17 of the 30 seconds, as socket buffers are bounded; the rest is
+    # The eviction comes after some 17 of the 45 seconds, as socket buffers are bounded; the rest is
     # for machines with other work.
     done = subprocess.run(
-        [RYZE, "demo", "--seconds", "30"],
+        [RYZE, "demo", "--seconds", "45"],
         env=clean_environ(TMPDIR=str(tmp_path)),
         capture_output=True,
         text=True,
