@@ -8,7 +8,7 @@ ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "ARCHITECTURE.md").read_text()
 
 
-def test_the_house_list_is_what_stands_in_the_folder() -> None:
+def test_house_list_matches_the_folder() -> None:
     _, _, house = TEXT.partition("\nryze/\n")
     listed = re.findall(r"^  (\w+(?:/|\.py)) ", house.partition("```")[0], re.MULTILINE)
     modules = [path.name for path in (ROOT / "ryze").glob("[!_]*.py")]

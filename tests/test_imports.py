@@ -85,7 +85,7 @@ IMPORTS = {module: set(imported_modules(module)) - {module} for module in MODULE
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_rooms_import_what_they_may(module: str) -> None:
+def test_rooms_import_only_allowed_rooms(module: str) -> None:
     if module == "ryze":
         return
     room = room_of(module)

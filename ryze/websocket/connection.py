@@ -7,8 +7,8 @@
              +-- the reader feeds the protocol and keeps the heartbeat;
                  the hub fills the outbox; the writer lives while the peer lags
 
-Whoever ends it (the peer, the hub, the heartbeat, a drain) closes the outbox with a reason; that
-wakes the reader, and the rest follows in one order: out of the hub, closing handshake, socket
+Every end (by the peer, the hub, the heartbeat, a drain) begins by closing the outbox with a reason;
+that wakes the reader, and the rest follows in one order: out of the hub, closing handshake, socket
 closed. The heartbeat has no task of its own: it is the reader's deadline.
 
 `subscriber` and `producer` decide what the peer's messages mean.
