@@ -294,7 +294,7 @@ class Hub:
     def _count_discarded(self, audience: Audience | None, events: int) -> None:
         """Count events that reach no subscriber, by reason."""
         if audience is None:
-            self.counters.nobody += events
+            self.counters.nobody_connected += events
         elif audience.config.enabled:
             self.counters.filtered += events
         else:

@@ -25,7 +25,7 @@ class HubCounters:
         "flush_events",
         "flush_lag",
         "flush_seconds",
-        "nobody",
+        "nobody_connected",
         "published",
     )
 
@@ -33,7 +33,7 @@ class HubCounters:
         # Events that producers have published, discarded ones included.
         self.published = 0
         # Discarded events: no subscriber connected, the WebSocket disabled, excluded by a filter.
-        self.nobody = self.disabled = self.filtered = 0
+        self.nobody_connected = self.disabled = self.filtered = 0
         # Events accepted by outboxes, counted once per subscriber.
         self.delivered = 0
         # Per batch of the flush: its events, and the seconds from its first subscriber to its

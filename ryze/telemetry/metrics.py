@@ -158,7 +158,7 @@ def _buckets(values: Histogram) -> list[tuple[str, float]]:
 def _discarded(sources: MetricSources) -> Iterable[_Sample]:
     return _by_label(
         {
-            "nobody_connected": sources.hub.nobody,
+            "nobody_connected": sources.hub.nobody_connected,
             "disabled": sources.hub.disabled,
             "filtered": sources.hub.filtered,
         }

@@ -38,7 +38,7 @@ class Clock:
 
 
 def counted(hub: Hub) -> dict[str, int]:
-    names = ("published", "nobody", "disabled", "filtered", "delivered")
+    names = ("published", "nobody_connected", "disabled", "filtered", "delivered")
     return {name: getattr(hub.counters, name) for name in names if getattr(hub.counters, name)}
 
 
@@ -51,7 +51,7 @@ class TestHub:
             configure(hub, 1, WebsocketConfig(True, ("label.update",)))
             for _ in range(3):
                 hub.publish(1, EVENT)
-        assert counted(hub) == {"published": 5, "nobody": 1, "disabled": 1, "filtered": 3}
+        assert counted(hub) == {"published": 5, "nobody_connected": 1, "disabled": 1, "filtered": 3}
 
     async def test_flush_counts_deliveries_per_subscriber_and_its_duration(
         self, nursery: trio.Nursery
@@ -82,7 +82,7 @@ class TestHub:
             assert hub.publish_now(1, deque([EVENT]))
         assert counted(hub) == {
             "published": 9,
-            "nobody": 2,
+            "nobody_connected": 2,
             "filtered": 4,
             "disabled": 1,
             "delivered": 2,
