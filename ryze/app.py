@@ -24,7 +24,7 @@ import trio
 
 from ryze import __version__
 from ryze.access.caps import ConnectionCaps
-from ryze.access.drain import Drain
+from ryze.access.drain_flag import Drain
 from ryze.access.rate_limits import RateLimits
 from ryze.access.upgrades import UpgradeAdmission
 from ryze.api.application import create_app

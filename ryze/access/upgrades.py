@@ -7,11 +7,11 @@ from urllib.parse import parse_qs, unquote
 
 import h11
 
+from ryze.access.authentication import Principal, authenticate, require_principal, sent_token
 from ryze.access.caps import ConnectionCaps
-from ryze.access.drain import Drain
+from ryze.access.drain_flag import Drain
 from ryze.access.origins import cors_headers, is_allowed, is_same_origin
 from ryze.access.rate_limits import RateLimits, Window, address_key
-from ryze.access.tokens import Principal, authenticate, require_principal, sent_token
 from ryze.errors import (
     DRAINING,
     INSTANCE_NOT_FOUND,

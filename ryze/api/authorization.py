@@ -12,8 +12,8 @@ from typing import TypeVar
 
 from quart import Response, current_app, g, request
 
+from ryze.access.authentication import Principal, authenticate, require_principal, sent_token
 from ryze.access.rate_limits import address_key
-from ryze.access.tokens import Principal, authenticate, require_principal, sent_token
 from ryze.api.services import services
 from ryze.errors import DRAINING, INSTANCE_NOT_FOUND, ApiError
 from ryze.records import Instance

@@ -24,7 +24,7 @@ from quart import Request
 from quart_trio.asgi import TrioASGIHTTPConnection
 from quart_trio.wrappers.request import TrioBody, TrioRequest
 
-from ryze.access.drain import Drain
+from ryze.access.drain_flag import Drain
 from ryze.errors import DRAINING, REQUEST_TIMEOUT, ApiError
 from ryze.ingest.ndjson import NDJSON
 

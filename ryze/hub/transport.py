@@ -3,7 +3,7 @@
 The outbox counts to the byte what a peer has been given (`send_nowait`). So a transport never
 keeps bytes back silently: bytes that it has begun to send and cannot take back are `committed`
 until it reports them as taken.
-`ryze.server.transport` has the implementations, for plain TCP and for TLS.
+`ryze.server.transports` has the implementations, for plain TCP and for TLS.
 """
 
 from typing import Protocol

@@ -12,7 +12,7 @@ import trio
 
 from ryze.errors import BODY_TOO_LARGE, ApiError
 from ryze.events.event import Event
-from ryze.ingest.decoding import decode_line, invalid_body
+from ryze.ingest.bodies import decode_line, invalid_body
 from ryze.ingest.ndjson import Line, LineReader, LineTooLong
 
 __all__ = ["EventStream", "StreamLimits"]

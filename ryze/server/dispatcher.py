@@ -34,7 +34,7 @@ from ryze.server.hypercorn_connection import HttpConnection, HttpServer
 from ryze.server.hypercorn_protocol import Upgrade
 from ryze.server.refusal import send_refusal
 from ryze.server.tls import Stream, start_tls
-from ryze.server.transport import SocketTransport, StreamTransport
+from ryze.server.transports import SocketTransport, StreamTransport
 from ryze.settings import Settings
 from ryze.telemetry.counters import RefusalCounters
 from ryze.websocket.server import Session, WebSocketServer

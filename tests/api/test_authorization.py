@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from ryze.access.tokens import sent_token
+from ryze.access.authentication import sent_token
 from ryze.store import hash_token, insert_account
 from tests.conftest import ACCOUNT_TOKEN, Server
 

@@ -10,7 +10,7 @@ import quart
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from ryze.access.drain import Drain
+from ryze.access.drain_flag import Drain
 from ryze.api.streamed_body import StreamedBody, Streams
 from ryze.errors import ApiError
 from ryze.events.event import Event

@@ -13,7 +13,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 from wsproto.events import TextMessage
 
-from ryze.access.tokens import Principal, authenticate
+from ryze.access.authentication import Principal, authenticate
 from ryze.changes import (
     AccountTokenRevoked,
     Change,

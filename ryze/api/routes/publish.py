@@ -17,7 +17,7 @@ from ryze.api.responses import json_response, read_body
 from ryze.api.services import services
 from ryze.api.streamed_body import StreamedBody
 from ryze.events.event import Event
-from ryze.ingest.decoding import decode_form_body, decode_json_body
+from ryze.ingest.bodies import decode_form_body, decode_json_body
 from ryze.ingest.form import FORM
 from ryze.ingest.ndjson import NDJSON
 from ryze.ingest.stream import EventStream, StreamLimits

@@ -8,8 +8,8 @@ import pytest
 
 from ryze.errors import ApiError, InvalidEvent
 from ryze.events.event import Event
-from ryze.ingest import decoding
-from ryze.ingest.decoding import decode_form_body, decode_json_body, decode_line, invalid_body
+from ryze.ingest import bodies as decoding
+from ryze.ingest.bodies import decode_form_body, decode_json_body, decode_line, invalid_body
 from ryze.ingest.ndjson import Line
 
 EVENT = b'{"event":"call.update","data":{}}'

@@ -13,7 +13,7 @@ import trustme
 from trio.testing import wait_all_tasks_blocked
 
 from ryze.hub.transport import Transport
-from ryze.server.transport import SocketTransport, StreamTransport
+from ryze.server.transports import SocketTransport, StreamTransport
 from tests.fakes import FakeTransport, PieceTransport
 
 
