@@ -5,7 +5,7 @@ Everything is opened in dependency order and closed in reverse:
     key file, database             store/
     listeners                      listening; nothing is accepted yet
     registry, hub                  instances and tokens; subscribers
-    WebSocket server, HTTP server  serve connections
+    WebSocket server, Quart app    serve connections
     acceptor, dispatcher           accept connections and dispatch them
 
 A shutdown (SIGTERM, SIGINT) leaves these blocks from the innermost to the outermost, see `serve`
@@ -24,7 +24,7 @@ import trio
 
 from ryze import __version__
 from ryze.access.caps import ConnectionCaps
-from ryze.access.drain_flag import Drain
+from ryze.access.drain_flag import DrainFlag
 from ryze.access.rate_limits import RateLimits
 from ryze.access.upgrades import UpgradeAdmission
 from ryze.api.application import create_app
@@ -39,7 +39,7 @@ from ryze.instances.registry import Registry
 from ryze.publishing.publisher import Publisher
 from ryze.server.acceptor import Acceptor, allow_all_descriptors
 from ryze.server.dispatcher import Dispatcher
-from ryze.server.hypercorn_connection import HttpServer
+from ryze.server.hypercorn_connection import HttpContext
 from ryze.server.listeners import open_listeners
 from ryze.server.tls import load_tls_context
 from ryze.server.trusted_proxies import TrustedProxies
@@ -192,9 +192,9 @@ def _assemble(
     publisher: Publisher,
     registry: Registry,
     lag: SchedulerLag,
-) -> tuple[Drain, WebSocketServer, Dispatcher]:
+) -> tuple[DrainFlag, WebSocketServer, Dispatcher]:
     """Construct what serves connections; nothing is opened here."""
-    drain = Drain()
+    drain = DrainFlag()
     caps = _connection_caps(settings)
     refusals = RefusalCounters()
     rate_limits = _rate_limits(settings)
@@ -225,7 +225,7 @@ def _assemble(
         started_at=trio.current_time(),
     )
     proxies = TrustedProxies(settings.trusted_proxies)
-    http = HttpServer(create_app(services), proxies, settings, end_streams=streams.end)
+    http = HttpContext(create_app(services), proxies, settings, end_streams=streams.end)
     tls = load_tls_context(settings.tls_cert, settings.tls_key)
     dispatcher = Dispatcher(http, websockets, admission.admit, refusals, caps, settings, tls)
     return drain, websockets, dispatcher
@@ -292,7 +292,7 @@ async def _background(hub: Hub, registry: Registry, lag: SchedulerLag) -> AsyncI
 
 
 async def _drain(
-    settings: Settings, drain: Drain, websockets: WebSocketServer, dispatcher: Dispatcher
+    settings: Settings, drain: DrainFlag, websockets: WebSocketServer, dispatcher: Dispatcher
 ) -> None:
     """Finish requests and close connections, within the drain time whatever any peer does.
 

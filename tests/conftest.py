@@ -22,7 +22,7 @@ from ryze.api.services import Services
 from ryze.hub.hub import Hub
 from ryze.server.dispatcher import Dispatcher
 from ryze.server.http_connections import HttpConnections
-from ryze.server.hypercorn_connection import HttpServer
+from ryze.server.hypercorn_connection import HttpContext
 from ryze.settings import Settings
 from ryze.websocket.server import WebSocketServer
 from tests.clients import UPGRADE, RawClient, Response, WebSocketClient, request_bytes
@@ -225,7 +225,7 @@ async def start_server(
                 server.finished.set()
 
         def recorded_dispatcher(
-            http: HttpServer, websockets: WebSocketServer, *args: Any
+            http: HttpContext, websockets: WebSocketServer, *args: Any
         ) -> Dispatcher:
             server.websockets = websockets
             server._dispatcher = Dispatcher(http, websockets, *args)

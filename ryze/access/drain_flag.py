@@ -1,9 +1,9 @@
 """Drain flag of the server: from its beginning on, no new work is accepted."""
 
-__all__ = ["Drain"]
+__all__ = ["DrainFlag"]
 
 
-class Drain:
+class DrainFlag:
     """Whether the server drains. One object per server, asked wherever work is accepted."""
 
     __slots__ = ("_has_begun",)

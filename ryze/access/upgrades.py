@@ -9,7 +9,7 @@ import h11
 
 from ryze.access.authentication import Principal, authenticate, require_principal, sent_token
 from ryze.access.caps import ConnectionCaps
-from ryze.access.drain_flag import Drain
+from ryze.access.drain_flag import DrainFlag
 from ryze.access.origins import cors_headers, is_allowed, is_same_origin
 from ryze.access.rate_limits import RateLimits, Window, address_key
 from ryze.errors import (
@@ -92,7 +92,7 @@ class UpgradeAdmission:
         registry: Registry,
         rate_limits: RateLimits,
         allowed_origins: tuple[str, ...],
-        drain: Drain,
+        drain: DrainFlag,
         caps: ConnectionCaps,
         hub: Hub,
         count_websockets: Callable[[], int],

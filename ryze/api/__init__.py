@@ -7,7 +7,8 @@ cors              CORS headers and preflight requests
 request_log       one log line per request
 request_bodies    types of the bodies that handlers read
 response_bodies   types of the bodies that handlers return
-responses         reading JSON requests, writing JSON responses and errors
+requests          reading the bodies of requests
+responses         JSON responses and errors
 streamed_body     request bodies without an end, with back-pressure
 services          the objects that handlers use
 openapi/          the OpenAPI and AsyncAPI documents

@@ -24,7 +24,7 @@ __all__ = [
     "WebsocketBlock",
     "given_settings",
     "given_websocket",
-    "is_valid_token",
+    "is_well_formed_token",
 ]
 
 #: An instance's name, as a regular expression.
@@ -110,6 +110,6 @@ def given_websocket(block: msgspec.Struct) -> WebsocketConfig | None:
     return SetWebsocket(**given).config()
 
 
-def is_valid_token(token: str) -> bool:
+def is_well_formed_token(token: str) -> bool:
     """Can the token be sent in a header?"""
     return _token.fullmatch(token) is not None

@@ -1,6 +1,4 @@
-"""Read JSON requests, write JSON responses and errors: one shape of each (contract, section 1)."""
-
-from typing import TypeVar
+"""JSON responses and errors: one shape of each (contract, section 1)."""
 
 import msgspec
 import structlog
@@ -12,51 +10,20 @@ from ryze.api.response_bodies import Body
 from ryze.errors import (
     DATABASE_FAILED,
     INTERNAL_SERVER_ERROR,
-    INVALID_BODY,
     ApiError,
     ErrorKind,
     StoreError,
     error_body,
 )
 
-__all__ = ["json_response", "read_body", "read_json", "register_error_handlers"]
+__all__ = ["json_response", "register_error_handlers"]
 
 _log = structlog.get_logger("ryze.http")
-
-_T = TypeVar("_T")
 
 
 def json_response(body: Body, status: int = 200) -> Response:
     """Encode a response body, its keys in the order of the type's fields."""
     return _json(msgspec.json.encode(body), status)
-
-
-async def read_body(mimetype: str) -> bytes:
-    """Read the body of the current request, which must be of this media type.
-
-    Raises:
-        ApiError: 400, the request names another media type.
-        RequestEntityTooLarge: it exceeds the limit; becomes a 413.
-        RequestTimeout: it is not complete in time; becomes a 408.
-    """
-    if request.mimetype != mimetype:
-        raise ApiError(INVALID_BODY)
-    return await request.get_data(cache=True, as_text=False, parse_form_data=False)
-
-
-async def read_json(kind: type[_T]) -> _T:
-    """Read the body of the current request as a `kind` (a msgspec struct).
-
-    Raises:
-        ApiError: 400, for any fault of the body; see also `read_body`.
-    """
-    body = await read_body("application/json")
-    try:
-        # msgspec skips fields that it does not know without checking their UTF-8.
-        body.decode()
-        return msgspec.json.decode(body, type=kind)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise ApiError(INVALID_BODY) from error
 
 
 def register_error_handlers(app: QuartTrio) -> None:

@@ -5,7 +5,7 @@ from typing import cast
 
 from quart import current_app
 
-from ryze.access.drain_flag import Drain
+from ryze.access.drain_flag import DrainFlag
 from ryze.access.rate_limits import RateLimits
 from ryze.api.streamed_body import Streams
 from ryze.hub.hub import Hub
@@ -33,7 +33,7 @@ class Services:
     registry: Registry
     rate_limits: RateLimits
     streams: Streams
-    drain: Drain
+    drain: DrainFlag
     metrics: MetricSources
     started_at: float
 

@@ -24,7 +24,7 @@ from quart import Request
 from quart_trio.asgi import TrioASGIHTTPConnection
 from quart_trio.wrappers.request import TrioBody, TrioRequest
 
-from ryze.access.drain_flag import Drain
+from ryze.access.drain_flag import DrainFlag
 from ryze.errors import DRAINING, REQUEST_TIMEOUT, ApiError
 from ryze.ingest.ndjson import NDJSON
 
@@ -141,7 +141,7 @@ class Streams:
         drain: once it has begun, no request waits for more of its body.
     """
 
-    def __init__(self, drain: Drain) -> None:
+    def __init__(self, drain: DrainFlag) -> None:
         # The streams that wait for more of their body; changed by receive().
         self._waiting: set[trio.CancelScope] = set()
         self._drain = drain

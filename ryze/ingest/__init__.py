@@ -1,7 +1,7 @@
 """Ingest: from the bytes of a producer to published events, whatever carried them.
 
 stream     publish an NDJSON body line by line while it is received
-decoding   the events of complete bodies and lines; a large one is decoded in a thread
+bodies     the events of complete bodies and lines; a large one is decoded in a thread
 ndjson     lines of a body that is received in pieces
 form       an event with its media file, as ``multipart/form-data``
 

@@ -50,7 +50,7 @@ class Publisher:
             await last_batch.flushed.wait()
         return batch.connections if batch else 0
 
-    async def publish_stream(self, instance: Instance, events: deque[Event]) -> None:
+    async def publish_unconfirmed(self, instance: Instance, events: deque[Event]) -> None:
         """Publish events in order, taking each from the left; does not wait for the last flush.
 
         For a producer socket, which gets no response. Waits while too much of the instance is

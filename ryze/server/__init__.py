@@ -9,7 +9,7 @@ http_connections        the open HTTP connections: their cap, and the eviction o
 hypercorn_connection    one HTTP connection, on Hypercorn's protocol
 hypercorn_protocol      that protocol, with a way out for upgrade requests
 trusted_proxies         the client's address and scheme behind reverse proxies
-transport               the bytes of a WebSocket: a plain socket, or TLS
+transports              the bytes of a WebSocket: a plain socket, or TLS
 """
 
 __all__: list[str] = []

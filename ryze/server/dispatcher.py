@@ -30,7 +30,7 @@ from ryze.errors import INTERNAL_SERVER_ERROR, REQUEST_TIMEOUT, TOO_MANY_CONNECT
 from ryze.http_head import WEBSOCKET_PATH, RequestParser, header
 from ryze.hub.transport import Transport
 from ryze.server.http_connections import HttpConnections
-from ryze.server.hypercorn_connection import HttpConnection, HttpServer
+from ryze.server.hypercorn_connection import HttpConnection, HttpContext
 from ryze.server.hypercorn_protocol import Upgrade
 from ryze.server.refusal import send_refusal
 from ryze.server.tls import Stream, start_tls
@@ -81,7 +81,7 @@ class Dispatcher:
 
     def __init__(
         self,
-        http: HttpServer,
+        http: HttpContext,
         websockets: WebSocketServer,
         admit: Admit,
         refusals: RefusalCounters,

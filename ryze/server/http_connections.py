@@ -8,7 +8,7 @@ import trio
 from structlog.contextvars import bound_contextvars
 
 from ryze.access.caps import ConnectionCaps
-from ryze.server.hypercorn_connection import HttpConnection, HttpServer
+from ryze.server.hypercorn_connection import HttpConnection, HttpContext
 from ryze.server.hypercorn_protocol import Upgrade
 
 __all__ = ["HttpConnections"]
@@ -24,7 +24,7 @@ class HttpConnections:
         caps: how many there may be.
     """
 
-    def __init__(self, server: HttpServer, caps: ConnectionCaps) -> None:
+    def __init__(self, server: HttpContext, caps: ConnectionCaps) -> None:
         self._server = server
         self._caps = caps
         # Changed by serve().

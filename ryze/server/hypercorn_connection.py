@@ -35,7 +35,7 @@ from ryze.server.tls import Stream
 from ryze.server.trusted_proxies import TrustedProxies
 from ryze.settings import Settings
 
-__all__ = ["HttpConnection", "HttpServer"]
+__all__ = ["HttpConnection", "HttpContext"]
 
 _RECEIVE_BYTES = 65536
 
@@ -47,7 +47,7 @@ _LINGER_SECONDS = 2
 _BROKEN = (trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError)
 
 
-class HttpServer:
+class HttpContext:
     """Shared state of all HTTP connections of a server.
 
     Args:
@@ -97,7 +97,7 @@ class HttpConnection:
     """
 
     def __init__(
-        self, server: HttpServer, stream: Stream, first: bytes, head_deadline: float
+        self, server: HttpContext, stream: Stream, first: bytes, head_deadline: float
     ) -> None:
         self._server = server
         self._stream = stream

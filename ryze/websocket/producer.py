@@ -67,7 +67,7 @@ class Producer(Connection):
     async def _process_pending(self) -> None:
         """Publish the events that came in; cancelled, it has published a first part of them."""
         if self._events:
-            await self._publisher.publish_stream(self._instance, self._events)
+            await self._publisher.publish_unconfirmed(self._instance, self._events)
 
     def _take_message(self, opcode: int, payload: bytes) -> None:
         """Decode an event; events before an invalid one stand, bytes behind it are discarded."""

@@ -1,11 +1,9 @@
 """Authorization: every way to send a token, on every route that requires one."""
 
-from itertools import product
 from typing import Any
 
 import pytest
 
-from ryze.access.authentication import sent_token
 from ryze.store import hash_token, insert_account
 from tests.conftest import ACCOUNT_TOKEN, Server
 
@@ -193,23 +191,3 @@ class TestNamedInstance:
         unknown = path.replace("/demo", "/nobody")
         assert (await server.request(method, unknown, body=b"{", token=None)).status == 401
         assert (await server.request(method, unknown, body=b"{")).status == 404
-
-
-_HEADER, _BEARER, _QUERY = "header", "bearer", "query"
-
-
-@pytest.mark.parametrize(("header", "bearer", "query"), list(product([True, False], repeat=3)))
-def test_token_header_precedes_bearer_and_bearer_precedes_query(
-    header: bool, bearer: bool, query: bool
-) -> None:
-    headers = {
-        "token": f" {_HEADER} " if header else " ",
-        "authorization": f" Bearer  {_BEARER} " if bearer else "Basic x",
-    }
-    sent = sent_token(headers, f" {_QUERY} " if query else "\t")
-    present = [(header, _HEADER), (bearer, _BEARER), (query, _QUERY)]
-    assert sent == next((token for there, token in present if there), "")
-
-
-def test_no_header_means_no_token() -> None:
-    assert sent_token({}) == ""

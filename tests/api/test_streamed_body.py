@@ -10,7 +10,7 @@ import quart
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from ryze.access.drain_flag import Drain
+from ryze.access.drain_flag import DrainFlag
 from ryze.api.streamed_body import StreamedBody, Streams
 from ryze.errors import ApiError
 from ryze.events.event import Event
@@ -334,7 +334,7 @@ class TestEnds:
         assert (await client.read_response()).error == (401, "Invalid token; 1 published")
 
     async def test_received_bytes_are_returned_after_the_end(self) -> None:
-        drain = Drain()
+        drain = DrainFlag()
         streams, body = Streams(drain), StreamedBody()
         body.feed(b"x", is_last=False)
         drain.begin()

@@ -22,7 +22,7 @@ from ryze.hub.hub import Hub
 from ryze.hub.outbox import Outbox, OutboxLimits
 from ryze.publishing.publisher import Publisher
 from ryze.server.dispatcher import Dispatcher
-from ryze.server.hypercorn_connection import HttpServer
+from ryze.server.hypercorn_connection import HttpContext
 from ryze.server.trusted_proxies import TrustedProxies
 from ryze.settings import Settings
 from ryze.telemetry.counters import RefusalCounters
@@ -234,7 +234,7 @@ async def running_server(*, compression: bool = False) -> AsyncIterator[Conforma
         hub, Publisher(hub), WebSocketLimits(), compression=compression, draw=lambda: 0.5
     )
     settings = Settings()
-    http = HttpServer(QuartTrio(__name__), TrustedProxies(()), settings, end_streams=lambda: None)
+    http = HttpContext(QuartTrio(__name__), TrustedProxies(()), settings, end_streams=lambda: None)
     dispatcher = Dispatcher(
         http, websockets, admit, RefusalCounters(), ConnectionCaps(), settings, None
     )

@@ -76,7 +76,7 @@ async def test_a_cancelled_publish_has_published_the_events_before_that_point(
     assert received_numbers(subscriber) == list(range(64))
 
 
-# --- publish_stream ---
+# --- publish_unconfirmed ---
 
 
 async def test_a_stream_is_published_in_order_without_waiting_for_the_flush(
@@ -85,7 +85,7 @@ async def test_a_stream_is_published_in_order_without_waiting_for_the_flush(
     subscriber = FakeSubscriber(nursery)
     events = deque(numbered_event(n) for n in range(500))
     with idle_hub.subscribed(make_instance(), subscriber.outbox):
-        await Publisher(idle_hub).publish_stream(make_instance(), events)
+        await Publisher(idle_hub).publish_unconfirmed(make_instance(), events)
     assert not events
     assert received_numbers(subscriber) == list(range(500))
 
@@ -97,7 +97,7 @@ async def test_a_stream_does_not_overtake_unflushed_events(
     events = deque(numbered_event(n) for n in range(1, 500))
     with idle_hub.subscribed(make_instance(), subscriber.outbox):
         idle_hub.publish(1, numbered_event(0))
-        nursery.start_soon(Publisher(idle_hub).publish_stream, make_instance(), events)
+        nursery.start_soon(Publisher(idle_hub).publish_unconfirmed, make_instance(), events)
         await wait_all_tasks_blocked()
         assert received_numbers(subscriber) == []
         assert idle_hub.statistics().unflushed == 64
@@ -114,7 +114,7 @@ async def test_a_cancelled_stream_leaves_the_events_that_are_not_published(
     with idle_hub.subscribed(make_instance(), subscriber.outbox):
         idle_hub.publish(1, numbered_event(0))
         with trio.move_on_after(0):
-            await Publisher(idle_hub).publish_stream(make_instance(), events)
+            await Publisher(idle_hub).publish_unconfirmed(make_instance(), events)
         assert list(events) == [numbered_event(n) for n in range(64, 100)]
         nursery.start_soon(idle_hub.run)
         await idle_hub.wait_flushed()
@@ -123,7 +123,7 @@ async def test_a_cancelled_stream_leaves_the_events_that_are_not_published(
 
 async def test_a_stream_without_subscribers_is_dropped(idle_hub: Hub) -> None:
     events = deque(numbered_event(n) for n in range(500))
-    await Publisher(idle_hub).publish_stream(make_instance(), events)
+    await Publisher(idle_hub).publish_unconfirmed(make_instance(), events)
     assert not events
     assert idle_hub.statistics().unflushed == 0
 
@@ -147,7 +147,7 @@ async def test_id_sequence_and_time_travel_unchanged_and_stay_out_of_the_envelop
     nursery.start_soon(hub.run)
     with hub.subscribed(make_instance(), subscriber.outbox):
         await publish(hub, 1, [plain, event])
-        await Publisher(hub).publish_stream(make_instance(), deque([event]))
+        await Publisher(hub).publish_unconfirmed(make_instance(), deque([event]))
     assert hub.published[1] is event
     assert (event.id, event.sequence, event.accepted_at) == ("e-1", 7, 1700000000.5)
     expected = plain.envelope(b'{"baseUrl":"http://ryze.test","instance":"shop","token":"token-1"}')

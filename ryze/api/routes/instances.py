@@ -13,8 +13,9 @@ from ryze.api.request_bodies import (
     WebsocketBlock,
     given_settings,
     given_websocket,
-    is_valid_token,
+    is_well_formed_token,
 )
+from ryze.api.requests import read_json
 from ryze.api.response_bodies import (
     InstanceCreated,
     InstanceDeleted,
@@ -24,7 +25,7 @@ from ryze.api.response_bodies import (
     InstanceWithToken,
     TokenUpdated,
 )
-from ryze.api.responses import json_response, read_json
+from ryze.api.responses import json_response
 from ryze.api.services import services
 from ryze.errors import (
     INSTANCE_EXISTS,
@@ -77,7 +78,7 @@ _TAKEN = {"name": INSTANCE_EXISTS, "token": TOKEN_IN_USE}
 def _checked_token(given: str | None) -> str:
     """Return the token of a body without surrounding white space, or a new one if it is empty."""
     token = (given or "").strip()
-    if not is_valid_token(token):
+    if not is_well_formed_token(token):
         raise ApiError(INVALID_BODY)
     return token or new_token()
 

@@ -12,8 +12,9 @@ from quart import Blueprint, Response, request
 
 from ryze.api import authorization as auth
 from ryze.api.authorization import Scope, access
+from ryze.api.requests import read_body
 from ryze.api.response_bodies import EventsPublished
-from ryze.api.responses import json_response, read_body
+from ryze.api.responses import json_response
 from ryze.api.services import services
 from ryze.api.streamed_body import StreamedBody
 from ryze.events.event import Event
@@ -34,7 +35,7 @@ async def publish(name: str) -> Response:
     """Publish events; the response follows the flush of the last one."""
     instance = auth.find_instance(name)
     if request.mimetype == NDJSON:
-        return await _publish_stream(instance)
+        return await _publish_ndjson(instance)
     events = [await _read_form()] if request.mimetype == FORM else await _read_json()
     clients = await services().publisher.publish(instance, events)
     return _published(len(events), clients)
@@ -53,7 +54,7 @@ async def _read_form() -> Event:
     return await decode_form_body(await read_body(FORM), boundary)
 
 
-async def _publish_stream(instance: Instance) -> Response:
+async def _publish_ndjson(instance: Instance) -> Response:
     settings = services().settings
     stream = EventStream(
         partial(services().streams.receive, cast(StreamedBody, request.body)),

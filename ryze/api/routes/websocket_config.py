@@ -5,8 +5,9 @@ from quart import Blueprint, Response
 from ryze.api import authorization as auth
 from ryze.api.authorization import Scope, access
 from ryze.api.request_bodies import SetWebsocket
+from ryze.api.requests import read_json
 from ryze.api.response_bodies import WebsocketConfigured, WebsocketRetrieved
-from ryze.api.responses import json_response, read_json
+from ryze.api.responses import json_response
 from ryze.api.services import services
 from ryze.errors import (
     CONFIG_READ_FAILED,
