@@ -22,7 +22,7 @@ from ryze.hub.outbox import Outbox, OutboxLimits
 from ryze.server.dispatcher import Dispatcher
 from ryze.settings import Settings
 from ryze.store import open_database, select_accounts
-from ryze.websocket.encodings import PLAIN
+from ryze.websocket.views import PLAIN
 from tests.cancelling import CancelAt, cancel_at_every_step
 from tests.clients import UPGRADE, RawClient, request_bytes
 from tests.conftest import ACCOUNT_TOKEN, JSON, Server, StartServer

@@ -26,7 +26,7 @@ from quart_trio.wrappers.request import TrioBody, TrioRequest
 
 from ryze.access.drain_flag import DrainFlag
 from ryze.errors import DRAINING, REQUEST_TIMEOUT, ApiError
-from ryze.ingest.ndjson import NDJSON
+from ryze.ingest.ndjson_lines import NDJSON
 
 __all__ = ["StreamedBody", "StreamingConnection", "StreamingRequest", "Streams"]
 

@@ -2,7 +2,7 @@
 
 Subscribers with equal views receive the same bytes: an audience groups its outboxes by view, and
 an event is encoded once per view, whatever the number of subscribers. The hub knows bytes, not
-frames: each protocol above it hands in its encodings (`ryze.websocket.encodings`).
+frames: each protocol above it hands in its encodings (`ryze.websocket.views`).
 """
 
 from collections.abc import Callable

@@ -13,7 +13,7 @@ from ryze.errors import INVALID_BODY, ApiError, InvalidEvent
 from ryze.events.decoding import decode_event, decode_events
 from ryze.events.event import Event
 from ryze.ingest.form import decode_form
-from ryze.ingest.ndjson import Line
+from ryze.ingest.ndjson_lines import Line
 
 __all__ = ["decode_form_body", "decode_json_body", "decode_line", "invalid_body"]
 

@@ -31,8 +31,8 @@ from ryze.hub.transport import Transport
 from ryze.hub.view import View
 from ryze.records import Instance
 from ryze.websocket.client_frames import CLOSE, PING, FrameError, check_close
-from ryze.websocket.encodings import PLAIN
 from ryze.websocket.server_frames import ping_frame, pong_frame
+from ryze.websocket.views import PLAIN
 
 __all__ = ["Connection", "ConnectionLimits"]
 

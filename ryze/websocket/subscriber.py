@@ -12,8 +12,8 @@ from ryze.hub.hub import Hub
 from ryze.hub.transport import Transport
 from ryze.records import Instance
 from ryze.websocket.connection import Connection, ConnectionLimits
-from ryze.websocket.encodings import DEFLATED, PLAIN
 from ryze.websocket.frame_validator import FrameValidator
+from ryze.websocket.views import DEFLATED, PLAIN
 
 __all__ = ["Subscriber"]
 

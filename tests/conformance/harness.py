@@ -26,9 +26,9 @@ from ryze.server.hypercorn_connection import HttpContext
 from ryze.server.trusted_proxies import TrustedProxies
 from ryze.settings import Settings
 from ryze.telemetry.counters import RefusalCounters
-from ryze.websocket.encodings import PLAIN
 from ryze.websocket.handshake import check_upgrade
 from ryze.websocket.server import WebSocketLimits, WebSocketServer
+from ryze.websocket.views import PLAIN
 from tests.clients import UPGRADE, RawClient, Response, request_bytes
 from tests.fakes import FakeTransport, ServerFrame, client_frame, make_instance, server_frames
 from tests.websocket.harness import TOKEN_HASH

@@ -14,7 +14,7 @@ from ryze.hub.outbox import Outbox, OutboxLimits
 from ryze.hub.view import View
 from ryze.publishing.publisher import Publisher
 from ryze.records import InstanceSettings, WebsocketConfig
-from ryze.websocket.encodings import PLAIN
+from ryze.websocket.views import PLAIN
 from tests.fakes import FakeTransport, make_instance, server_frames
 
 __all__ = [

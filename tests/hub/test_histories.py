@@ -23,8 +23,8 @@ from ryze.events.event import Event
 from ryze.hub.hub import Hub, HubStatistics
 from ryze.hub.outbox import Outbox, OutboxLimits
 from ryze.records import WebsocketConfig
-from ryze.websocket.encodings import PLAIN
 from ryze.websocket.server_frames import text_frame
+from ryze.websocket.views import PLAIN
 from tests.fakes import EVERYTHING, FakeTransport, make_instance, server_frames
 from tests.hub.harness import EMPTY_HUB, configure, publish
 from tests.strategies import disconnects, event_types

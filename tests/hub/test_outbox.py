@@ -22,8 +22,8 @@ from ryze.disconnects import (
 )
 from ryze.hub.batch import Messages
 from ryze.hub.outbox import Outbox, OutboxLimits
-from ryze.websocket.encodings import PLAIN
 from ryze.websocket.server_frames import close_frame, ping_frame, pong_frame, text_frame
+from ryze.websocket.views import PLAIN
 from tests.fakes import FakeTransport, PieceTransport, server_frames
 from tests.strategies import disconnects, frame_sizes
 

@@ -14,7 +14,7 @@ from ryze.hub.batch import Messages
 from ryze.hub.hub import Hub
 from ryze.hub.outbox import Outbox, OutboxLimits
 from ryze.hub.view import Encoding, View
-from ryze.websocket.encodings import DEFLATED, PLAIN
+from ryze.websocket.views import DEFLATED, PLAIN
 from tests.fakes import FakeTransport, make_instance
 from tests.hub.harness import FakeSubscriber, numbered_event, publish
 

@@ -10,7 +10,7 @@ from ryze.errors import ApiError, InvalidEvent
 from ryze.events.event import Event
 from ryze.ingest import bodies as decoding
 from ryze.ingest.bodies import decode_form_body, decode_json_body, decode_line, invalid_body
-from ryze.ingest.ndjson import Line
+from ryze.ingest.ndjson_lines import Line
 
 EVENT = b'{"event":"call.update","data":{}}'
 LARGE = b'{"event":"call.update","data":{"x":"%b"}}' % (b"x" * 256 * 1024)

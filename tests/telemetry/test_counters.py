@@ -12,8 +12,8 @@ from ryze.events.event import Event
 from ryze.hub.hub import Hub
 from ryze.hub.outbox import Outbox, OutboxLimits
 from ryze.records import DISABLED, WebsocketConfig
-from ryze.websocket.encodings import PLAIN
 from ryze.websocket.server import WebSocketServer
+from ryze.websocket.views import PLAIN
 from tests.fakes import FakeTransport, make_instance
 from tests.hub.harness import configure, publish
 from tests.websocket.harness import EVENT, Peer, open_server, serve_upgrade, upgrade

@@ -20,9 +20,9 @@ from ryze.hub.hub import Hub
 from ryze.hub.outbox import Outbox, OutboxLimits
 from ryze.publishing.publisher import Publisher
 from ryze.records import WebsocketConfig
-from ryze.websocket.encodings import PLAIN
 from ryze.websocket.producer import Producer
 from ryze.websocket.server import WebSocketLimits
+from ryze.websocket.views import PLAIN
 from tests.cancelling import CancelAt, cancel_at_every_step
 from tests.fakes import FakeTransport, client_frame, make_instance, server_frames
 from tests.hub.harness import EMPTY_HUB, configure, publish

@@ -50,7 +50,7 @@ from ryze.errors import (
     ErrorKind,
 )
 from ryze.ingest.form import FORM
-from ryze.ingest.ndjson import NDJSON
+from ryze.ingest.ndjson_lines import NDJSON
 from ryze.records import InstanceSettings, WebsocketConfig
 
 __all__ = ["JSON", "OPERATIONS", "TAGS", "Operation", "RequestContent", "ResponseContent"]

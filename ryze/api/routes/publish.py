@@ -20,8 +20,8 @@ from ryze.api.streamed_body import StreamedBody
 from ryze.events.event import Event
 from ryze.ingest.bodies import decode_form_body, decode_json_body
 from ryze.ingest.form import FORM
-from ryze.ingest.ndjson import NDJSON
-from ryze.ingest.stream import EventStream, StreamLimits
+from ryze.ingest.ndjson_lines import NDJSON
+from ryze.ingest.ndjson_stream import EventStream, StreamLimits
 from ryze.records import Instance
 
 __all__ = ["blueprint"]

@@ -20,7 +20,7 @@ from ryze.errors import StoreError
 from ryze.events.event import Event
 from ryze.hub.outbox import Outbox, OutboxLimits
 from ryze.telemetry.metrics import METRICS
-from ryze.websocket.encodings import PLAIN
+from ryze.websocket.views import PLAIN
 from tests.conftest import Server, StartServer, until
 from tests.fakes import FakeTransport, make_instance
 from tests.hub.harness import publish

@@ -8,7 +8,7 @@ from trio.testing import MockClock
 
 from ryze.errors import INVALID_TOKEN, REQUEST_TIMEOUT, ApiError
 from ryze.events.event import Event
-from ryze.ingest.stream import EventStream, StreamLimits
+from ryze.ingest.ndjson_stream import EventStream, StreamLimits
 
 LIMITS = StreamLimits(line_bytes=100, line_seconds=60)
 

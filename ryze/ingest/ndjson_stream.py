@@ -13,7 +13,7 @@ import trio
 from ryze.errors import BODY_TOO_LARGE, ApiError
 from ryze.events.event import Event
 from ryze.ingest.bodies import decode_line, invalid_body
-from ryze.ingest.ndjson import Line, LineReader, LineTooLong
+from ryze.ingest.ndjson_lines import Line, LineReader, LineTooLong
 
 __all__ = ["EventStream", "StreamLimits"]
 

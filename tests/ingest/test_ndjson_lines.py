@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ryze.ingest.ndjson import Line, LineReader, LineTooLong
+from ryze.ingest.ndjson_lines import Line, LineReader, LineTooLong
 
 LIMIT = 5
 
