@@ -1,10 +1,16 @@
 """ARCHITECTURE.md names everything that is there."""
 
+import ast
 import re
 import tomllib
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parent.parent
+# Packages whose docstring lists their modules.
+LISTED = ("access", "api", "client", "events", "hub", "ingest", "instances", "server", "store")
+ROOMS = [ROOT / "ryze" / name for name in (*LISTED, "telemetry", "websocket")]
 TEXT = (ROOT / "ARCHITECTURE.md").read_text()
 
 
@@ -22,3 +28,13 @@ def test_the_dependency_table_is_that_of_the_project() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     needed = [re.split(r"[^\w-]", line)[0] for line in project["dependencies"]]
     assert sorted(name for row in rows for name in row.split(", ")) == sorted(needed)
+
+
+@pytest.mark.parametrize("room", ROOMS, ids=lambda path: path.name)
+def test_docstring_of_a_room_lists_its_modules(room: Path) -> None:
+    docstring = ast.get_docstring(ast.parse((room / "__init__.py").read_text())) or ""
+    modules = {path.stem for path in room.glob("[!_]*.py")}
+    packages = {path.parent.name + "/" for path in room.glob("*/__init__.py")}
+    listed = set(re.findall(r"^ {0,4}(\w+/?) {2,}", docstring, re.MULTILINE))
+    assert listed >= modules | packages - {"migrations/"}
+    assert listed <= modules | packages

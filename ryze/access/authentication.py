@@ -51,9 +51,9 @@ def authenticate(registry: Registry, token: str) -> Principal | None:
     token_hash = hash_token(token)
     # The hash object of the record is kept, not the one computed here: every open connection
     # holds a reference to it.
-    if account := registry.account_by_token(token_hash):
+    if account := registry.account_by_token_hash(token_hash):
         return Principal(account.id, None, account.token_hash)
-    if instance := registry.instance_by_token(token_hash):
+    if instance := registry.instance_by_token_hash(token_hash):
         return Principal(instance.account_id, instance, instance.token_hash)
     return None
 

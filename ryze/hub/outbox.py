@@ -267,8 +267,7 @@ class Outbox:
         self._wake_writer()
         # More than one can be committed: the last of them too counts as if it came alone.
         if self._is_full(len(held) - 1, sum(map(len, held[:-1]))):
-            self.close(SLOW_CONSUMER)
-            return False
+            return self._evict_slow_consumer()
         return self._enqueue(parts[begun:])
 
     def _enqueue(self, parts: Sequence[bytes]) -> bool:
@@ -276,8 +275,7 @@ class Outbox:
             self._queue = _Queue(*trio.open_memory_channel[bytes](self._limits.messages))
         for message in parts:
             if self._is_full(self.pending, self.pending_bytes):
-                self.close(SLOW_CONSUMER)
-                return False
+                return self._evict_slow_consumer()
             # Never full: the channel holds a part of what is pending.
             self._queue.send.send_nowait(message)
             self.pending += 1
@@ -287,6 +285,11 @@ class Outbox:
     def _is_full(self, pending: int, pending_bytes: int) -> bool:
         """Is an offer that finds this much pending an overflow?"""
         return pending >= self._limits.messages or pending_bytes >= self._limits.bytes
+
+    def _evict_slow_consumer(self) -> bool:
+        """Close after an overflow; False: the offer is not accepted."""
+        self.close(SLOW_CONSUMER)
+        return False
 
     def _dequeue(self) -> Iterator[bytes]:
         """Take the messages out of the channel, one after the other."""

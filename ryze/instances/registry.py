@@ -102,11 +102,11 @@ class Registry:
 
     # Look-ups
 
-    def account_by_token(self, token_hash: str) -> Account | None:
+    def account_by_token_hash(self, token_hash: str) -> Account | None:
         """Return the account whose token has this hash."""
         return self._accounts.get(token_hash)
 
-    def instance_by_token(self, token_hash: str) -> Instance | None:
+    def instance_by_token_hash(self, token_hash: str) -> Instance | None:
         """Return the instance whose token has this hash."""
         return self._by_token.get(token_hash)
 

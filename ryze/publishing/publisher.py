@@ -1,6 +1,7 @@
-"""The publisher: decides per instance what happens to its events, and does it in order.
+"""The publisher: the one way of events to everybody who gets them, in order.
 
-Today every instance is ephemeral: its events go straight to the hub and are kept nowhere; with
+It is the place that decides per instance what happens to its events. Today there is nothing to
+decide, as every instance is ephemeral: its events go straight to the hub and are kept nowhere; with
 nobody connected they are dropped before any encoding. An event has room for an id, a sequence
 number and a time (`ryze.events.event.Event`), which an ephemeral event does not use.
 """

@@ -10,7 +10,7 @@ frame_validator   frames of a subscriber: validated and discarded
 message_reader    frames of a producer: assembled to messages
 client_frames     the rules that both readers keep
 server_frames     frames that the server sends
-encodings         views for the hub: plain or deflated text frames
+views             views for the hub: plain or deflated text frames
 """
 
 __all__: list[str] = []

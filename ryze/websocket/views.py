@@ -1,4 +1,4 @@
-"""The encodings of a WebSocket, as the hub uses them: text frames, plain or deflated."""
+"""The views of WebSocket subscribers: one text frame per event, plain or deflated."""
 
 from ryze.hub.view import Encoding, View
 from ryze.websocket.server_frames import close_frame, deflated_text_frame, text_frame

@@ -56,7 +56,7 @@ async def test_no_token_is_logged_for_successful_and_refused_requests(
 
 
 @pytest.mark.parametrize(
-    "broken", ["registry.find", "registry.account_by_token", "rate_limits.hit"]
+    "broken", ["registry.find", "registry.account_by_token_hash", "rate_limits.hit"]
 )
 async def test_no_token_is_logged_in_tracebacks(
     server: Server, output: io.StringIO, monkeypatch: pytest.MonkeyPatch, broken: str

@@ -416,17 +416,17 @@ class TestToken:
         self, server: Server, demo: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """The token is valid when it is checked, and void immediately after."""
-        account_by_token = server.services.registry.account_by_token
+        account_by_token_hash = server.services.registry.account_by_token_hash
 
         def look_up(token_hash: str) -> Account | None:
             call_at_next_checkpoint(
                 lambda: server.services.hub.follow(AccountTokenRevoked(token_hash))
             )
-            return account_by_token(token_hash)
+            return account_by_token_hash(token_hash)
 
         kept_alive = await server.open()
         await kept_alive.request("GET", "/health")
-        monkeypatch.setattr(server.services.registry, "account_by_token", look_up)
+        monkeypatch.setattr(server.services.registry, "account_by_token_hash", look_up)
         assert await (await server.connect()).closed() == (4501, "token revoked")
         fields = {"token": demo, **UPGRADE}
         second = WebSocketClient(kept_alive, await kept_alive.request("GET", "/ws/demo", fields))
