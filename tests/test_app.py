@@ -14,7 +14,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from wsproto.events import CloseConnection, TextMessage
 
 import ryze.app
-from ryze.api.authorization import Scope, access
+from ryze.api.authorization import Scope, requires
 from ryze.errors import KeyFileError, SettingsError, StartError
 from ryze.settings import Settings
 from ryze.store import (
@@ -404,7 +404,7 @@ class TestDrain:
 
 
 def replace_health(server: Server, make: Callable[[], Response]) -> None:
-    @access(Scope.OPEN)
+    @requires(Scope.OPEN)
     async def handler() -> Response:
         return make()
 
@@ -415,7 +415,7 @@ def hold_health(server: Server) -> trio.Event:
     """Make /health wait for the returned event."""
     go_on = trio.Event()
 
-    @access(Scope.OPEN)
+    @requires(Scope.OPEN)
     async def handler() -> Response:
         await go_on.wait()
         return Response(b"done", content_type="text/plain")

@@ -2,7 +2,7 @@
 
 `authorize_request` runs before every handler: it authenticates the token, counts the request
 against its rate limit, and refuses it if the route's scope does not include the token. A route
-declares its scope with `access`. Requests that match no route (404, 405) are counted too.
+declares its scope with `requires`. Requests that match no route (404, 405) are counted too.
 """
 
 from collections.abc import Callable
@@ -20,13 +20,13 @@ from ryze.records import Instance
 
 __all__ = [
     "Scope",
-    "access",
     "account_id",
     "add_rate_limit_headers",
     "authorize_request",
     "find_instance",
     "own_instance",
     "recheck_access",
+    "requires",
 ]
 
 _F = TypeVar("_F", bound=Callable[..., object])
@@ -55,7 +55,7 @@ class _Requirement:
 _NO_ROUTE = _Requirement(Scope.PUBLIC, "global")
 
 
-def access(scope: Scope, limit: str = "global") -> Callable[[_F], _F]:
+def requires(scope: Scope, limit: str = "global") -> Callable[[_F], _F]:
     """Declare the scope of the decorated handler.
 
     Args:

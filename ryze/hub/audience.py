@@ -1,6 +1,6 @@
-"""An audience: the subscribers of one instance, and the policy that its events pass.
+"""An audience: the subscribers of one instance, and the filter that its events pass.
 
-Policy is the WebSocket configuration (enabled, filter, media) and the ignored chats. The
+The filter is the WebSocket configuration (enabled, event types, media) and the ignored chats. The
 configuration that counts is the one at the moment of publishing, so an event is matched and its
 envelope made then; the audience's subscribers are grouped by view for the fan-out.
 """
@@ -98,7 +98,7 @@ class Audience:
         """Drop events of the chats that `settings` ignore, from the next event on."""
         self._ignored_chats = ignored_chats(settings)
 
-    def wants(self, event: Event) -> bool:
+    def matches(self, event: Event) -> bool:
         """Do its subscribers get this event at all?"""
         config = self.config
         return (

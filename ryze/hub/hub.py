@@ -237,7 +237,7 @@ class Hub:
         """
         self.counters.published += 1
         audience = self._audiences.get(instance_id)
-        if audience is None or not audience.wants(event):
+        if audience is None or not audience.matches(event):
             self._count_discarded(audience, 1)
             return None
         return self._flusher.add(audience, audience.envelope(event))
@@ -275,7 +275,7 @@ class Hub:
         Cancelled, it has not published.
         """
         audience = self._audiences.get(instance_id)
-        if audience is not None and audience.is_slow_to_encode(event) and audience.wants(event):
+        if audience is not None and audience.is_slow_to_encode(event) and audience.matches(event):
             # In a thread, or every other task would wait meanwhile; the event keeps the result.
             await trio.to_thread.run_sync(audience.select_data, event)
         # Checked here too: a coroutine that has nothing to wait for costs a tenth of a publish.
@@ -322,7 +322,7 @@ def _take_batch(audience: Audience, events: deque[Event]) -> Batch:
     batch = Batch()
     while events and not batch.is_full and not audience.is_slow_to_encode(events[0]):
         event = events.popleft()
-        if audience.wants(event):
+        if audience.matches(event):
             batch.add(audience.envelope(event))
     return batch
 

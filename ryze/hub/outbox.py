@@ -1,4 +1,4 @@
-"""The outbox of one connection: up to 256 messages between the fan-out and its socket.
+"""The outbox of one connection: 256 slots, then the slow consumer is evicted.
 
 Theory. A message is *pending* from the moment it is accepted for this connection until the
 operating system has taken its last byte. The rules (ARCHITECTURE.md, "Outbox"):

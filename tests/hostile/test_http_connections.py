@@ -5,7 +5,7 @@ import trio
 from quart import Response
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from ryze.api.authorization import Scope, access
+from ryze.api.authorization import Scope, requires
 from tests.clients import UPGRADE, RawClient, WebSocketClient, request_bytes
 from tests.conftest import ACCOUNT_TOKEN, JSON, Server, StartServer, until
 from tests.hub.harness import publish
@@ -29,7 +29,7 @@ def hold_health(server: Server) -> trio.Event:
     """Make /health wait until the returned event is set."""
     release = trio.Event()
 
-    @access(Scope.OPEN)
+    @requires(Scope.OPEN)
     async def handler() -> Response:
         await release.wait()
         return Response(b"done")
@@ -92,7 +92,7 @@ class TestUnreadResponses:
     ) -> None:
         large = b"x" * 20_000_000
 
-        @access(Scope.OPEN)
+        @requires(Scope.OPEN)
         async def handler() -> Response:
             return Response(large)
 

@@ -12,7 +12,7 @@ from quart import Response
 from trio.testing import MockClock, wait_all_tasks_blocked
 from wsproto.events import Ping, Pong
 
-from ryze.api.authorization import Scope, access
+from ryze.api.authorization import Scope, requires
 from tests.clients import UPGRADE, RawClient, WebSocketClient, chunked, request_bytes
 from tests.conftest import ACCOUNT_TOKEN, JSON, Server, StartServer, until
 
@@ -348,7 +348,7 @@ class TestDeadlines:
     async def test_peer_that_does_not_read_is_aborted(self, start_server: StartServer) -> None:
         server = await start_server(body_timeout_seconds=0.05)
 
-        @access(Scope.OPEN)
+        @requires(Scope.OPEN)
         async def large() -> Response:
             return Response(b"x" * 50_000_000)
 
@@ -408,7 +408,7 @@ def reset(client: RawClient) -> None:
 async def test_lost_connection_cancels_the_handler(server: Server) -> None:
     cancelled = trio.Event()
 
-    @access(Scope.OPEN)
+    @requires(Scope.OPEN)
     async def slow() -> Response:
         try:
             await trio.sleep_forever()

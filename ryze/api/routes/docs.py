@@ -12,7 +12,7 @@ import msgspec
 import trio
 from quart import Blueprint, Response, current_app
 
-from ryze.api.authorization import Scope, access
+from ryze.api.authorization import Scope, requires
 from ryze.api.docs_page import FILES, INDEX
 from ryze.errors import NOT_FOUND, ApiError
 
@@ -37,28 +37,28 @@ _POLICY = "; ".join(
 
 
 @blueprint.get("/openapi.json")
-@access(Scope.PUBLIC)
+@requires(Scope.PUBLIC)
 async def openapi_document() -> Response:
     """Get the HTTP routes as an OpenAPI document."""
     return await _serve_document(partial(_openapi, tuple(current_app.blueprints.values())))
 
 
 @blueprint.get("/asyncapi.json")
-@access(Scope.PUBLIC)
+@requires(Scope.PUBLIC)
 async def asyncapi_document() -> Response:
     """Get the WebSocket channels as an AsyncAPI document."""
     return await _serve_document(_asyncapi)
 
 
 @blueprint.get("/docs")
-@access(Scope.PUBLIC)
+@requires(Scope.PUBLIC)
 async def page() -> Response:
     """Get a page to read and try the API."""
     return await _serve_file(INDEX, "text/html; charset=utf-8")
 
 
 @blueprint.get("/docs/<file>")
-@access(Scope.PUBLIC)
+@requires(Scope.PUBLIC)
 async def part(file: str) -> Response:
     """Get a script, style or picture of that page."""
     if file not in FILES:

@@ -6,7 +6,7 @@ from typing import Literal
 import trio
 from quart import Blueprint, Response
 
-from ryze.api.authorization import Scope, access
+from ryze.api.authorization import Scope, requires
 from ryze.api.response_bodies import Health, HealthChecks
 from ryze.api.responses import json_response
 from ryze.api.services import services
@@ -19,7 +19,7 @@ blueprint = Blueprint("health", __name__)
 
 
 @blueprint.get("/health")
-@access(Scope.OPEN)
+@requires(Scope.OPEN)
 async def health() -> Response:
     """Report 200 while requests and connections are accepted, else 503."""
     checks = HealthChecks(

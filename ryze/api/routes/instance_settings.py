@@ -3,7 +3,7 @@
 from quart import Blueprint, Response
 
 from ryze.api import authorization as auth
-from ryze.api.authorization import Scope, access
+from ryze.api.authorization import Scope, requires
 from ryze.api.request_bodies import SettingsUpdate, given_settings
 from ryze.api.requests import read_json
 from ryze.api.response_bodies import SettingsRetrieved, SettingsUpdated
@@ -17,7 +17,7 @@ blueprint = Blueprint("instance_settings", __name__)
 
 
 @blueprint.post("/api/instance/settings/<name>")
-@access(Scope.INSTANCE)
+@requires(Scope.INSTANCE)
 async def change_settings(name: str) -> Response:
     """Change some settings of an instance; absent ones stay as they are."""
     instance = auth.find_instance(name)
@@ -31,7 +31,7 @@ async def change_settings(name: str) -> Response:
 
 
 @blueprint.get("/api/instance/getSettings/<name>")
-@access(Scope.INSTANCE)
+@requires(Scope.INSTANCE)
 async def get_settings(name: str) -> Response:
     """Get all settings of an instance."""
     return json_response(SettingsRetrieved(settings=auth.find_instance(name).settings))

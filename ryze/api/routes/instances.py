@@ -5,7 +5,7 @@ import structlog
 from quart import Blueprint, Response, request
 
 from ryze.api import authorization as auth
-from ryze.api.authorization import Scope, access
+from ryze.api.authorization import Scope, requires
 from ryze.api.request_bodies import (
     NewInstance,
     NewToken,
@@ -47,7 +47,7 @@ _log = structlog.get_logger("ryze.http")
 
 
 @blueprint.post("/api/instance/new")
-@access(Scope.ACCOUNT, limit="create")
+@requires(Scope.ACCOUNT, limit="create")
 async def new_instance() -> Response:
     """Create an instance of the account."""
     body = await read_json(NewInstance)
@@ -94,7 +94,7 @@ async def _read_websocket_block(name: str) -> WebsocketConfig | None:
 
 
 @blueprint.get("/api/instance/list")
-@access(Scope.INSTANCE)
+@requires(Scope.INSTANCE)
 async def list_instances() -> Response:
     """List all instances of the account, or those named; a TokenInstance sees its own."""
     found = _select_instances()
@@ -127,7 +127,7 @@ def _select_instances() -> list[Instance]:
 
 
 @blueprint.delete("/api/instance/delete/<name>")
-@access(Scope.ACCOUNT)
+@requires(Scope.ACCOUNT)
 async def delete_instance(name: str) -> Response:
     """Delete an instance and its configuration; its connections end."""
     if not await services().registry.delete_instance(auth.find_instance(name)):
@@ -136,7 +136,7 @@ async def delete_instance(name: str) -> Response:
 
 
 @blueprint.post("/api/instance/token/<name>")
-@access(Scope.ACCOUNT)
+@requires(Scope.ACCOUNT)
 async def change_token(name: str) -> Response:
     """Give an instance another token; connections opened with the old one end."""
     instance = auth.find_instance(name)

@@ -7,7 +7,7 @@ monitoring reach this path (the proxy configurations in docs/deploy/ close it).
 from prometheus_client.exposition import choose_encoder
 from quart import Blueprint, Response, request
 
-from ryze.api.authorization import Scope, access
+from ryze.api.authorization import Scope, requires
 from ryze.api.services import services
 from ryze.telemetry.metrics import metrics_registry
 
@@ -17,7 +17,7 @@ blueprint = Blueprint("metrics", __name__)
 
 
 @blueprint.get("/metrics")
-@access(Scope.OPEN)
+@requires(Scope.OPEN)
 async def metrics() -> Response:
     """Get the current value of all metrics, as OpenMetrics if the request accepts that."""
     encode, content_type = choose_encoder(request.headers.get("Accept", ""))

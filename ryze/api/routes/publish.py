@@ -11,7 +11,7 @@ from typing import cast
 from quart import Blueprint, Response, request
 
 from ryze.api import authorization as auth
-from ryze.api.authorization import Scope, access
+from ryze.api.authorization import Scope, requires
 from ryze.api.requests import read_body
 from ryze.api.response_bodies import EventsPublished
 from ryze.api.responses import json_response
@@ -30,7 +30,7 @@ blueprint = Blueprint("publish", __name__)
 
 
 @blueprint.post("/api/events/publish/<name>")
-@access(Scope.INSTANCE, limit="publish")
+@requires(Scope.INSTANCE, limit="publish")
 async def publish(name: str) -> Response:
     """Publish events; the response follows the flush of the last one."""
     instance = auth.find_instance(name)

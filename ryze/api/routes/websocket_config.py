@@ -3,7 +3,7 @@
 from quart import Blueprint, Response
 
 from ryze.api import authorization as auth
-from ryze.api.authorization import Scope, access
+from ryze.api.authorization import Scope, requires
 from ryze.api.request_bodies import SetWebsocket
 from ryze.api.requests import read_json
 from ryze.api.response_bodies import WebsocketConfigured, WebsocketRetrieved
@@ -23,7 +23,7 @@ blueprint = Blueprint("websocket_config", __name__)
 
 
 @blueprint.post("/api/events/websocket/<name>")
-@access(Scope.INSTANCE)
+@requires(Scope.INSTANCE)
 async def set_websocket(name: str) -> Response:
     """Turn the WebSocket of an instance on or off, and set its filter."""
     instance = auth.find_instance(name)
@@ -34,7 +34,7 @@ async def set_websocket(name: str) -> Response:
 
 
 @blueprint.get("/api/events/getWebsocket/<name>")
-@access(Scope.INSTANCE)
+@requires(Scope.INSTANCE)
 async def get_websocket(name: str) -> Response:
     """Get the WebSocket configuration of an instance from the database."""
     instance = auth.find_instance(name)

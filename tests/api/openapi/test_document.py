@@ -10,7 +10,7 @@ from quart import Blueprint
 from quart_trio import QuartTrio
 
 from ryze.api.application import BLUEPRINTS
-from ryze.api.authorization import Scope, access
+from ryze.api.authorization import Scope, requires
 from ryze.api.openapi.document import openapi
 from ryze.api.openapi.operations import OPERATIONS as DESCRIBED
 from ryze.api.openapi.operations import TAGS
@@ -53,7 +53,7 @@ def test_route_without_a_description_is_an_error() -> None:
     undescribed = Blueprint("undescribed", __name__)
 
     @undescribed.get("/undescribed")
-    @access(Scope.OPEN)
+    @requires(Scope.OPEN)
     async def handler() -> None: ...
 
     with pytest.raises(KeyError, match="undescribed"):

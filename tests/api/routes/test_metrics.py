@@ -15,7 +15,7 @@ from prometheus_client.openmetrics.parser import (
 from prometheus_client.parser import text_string_to_metric_families as parse
 from trio.testing import wait_all_tasks_blocked
 
-from ryze.api.authorization import Scope, access
+from ryze.api.authorization import Scope, requires
 from ryze.errors import StoreError
 from ryze.events.event import Event
 from ryze.hub.outbox import Outbox, OutboxLimits
@@ -169,7 +169,7 @@ async def test_http_connections_over_their_cap_are_counted_apart_from_upgrades(
     before = await scrape(server)
     released = trio.Event()
 
-    @access(Scope.OPEN)
+    @requires(Scope.OPEN)
     async def wait() -> quart.Response:
         await released.wait()
         return quart.Response(b"")
