@@ -14,8 +14,8 @@ COVERAGE_FLOOR = 99
 
 # The rules of flake8-async that ruff lacks. Not on: ASYNC910 and its like ask for a checkpoint on
 # every path through every async function, while ours return at once where there is nothing to wait
-# for. ASYNC900 is on: an async generator that is no context manager is cleaned up at a time that
-# nobody knows.
+# for. ASYNC900 is on: an async generator that is no context manager is cleaned up at an
+# unknown time.
 FLAKE8_ASYNC = [
     "--isolated",
     "--select=ASYNC1,ASYNC2,ASYNC3,ASYNC900",
