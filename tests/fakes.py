@@ -1,4 +1,4 @@
-"""Fake transports, true to their interface (server/test_transport.py), and frames for them.
+"""Fake transports, true to their interface (server/test_transports.py), and frames for them.
 
 `FakeTransport` takes exactly as many bytes as the test says, so that what a client receives can be
 computed on paper; `PieceTransport` does so the way a TLS stream does.
