@@ -1,8 +1,8 @@
 """Ingest: how many events per second from one producer, and in how much memory?
 
-Nobody is connected. Four methods are measured: a POST per event, a POST per array, one POST that
-streams lines, and the producer socket. Then each method that streams takes a large number of
-events in one stream, while the server's resident memory is sampled.
+No subscriber is connected. Four methods are measured: one POST per event, one POST per array, one
+POST that streams lines, and the producer socket. Then each method that streams takes a large number
+of events in one stream, while the server's resident memory is sampled.
 """
 
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SINGLE_POSTS", "STREAMS", "Method", "main", "measure"]
 
-# By the key of the method.
+# By `Method.key`.
 Rounds = dict[str, list[dict[str, float]]]
 Summary = dict[str, dict[str, float]]
 

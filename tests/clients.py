@@ -199,13 +199,13 @@ class WebSocketClient:
         return event.code, event.reason
 
     async def is_silent(self) -> bool:
-        """Whether nothing has come so far: the pong to a ping, kept in order, comes first."""
+        """Has nothing been received so far? The pong to a ping, kept in order, is first."""
         await self.send(Ping(payload=b"anything?"))
         event = await self.next_event()
         return isinstance(event, Pong)
 
     async def closed_by_now(self) -> bool:
-        """Whether the server has begun to close; checked with a ping, without a clock."""
+        """Has the server begun to close? Checked with a ping, without a clock."""
         return not await self.is_silent()
 
     async def send(self, event: Event) -> None:

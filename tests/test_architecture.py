@@ -22,7 +22,7 @@ def test_house_list_matches_the_folder() -> None:
     assert sorted(listed) == sorted(modules + packages)
 
 
-def test_the_dependency_table_is_that_of_the_project() -> None:
+def test_dependency_table_matches_the_project() -> None:
     _, _, table = TEXT.partition("\n### Dependencies\n")
     rows = re.findall(r"^\| ([a-z][a-z0-9, -]*) \|", table.partition("\n#")[0], re.MULTILINE)
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]

@@ -35,7 +35,7 @@ def _defined_names(node: ast.stmt) -> Iterator[str]:
 
 
 def _is_registered(node: ast.stmt) -> bool:
-    """Whether a decorator registers it with an object: a route handler, a command."""
+    """Does a decorator register it with an object, such as a route handler or a command?"""
     decorators = getattr(node, "decorator_list", [])
     return any(_registers(decorator) for decorator in decorators)
 

@@ -1,4 +1,4 @@
-"""The tables of the README and the contract are those of the code."""
+"""The tables of the README and the contract match the code."""
 
 import re
 from pathlib import Path

@@ -19,7 +19,7 @@ def test_disabled_has_the_values_of_the_contract() -> None:
     assert msgspec.structs.astuple(DISABLED) == (False, (), False)
 
 
-def test_default_instance_settings_are_those_of_the_contract() -> None:
+def test_default_instance_settings_match_the_contract() -> None:
     defaults = msgspec.structs.asdict(InstanceSettings())
     assert defaults.pop("disable_history_sync") is True
     assert defaults.pop("call_reject_message") == ""

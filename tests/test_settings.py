@@ -31,7 +31,7 @@ def test_variable_and_flag_are_derived_from_the_attribute() -> None:
     assert (row.variable, row.flag) == ("RYZE_MAX_BODY_BYTES", "--max-body-bytes")
 
 
-def test_defaults_are_those_of_the_contract() -> None:
+def test_defaults_match_the_contract() -> None:
     settings = parse()
     assert settings == Settings()
     assert (settings.host, settings.port, settings.base_url) == ("127.0.0.1", 8080, "")

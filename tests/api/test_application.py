@@ -35,7 +35,7 @@ def methods_of(route: Any) -> list[str]:
     return sorted(route.methods - {"HEAD"})
 
 
-def test_routes_are_those_of_the_contract() -> None:
+def test_routes_match_the_contract() -> None:
     routes = {f"{','.join(methods_of(route))} {route.rule}" for route in ROUTES}
     assert routes == {
         "POST /api/events/websocket/<name>",

@@ -180,7 +180,7 @@ class ExpectedStream:
     # Comparing
 
     def has_at(self, offset: int, data: bytes | memoryview) -> bool:
-        """Whether the stream has `data` at `offset`."""
+        """Does the stream have `data` at `offset`?"""
         return self._stream.startswith(data, offset - self.start)
 
     def find(self, frame: bytes, since: int) -> int | None:

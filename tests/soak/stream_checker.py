@@ -60,7 +60,7 @@ class StreamChecker:
         self._deflated = deflated
 
     def has_all(self, until: int) -> bool:
-        """Whether it has received all that it must up to the offset `until`."""
+        """Has it received all that it must up to the offset `until`?"""
         if self._offset is not None:
             return self._offset >= until
         return self._expected.first_unsent(self._not_before, until, self._entitled) is None

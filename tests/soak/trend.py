@@ -22,7 +22,7 @@ class Trend:
         self.growth = growth
 
     def is_flat(self, share: float, absolute: float) -> bool:
-        """Whether the growth is within `share` of the level, or within `absolute`."""
+        """Is the growth within `share` of the level, or within `absolute`?"""
         return self.growth <= max(share * self.level, absolute)
 
 

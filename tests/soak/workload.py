@@ -25,7 +25,7 @@ def event_type(number: int) -> str:
 
 
 def passes(config: WebsocketConfig, number: int) -> bool:
-    """Whether subscribers receive the event of this number under this configuration."""
+    """Do subscribers receive the event of this number under this configuration?"""
     return config.enabled and (not config.events or event_type(number) in config.events)
 
 

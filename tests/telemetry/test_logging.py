@@ -202,7 +202,7 @@ def test_logging_during_a_write_does_not_deadlock() -> None:
 # Characters of a header, and so of a token. Long, so that it occurs in no output by chance.
 PRINTABLE = "".join(sorted(set(string.printable) - set(string.whitespace)))
 tokens = st.text(PRINTABLE, min_size=12, max_size=40).filter(lambda token: set(token) - {"*"})
-# As clients send them in a query: encoded, or raw if they do not contain the separator.
+# Tokens in a query are encoded, or raw if they do not contain the separator.
 queries = tokens.filter(lambda token: "&" not in token) | tokens.map(lambda t: quote(t, safe=""))
 formats = st.sampled_from(["json", "console"])
 

@@ -202,7 +202,7 @@ async def test_database_errors_are_counted_by_operation(server: Server, demo: st
     }
 
 
-async def test_pending_events_are_those_of_this_moment(server: Server) -> None:
+async def test_pending_events_are_measured_at_the_scrape(server: Server) -> None:
     outboxes = [
         Outbox(
             FakeTransport(room),

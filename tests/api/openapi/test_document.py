@@ -117,7 +117,7 @@ def test_examples_of_request_bodies_are_valid(name: str) -> None:
         ("connectToPublish", "101 400 401 403 404 426 429 431 500 503"),
     ],
 )
-def test_statuses_are_those_of_the_contract(name: str, statuses: str) -> None:
+def test_statuses_match_the_contract(name: str, statuses: str) -> None:
     assert " ".join(sorted(OPERATIONS[name]["responses"])) == statuses
 
 
@@ -157,7 +157,7 @@ def test_responses_have_all_members_and_no_others() -> None:
     assert len(schemas["InstanceSettings"]["required"]) == 7
 
 
-def test_settings_of_requests_are_those_of_responses_and_optional() -> None:
+def test_request_settings_match_response_settings_and_are_optional() -> None:
     schemas = DOCUMENT["components"]["schemas"]
     update = schemas["SettingsUpdate"]
     assert update["properties"].keys() == schemas["InstanceSettings"]["properties"].keys()

@@ -46,7 +46,7 @@ async def test_requests_over_the_rate_limit_are_a_429(start_server: StartServer)
 
 
 @pytest.mark.parametrize("name", ["openapi.json", "asyncapi.json"])
-async def test_documents_are_those_of_the_schema_folder(
+async def test_documents_match_the_schema_folder(
     server: Server, name: str, pytestconfig: pytest.Config
 ) -> None:
     response = await server.request("GET", f"/{name}")

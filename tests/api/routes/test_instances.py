@@ -385,7 +385,7 @@ class TestToken:
         assert refused.error == (401, "Invalid token")
         assert (await server.try_to_connect(headers={"token": token})).status == 101
 
-    @pytest.mark.parametrize("role", ["", "/publish"], ids=["subscriber", "publisher"])
+    @pytest.mark.parametrize("role", ["", "/publish"], ids=["subscriber", "producer"])
     async def test_only_connections_of_the_old_token_end(
         self, server: Server, demo: str, role: str
     ) -> None:
