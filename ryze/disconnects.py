@@ -77,14 +77,14 @@ class Disconnect:
         reason: text in the close frame, at most 123 bytes.
         metric_label: low-cardinality reason, for metrics: snake_case, of a closed set.
         advice: what the client should do.
-        drains: pending messages are still sent before the close frame.
+        sends_pending: pending messages are still sent before the close frame.
     """
 
     code: int | None
     reason: str
     metric_label: str
     advice: Advice
-    drains: bool = False
+    sends_pending: bool = False
 
 
 CLIENT_CLOSED = Disconnect(1000, "", "client_closed", Advice.CONFIRMED_CLOSE)
@@ -95,7 +95,7 @@ CONNECTION_LOST = Disconnect(
 CANCELLED = Disconnect(None, "cancelled", "cancelled", Advice.RECONNECT_WITH_BACKOFF)
 # Reserved by the contract and not sent: a drain says RESTARTING.
 SHUTTING_DOWN = Disconnect(
-    1001, "shutting down", "shutting_down", Advice.RECONNECT_WITH_BACKOFF, drains=True
+    1001, "shutting down", "shutting_down", Advice.RECONNECT_WITH_BACKOFF, sends_pending=True
 )
 PROTOCOL_ERROR = Disconnect(1002, "protocol error", "protocol_error", Advice.FIX_CLIENT)
 INVALID_UTF8 = Disconnect(1007, "invalid UTF-8", "invalid_utf8", Advice.FIX_CLIENT)
@@ -103,7 +103,7 @@ INVALID_UTF8 = Disconnect(1007, "invalid UTF-8", "invalid_utf8", Advice.FIX_CLIE
 INVALID_EVENT = Disconnect(1008, "frame <n>: ...", "invalid_event", Advice.FIX_CLIENT)
 MESSAGE_TOO_BIG = Disconnect(1009, "message too big", "message_too_big", Advice.FIX_CLIENT)
 INTERNAL_ERROR = Disconnect(1011, "internal error", "internal_error", Advice.RECONNECT_WITH_BACKOFF)
-RESTARTING = Disconnect(1012, "restarting", "restarting", Advice.RECONNECT_SOON, drains=True)
+RESTARTING = Disconnect(1012, "restarting", "restarting", Advice.RECONNECT_SOON, sends_pending=True)
 SLOW_CONSUMER = Disconnect(4008, "slow consumer", "slow_consumer", Advice.READ_FASTER)
 NO_HEARTBEAT = Disconnect(4009, "no heartbeat", "no_heartbeat", Advice.RECONNECT)
 TOKEN_REVOKED = Disconnect(4501, "token revoked", "token_revoked", Advice.STOP)

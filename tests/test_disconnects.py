@@ -65,7 +65,7 @@ def test_sentence_and_decision_agree(disconnect: Disconnect) -> None:
 
 
 def test_only_a_shutdown_drains() -> None:
-    assert {each.code for each in ALL if each.drains} == {1001, 1012}
+    assert {each.code for each in ALL if each.sends_pending} == {1001, 1012}
 
 
 def test_only_ends_without_a_close_frame_have_no_code() -> None:

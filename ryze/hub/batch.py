@@ -29,10 +29,10 @@ class Batch:
     """Events of one instance, in the order in which they were published.
 
     Args:
-        begun_at: when its first event came, on the hub's clock, in seconds.
+        begun_at: time of its first event, on the hub's clock, in seconds.
     """
 
-    __slots__ = ("_bytes", "_encoded", "_envelopes", "_flushed", "begun_at", "connections")
+    __slots__ = ("_bytes", "_encoded", "_envelopes", "_flushed", "begun_at", "subscribers")
 
     def __init__(self, begun_at: float = 0) -> None:
         self.begun_at = begun_at
@@ -41,10 +41,10 @@ class Batch:
         self._bytes = 0
         # Their messages by view, made at the first use; shared by all subscribers of the view.
         self._encoded: dict[View, Messages] = {}
-        # Made when somebody first waits.
+        # Made at the first wait.
         self._flushed: trio.Event | None = None
         # Subscribers that have accepted these events; final once `flushed` is set.
-        self.connections = 0
+        self.subscribers = 0
 
     def __len__(self) -> int:
         return len(self._envelopes)

@@ -1,4 +1,4 @@
-"""The flush: one task that fans out what was published, once per scheduler tick.
+"""The flush: one task that fans out published events, once per scheduler tick.
 
 Theory. System calls are the whole cost of a fan-out. So publishing only appends to the batch of
 an audience; the flush encodes each batch once per view, joins it, and each subscriber gets it in
@@ -27,12 +27,12 @@ _log = structlog.get_logger("ryze.hub")
 
 
 class Flusher:
-    """The batches that are pending, and the task that fans them out.
+    """The batches that are not yet fanned out, and the task that does it.
 
     Args:
         counters: counts deliveries and measures flushes.
         clock: seconds that only go forward, for measuring.
-        remove: takes a subscriber that accepts no more events out of the hub.
+        remove: removes a subscriber that accepts no more events from the hub.
     """
 
     def __init__(
@@ -44,9 +44,9 @@ class Flusher:
         self._counters = counters
         self._clock = clock
         self._remove = remove
-        # Pending batches, none of them empty: add() begins one, the flush takes it out. By
-        # audience and not by instance: a subscriber that comes after the last one has left is in
-        # another audience, and gets nothing older than itself.
+        # Batches for the next flush, none of them empty: add() begins one, the flush takes it
+        # out. By audience and not by instance: a subscriber that comes after the last one has left
+        # is in another audience, and gets nothing older than itself.
         self._batches: dict[Audience, Batch] = {}
         # Set when a batch is begun; the flush replaces it before it takes up the batches.
         self._wakeup = trio.Event()
@@ -57,7 +57,7 @@ class Flusher:
         self._flush_ended = trio.lowlevel.ParkingLot()
 
     @property
-    def pending(self) -> int:
+    def unflushed(self) -> int:
         """Events that the next flush will fan out."""
         return sum(map(len, self._batches.values()))
 
@@ -86,10 +86,10 @@ class Flusher:
         """
         for view, outboxes in audience.slices(_SLICE):
             self._offer(audience, batch, view, outboxes)
-        self._counters.delivered += len(batch) * batch.connections
+        self._counters.delivered += len(batch) * batch.subscribers
 
     async def run(self) -> NoReturn:
-        """Fan out what is added, until cancelled; cancelling it ends all delivery."""
+        """Fan out batches until cancelled; cancelling it ends all delivery."""
         while True:
             await self._wakeup.wait()
             self._wakeup = trio.Event()
@@ -120,14 +120,14 @@ class Flusher:
             self._offer(audience, batch, view, outboxes)
         batch.flushed.set()
         counters = self._counters
-        counters.delivered += len(batch) * batch.connections
+        counters.delivered += len(batch) * batch.subscribers
         counters.flush_events.observe(len(batch))
         counters.flush_lag.observe(started_at - batch.begun_at)
         counters.flush_seconds.observe(self._clock() - started_at)
 
     def _offer(self, audience: Audience, batch: Batch, view: View, outboxes: list[Outbox]) -> None:
         messages = batch.encode(view)
-        batch.connections += len(outboxes)
+        batch.subscribers += len(outboxes)
         for outbox in outboxes:
             try:
                 if outbox.offer(messages):
@@ -137,5 +137,5 @@ class Flusher:
                 # subscriber.
                 _log.exception("offer failed", outbox=repr(outbox))
                 outbox.close_after_bug()
-            batch.connections -= 1
+            batch.subscribers -= 1
             self._remove(audience, outbox)

@@ -9,8 +9,8 @@ the flush: `publish_now` fans out on the spot where that overtakes nothing. Rule
   awaits the hub is consistent.
 - An event without subscribers, filtered out or ignored is dropped before any encoding.
 - The configuration that counts is the one at the moment of `publish`.
-- At most 64 events, or about 1 MiB of them, of one instance are pending for the flush: producers
-  wait in `publish_when_ready`. No producer ever waits for a subscriber.
+- At most 64 events, or about 1 MiB of them, of one instance are unflushed: producers wait
+  in `publish_when_ready`. No producer ever waits for a subscriber.
 
 Nothing but `ryze.publishing` publishes here.
 """
@@ -106,7 +106,7 @@ class Hub:
             lagging=sum(outbox.pending > 0 for outbox in outboxes),
             pending=sum(outbox.pending for outbox in outboxes),
             pending_bytes=sum(outbox.pending_bytes for outbox in outboxes),
-            unflushed=self._flusher.pending,
+            unflushed=self._flusher.unflushed,
         )
 
     # Connections
@@ -115,7 +115,7 @@ class Hub:
     def subscribed(
         self, instance: Instance, outbox: Outbox, token_hash: str | None = None
     ) -> Iterator[None]:
-        """Hand the events of `instance` to `outbox` while inside.
+        """Deliver the events of `instance` to `outbox` while inside.
 
         Args:
             instance: its token stands in the envelopes.
@@ -143,7 +143,10 @@ class Hub:
     ) -> Iterator[None]:
         """Count the peer of `outbox` as a producer of `instance` while inside.
 
-        Args: as for `subscribed`.
+        Args:
+            instance: the instance that the producer publishes to.
+            outbox: as for `subscribed`.
+            token_hash: as for `subscribed`.
         """
         producers = self._producers.setdefault(instance.id, {})
         producers[outbox] = token_hash
@@ -203,7 +206,7 @@ class Hub:
     ) -> None:
         """End connections of one instance, producers included.
 
-        Events that have come in from a producer are still published.
+        Events already received from a producer are still published.
 
         Args:
             instance_id: the instance.
@@ -284,7 +287,7 @@ class Hub:
         return self.publish(instance_id, event)
 
     async def wait_for_room(self, instance_id: int) -> None:
-        """Apply back-pressure: wait while too much of this instance is pending for the flush.
+        """Apply back-pressure: wait while too much of this instance is unflushed.
 
         Returns without a checkpoint when there is room. Cancelling it loses nothing.
         """

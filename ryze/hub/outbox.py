@@ -6,7 +6,7 @@ operating system has taken its last byte. The rules (ARCHITECTURE.md, "Outbox"):
 - Nothing pending: an offer is written straight to the transport, all messages of a flush in one
   system call. No queue, no task.
 - Bytes that the transport does not take are queued in a memory channel of 256 slots, and a writer
-  task drains it with coalesced writes. The writer lives only as long as something is queued.
+  task empties it with coalesced writes. The writer lives only as long as something is queued.
 - A message leaves the count with its last byte, not when the writer takes it up: messages in
   flight would silently double the bound.
 - An offer that finds 256 pending (or the bound in bytes reached) is an overflow: the connection
@@ -147,7 +147,7 @@ class Outbox:
         try:
             taken = self._transport.send_nowait(data)
         except OSError:
-            self._connection_lost()
+            self._end_lost_connection()
             return False
         return taken == len(data) or self._enqueue_rest(messages.parts, taken)
 
@@ -169,7 +169,7 @@ class Outbox:
     def close(self, disconnect: Disconnect) -> None:
         """Accept no more messages; the close follows the bytes that must still go out.
 
-        That is everything pending where the disconnect drains, else the rest of a message that is
+        That is everything pending where the disconnect says so, else the rest of a message that is
         partly written. The first reason counts, later calls do nothing.
         """
         if self.disconnect is not None:
@@ -177,7 +177,7 @@ class Outbox:
         self.disconnect = disconnect
         self._heartbeat = self._reply = None
         try:
-            if not disconnect.drains:
+            if not disconnect.sends_pending:
                 self._discard()
             if disconnect.code is not None:
                 data = self.view.encoding.encode_close(disconnect)
@@ -213,7 +213,7 @@ class Outbox:
                 if not self._advance(self._send_nowait(self._in_flight_bytes)):
                     await self._transport.wait_writable()
         except OSError:
-            self._connection_lost()
+            self._end_lost_connection()
         # Not in a `finally`: a send after a cancelled writer would go into a message.
         self._is_writing = False
 
@@ -223,7 +223,7 @@ class Outbox:
         try:
             return self._transport.send_nowait(data)
         except OSError:
-            self._connection_lost()
+            self._end_lost_connection()
             return 0
 
     def _send_control(self, data: bytes) -> bool:
@@ -242,8 +242,8 @@ class Outbox:
         self._is_writing = True
         self._start_writer()
 
-    def _connection_lost(self) -> None:
-        """The peer vanished: nothing can be sent any more, not even what is partly written."""
+    def _end_lost_connection(self) -> None:
+        """Close and discard everything, even a message that is partly written."""
         self.close(CONNECTION_LOST)
         self._close_bytes = None
         self._in_flight = _NOTHING

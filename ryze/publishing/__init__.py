@@ -1,7 +1,9 @@
-"""Publishing: the one way from an accepted event to everybody who gets it.
+"""Publishing: the one way from an accepted event to its subscribers.
 
-Every way in (HTTP, NDJSON, forms, the producer socket) ends at `publisher.Publisher`, and nothing
-else reaches the hub.
+publisher   takes events from every ingress, and hands them to the hub
+
+Every ingress (HTTP, NDJSON, forms, the producer socket) ends at `publisher.Publisher`, and nothing
+else publishes to the hub.
 """
 
 __all__: list[str] = []

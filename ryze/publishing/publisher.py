@@ -1,4 +1,4 @@
-"""The publisher: the one way of events to everybody who gets them, in order.
+"""The publisher: the one way from accepted events to their subscribers, in order.
 
 It is the place that decides per instance what happens to its events. Today there is nothing to
 decide, as every instance is ephemeral: its events go straight to the hub and are kept nowhere; with
@@ -34,11 +34,11 @@ class Publisher:
     async def publish(self, instance: Instance, events: Sequence[Event]) -> int:
         """Publish events in order; returns when the flush of the last one is over.
 
-        Waits while too much of the instance is pending (back-pressure). Cancelled half-way, it
+        Waits while too much of the instance is unflushed (back-pressure). Cancelled half-way, it
         has published the events before that point.
 
         Returns:
-            The number of connections that the last event was handed to.
+            The number of subscribers that the last event was handed to.
         """
         hub = self._hub
         batch = last_batch = None
@@ -49,13 +49,13 @@ class Publisher:
             last_batch = batch or last_batch
         if last_batch is not None:
             await last_batch.flushed.wait()
-        return batch.connections if batch else 0
+        return batch.subscribers if batch else 0
 
     async def publish_unconfirmed(self, instance: Instance, events: deque[Event]) -> None:
         """Publish events in order, taking each from the left; does not wait for the last flush.
 
         For a producer socket, which gets no response. Waits while too much of the instance is
-        pending (back-pressure); `events` is empty when it returns. Cancelled, it leaves the
+        unflushed (back-pressure); `events` is empty when it returns. Cancelled, it leaves the
         events that are not published.
         """
         hub, instance_id = self._hub, instance.id

@@ -543,7 +543,7 @@ def test_a_partly_written_frame_is_completed_before_the_close(
             is_partly_written = server_frames(connection.transport.taken)[1] != b""
             connection.outbox.close(why)
             kept = connection.outbox.pending
-            if why.drains:
+            if why.sends_pending:
                 assert kept == len(sizes) - connection.arrived
             elif make is FakeTransport:
                 assert kept == is_partly_written
