@@ -64,7 +64,7 @@ def requires(scope: Scope, limit: str = "global") -> Callable[[_F], _F]:
     """
 
     def mark(handler: _F) -> _F:
-        handler.access = _Requirement(scope, limit)  # type: ignore[attr-defined]
+        handler.requirement = _Requirement(scope, limit)  # type: ignore[attr-defined]
         return handler
 
     return mark
@@ -135,7 +135,7 @@ def recheck_access(instance: Instance) -> None:
 
 def _requirement() -> _Requirement:
     handler = current_app.view_functions.get(request.endpoint or "")
-    requirement: _Requirement = getattr(handler, "access", _NO_ROUTE)
+    requirement: _Requirement = getattr(handler, "requirement", _NO_ROUTE)
     return requirement
 
 

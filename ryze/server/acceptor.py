@@ -4,12 +4,12 @@ Every connection is a file descriptor, and a process may have a limited number (
 With all of them in use nothing works: no connection can be accepted and no database opened. So
 the last few are reserved:
 
-    0 ............ connections ............ mark ... reserve ... limit
+    0 ............ connections ............ high-water mark ... reserve ... limit
 
 A new descriptor has the lowest free number (POSIX, "File Descriptor Allocation"), so the number of
-the newest connection tells how full the table is. From the mark on, accepting pauses until there
-is room. New connections wait in the kernel's queue meanwhile, established ones are not affected,
-and connections without a request are evicted.
+the newest connection tells how full the table is. From the high-water mark on, accepting pauses
+until there is room. New connections wait in the kernel's queue meanwhile, established ones are not
+affected, and connections without a request are evicted.
 """
 
 import errno
@@ -59,7 +59,7 @@ class Acceptor:
         self._make_room = make_room
         self._limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         # The first descriptor that is too high for a connection.
-        self._mark = _mark(self._limit)
+        self._high_water_mark = _high_water_mark(self._limit)
         # When a shortage may be logged again, on Trio's clock.
         self._next_log = -math.inf
 
@@ -100,7 +100,7 @@ class Acceptor:
                 continue
             number = stream.socket.fileno()
             connections.start_soon(self._serve_and_close, stream)
-            if number >= self._mark:
+            if number >= self._high_water_mark:
                 await self._wait_for_room(listener, "reserve_reached")
 
     async def _serve_and_close(self, stream: trio.SocketStream) -> None:
@@ -130,7 +130,7 @@ class Acceptor:
         except OSError:
             return False
         os.close(number)
-        return number < self._mark
+        return number < self._high_water_mark
 
 
 def allow_all_descriptors() -> None:
@@ -142,7 +142,7 @@ def allow_all_descriptors() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def _mark(limit: int) -> float:
+def _high_water_mark(limit: int) -> float:
     if limit == resource.RLIM_INFINITY:
         return math.inf
     # A quarter at most: with few descriptors there are few connections, but there are some.

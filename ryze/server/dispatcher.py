@@ -74,7 +74,7 @@ class Dispatcher:
         websockets: serves WebSockets.
         admit: decides on upgrade requests.
         refusals: counts what is refused here.
-        caps: see there.
+        caps: of HTTP connections.
         settings: for the other limits.
         tls: None: the port speaks plain HTTP.
     """
@@ -100,7 +100,7 @@ class Dispatcher:
         self._proxies = http.proxies
         # Numbers of upgrade requests and the WebSockets they become, for the log.
         self._websocket_ids = itertools.count(1)
-        # Connections that have not sent a request yet, with the time they came; oldest first.
+        # Connections that have not sent a request yet, with the time of arrival; oldest first.
         self._awaiting_request: dict[trio.CancelScope, float] = {}
         self.http_connections = HttpConnections(http, caps)
 
@@ -121,7 +121,7 @@ class Dispatcher:
             _log.exception("connection failed")
 
     def make_room(self) -> None:
-        """Evict the connections that cost their peers least: file descriptors have run out.
+        """Evict connections whose loss costs their peers least: file descriptors run short.
 
         These are connections without a request for a while, and idle HTTP connections.
         """

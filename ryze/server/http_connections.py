@@ -20,12 +20,12 @@ class HttpConnections:
     """All connections that are HTTP at the moment.
 
     Args:
-        server: their shared state.
+        shared: their shared state.
         caps: how many there may be.
     """
 
-    def __init__(self, server: HttpContext, caps: ConnectionCaps) -> None:
-        self._server = server
+    def __init__(self, shared: HttpContext, caps: ConnectionCaps) -> None:
+        self._shared = shared
         self._caps = caps
         # Changed by serve().
         self._connections: set[HttpConnection] = set()
@@ -65,14 +65,14 @@ class HttpConnections:
         return is_idle
 
     def abort_idle(self) -> None:
-        """Close all connections between two requests."""
+        """Close all idle connections, which are between two requests."""
         for connection in self._connections:
             if connection.idle_since < inf:
                 connection.abort()
 
     async def drain(self) -> None:
         """Close idle connections, and wait until the others have sent their responses."""
-        await self._server.drain()
+        await self._shared.drain()
         for connection in self._connections:
             connection.close_if_idle()
         while self._connections:

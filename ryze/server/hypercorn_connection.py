@@ -90,16 +90,16 @@ class HttpConnection:
     """One connection, as long as it is HTTP.
 
     Args:
-        server: shared with the other connections.
+        shared: state that all connections share.
         stream: of the peer; the caller closes it.
         first: the bytes that were received already.
         head_deadline: for the first request head to be complete, on Trio's clock.
     """
 
     def __init__(
-        self, server: HttpContext, stream: Stream, first: bytes, head_deadline: float
+        self, shared: HttpContext, stream: Stream, first: bytes, head_deadline: float
     ) -> None:
-        self._server = server
+        self._shared = shared
         self._stream = stream
         self._first = first
         self._send_lock = trio.Lock()
@@ -133,12 +133,13 @@ class HttpConnection:
 
     @property
     def idle_since(self) -> float:
-        """When the last response ended; before it, when the first part of a request came.
+        """Time of the end of the last response; before one, of the first bytes of a request.
 
-        Infinity from the next complete request head on, and while the connection is closing.
+        On Trio's clock. Infinity from the next complete request head on, and while the connection
+        is closing.
         """
         is_closing = self._linger_until is not None
-        return inf if is_closing else self._idle_until - self._server.config.keep_alive_timeout
+        return inf if is_closing else self._idle_until - self._shared.config.keep_alive_timeout
 
     def close_if_idle(self) -> None:
         """Close the connection if it is between two requests."""
@@ -153,16 +154,16 @@ class HttpConnection:
     def _new_protocol(self, task_group: TaskGroup) -> HttpProtocol:
         sock = self._socket()
         return HttpProtocol(
-            self._server.app,
-            self._server.config,
-            self._server.context,
+            self._shared.app,
+            self._shared.config,
+            self._shared.context,
             task_group,
             ConnectionState({}),
             isinstance(self._stream, trio.SSLStream),
             parse_socket_addr(sock.family, sock.getpeername()),
             parse_socket_addr(sock.family, sock.getsockname()),
             self._handle_protocol_event,
-            proxies=self._server.proxies,
+            proxies=self._shared.proxies,
         )
 
     async def _end_reading(self, task_group: TaskGroup) -> None:
@@ -182,7 +183,7 @@ class HttpConnection:
             await self._protocol.handle(event)
             self._finish()
         elif isinstance(event, Updated):
-            keep_alive = self._server.config.keep_alive_timeout
+            keep_alive = self._shared.config.keep_alive_timeout
             self._idle_until = trio.current_time() + keep_alive if event.idle else inf
             self._receiving.deadline = self._read_deadline()
 
@@ -190,7 +191,7 @@ class HttpConnection:
         async with self._send_lock:
             try:
                 # Shielded: the end of a request does not cut off its response.
-                deadline = trio.current_time() + self._server.send_seconds
+                deadline = trio.current_time() + self._shared.send_seconds
                 with trio.CancelScope(shield=True, deadline=deadline) as scope:
                     await self._stream.send_all(data)
             except _BROKEN:
@@ -231,9 +232,9 @@ class HttpConnection:
             return self._idle_until
         now = trio.current_time()
         if self._head_deadline is None:
-            self._head_deadline = now + self._server.head_seconds
+            self._head_deadline = now + self._shared.head_seconds
         # A connection with half a request head counts as idle: it may be evicted.
-        self._idle_until = min(self._idle_until, now + self._server.config.keep_alive_timeout)
+        self._idle_until = min(self._idle_until, now + self._shared.config.keep_alive_timeout)
         return self._head_deadline
 
     def _finish(self) -> None:

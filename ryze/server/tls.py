@@ -39,7 +39,7 @@ def load_tls_context(certificate: Path | None, key: Path | None) -> ssl.SSLConte
 async def start_tls(
     stream: trio.SocketStream, context: ssl.SSLContext, deadline: float, peer: str
 ) -> Stream | None:
-    """Shake hands with one peer; None if that fails.
+    """Perform the TLS handshake with one peer; None if it fails. Cancelling it ends the connection.
 
     Args:
         stream: the connection.

@@ -80,7 +80,7 @@ def _routes() -> list[Route]:
     routes = []
     for rule in app.url_map.iter_rules():
         handler = app.view_functions[rule.endpoint]
-        scope = handler.access.scope if hasattr(handler, "access") else None
+        scope = handler.requirement.scope if hasattr(handler, "requirement") else None
         for method in rule.methods - {"HEAD"}:
             routes.append(Route(rule.endpoint, rule.rule, method, frozenset(rule.methods), scope))
     return sorted(routes, key=str)

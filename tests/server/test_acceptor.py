@@ -172,8 +172,8 @@ async def test_last_descriptors_are_reserved(
 
 def test_reserve_is_a_quarter_of_few_descriptors() -> None:
     for limit, mark in ((8, 6), (100, 75), (128, 96), (129, 97), (1024, 992)):
-        assert acceptor._mark(limit) == mark
-    assert acceptor._mark(resource.RLIM_INFINITY) > 2**63
+        assert acceptor._high_water_mark(limit) == mark
+    assert acceptor._high_water_mark(resource.RLIM_INFINITY) > 2**63
 
 
 def test_soft_limit_is_raised_to_the_hard_limit() -> None:

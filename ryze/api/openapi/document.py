@@ -153,7 +153,7 @@ class _Provider(OpenAPIProvider):
 
     def build_paths(self, rule: Rule) -> tuple[_Json, _Json]:
         paths, _ = super().build_paths(rule)
-        scope = self._app.view_functions[rule.endpoint].access.scope
+        scope = self._app.view_functions[rule.endpoint].requirement.scope
         for operations in paths.values():
             for json in operations.values():
                 json |= _operation_json(OPERATIONS[rule.endpoint], scope, json["parameters"])

@@ -61,7 +61,7 @@ JSON = "application/json"
 TAGS = {
     "Instances": "One per WhatsApp number.",
     "WebSocket": "Turn it on, connect, receive events.",
-    "Publish": "Hand in events.",
+    "Publish": "Publish events.",
     "Server": "Health, metrics, and these documents.",
 }
 
