@@ -90,8 +90,8 @@ def run(settings: Settings, notify_socket: str = "") -> None:
     caller, see `ryze.signals.hold_stop_signals`.
 
     Args:
-        settings: see there.
-        notify_socket: of a service manager, see `Notifier`; empty: there is none.
+        settings: of the server.
+        notify_socket: address of the service manager, see `Notifier`; empty: there is none.
 
     Raises:
         RyzeError: the server cannot start; the message says why.
@@ -125,7 +125,7 @@ async def serve(
     all the same.
 
     Args:
-        settings: see there.
+        settings: of the server.
         stop: begins the drain.
         announce: shows a text to the operator: the address, and a new token once.
         notifier: tells the service manager when the server is ready, and when it stops.

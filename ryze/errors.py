@@ -9,6 +9,8 @@
     +-- StoreError           the environment failed: the database cannot be read or written
         +-- AlreadyExists    a row with this unique value exists
 
+Errors of a single module are leaves of this tree and stand beside the code that raises them.
+
 Exceptions carry data; the message is rendered from it. An `ApiError` is raised with an
 `ErrorKind` of the catalogue, so each error message of the API is typed once.
 """
@@ -72,7 +74,7 @@ class ErrorKind:
 
     @classmethod
     def of_status(cls, status: int) -> "ErrorKind":
-        """The kind of an error that only has a status, such as those of Werkzeug and h11."""
+        """Return the kind of an error that only has a status, such as those of Werkzeug and h11."""
         known = _BY_STATUS.get(status)
         if known is not None:
             return known
@@ -80,15 +82,15 @@ class ErrorKind:
         return cls(status, http_status.phrase.capitalize(), http_status.name.lower())
 
     def with_message(self, message: str) -> "ErrorKind":
-        """The same kind with another message."""
+        """Return the same kind with another message."""
         return replace(self, message=message)
 
     def with_detail(self, detail: str) -> "ErrorKind":
-        """The same kind; the message ends with ``: <detail>``."""
+        """Return the same kind; its message ends with ``: <detail>``."""
         return self.with_message(f"{self.message}: {detail}")
 
     def for_instance(self, name: str) -> "ErrorKind":
-        """The same kind with this instance name in place of ``{instance}`` in its message."""
+        """Return the same kind with this name in place of ``{instance}`` in its message."""
         return self.with_message(self.message.replace("{instance}", name))
 
 
@@ -204,5 +206,5 @@ class AlreadyExists(StoreError):
 
 
 def error_body(message: str) -> bytes:
-    """The JSON error body of every route (contract, section 1)."""
+    """Encode the JSON error body, which is the same for every route (contract, section 1)."""
     return msgspec.json.encode({"success": False, "error": {"message": message}})

@@ -81,10 +81,10 @@ def mask_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def may_contain_secret(text: str) -> bool:
-    """Whether `mask_text` could change this text; a quick check, with false positives.
+    """Could `mask_text` change this text? A quick check, with false positives.
 
-    A text that is not ASCII may: ignoring case, the patterns match other letters than ours, such
-    as a dotless i.
+    True for any text that is not ASCII: ignoring case, the patterns match other letters than
+    ours, such as a dotless i.
     """
     lower = text.lower()
     return not text.isascii() or any(trigger in lower for trigger in _TRIGGERS)

@@ -44,7 +44,7 @@ class InstanceSettings(msgspec.Struct, frozen=True, rename="camel"):
 class Account:
     """A tenant; only the hash of its token is known.
 
-    Attributes:
+    Args:
         max_instances: the instance quota; None = no limit.
     """
 
@@ -58,7 +58,7 @@ class Account:
 class Instance:
     """An instance of an account, with its token in plain text.
 
-    Attributes:
+    Args:
         token: for frames and responses, never for logs: the repr leaves it out.
         websocket: None if it was never configured.
     """

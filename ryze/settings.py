@@ -50,7 +50,7 @@ class _Kind(Generic[_T]):
     read: Callable[[str], _T]
     expected: str
     metavar: str
-    # Whether an empty text is a value; else it means the default.
+    # An empty text is a value; otherwise it means the default.
     accepts_empty: bool = False
 
 
@@ -197,7 +197,7 @@ _ENCRYPTION_KEY = _Kind(
 )
 
 
-# --- How a value is shown ---
+# --- Display of values ---
 
 
 def _unmasked(text: str) -> str:

@@ -4,7 +4,7 @@ __all__ = ["DrainFlag"]
 
 
 class DrainFlag:
-    """Whether the server drains. One object per server, asked wherever work is accepted."""
+    """One flag per server, checked wherever new work is accepted."""
 
     __slots__ = ("_has_begun",)
 

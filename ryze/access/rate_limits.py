@@ -60,9 +60,9 @@ class Window:
 
 
 def address_key(address: str) -> str:
-    """Return the key of a client without a token.
+    """Return the key under which requests without a token are counted.
 
-    With IPv6 it is the network of 64 bits: a client can send from any address of its network.
+    For IPv6 it is the network of 64 bits: a client can send from any address of its network.
     """
     try:
         ip = ipaddress.ip_address(address)

@@ -175,7 +175,7 @@ class UpgradeAdmission:
             raise ApiError(ORIGIN_NOT_ALLOWED)
 
     def _check_capacity(self, admission: Admission) -> None:
-        """Check what depends on the server, not on the request."""
+        """Check the state of the server: the drain flag and the caps."""
         if self._drain.has_begun:
             raise ApiError(DRAINING, headers=admission.headers)
         of_instance = self._hub.connection_count(admission.instance.id)

@@ -6,7 +6,7 @@ the text is scanned for the span of that member and cut, never re-encoded. In th
 member is replaced with ``"base64Omitted": "too_large"`` in a frame that would be too large, and
 added for a file that comes with its event.
 
-The input is an object that has been checked already (`ryze.events.decoding`): the scanner looks for
+The input is an object that has been checked already (`ryze.events.decoding`): the scan looks for
 members, not for errors. It works on UTF-8 bytes, in which every structural character of JSON is one
 byte, and does not recurse into the values that it skips, however deep they are nested.
 """

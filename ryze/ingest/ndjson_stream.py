@@ -39,7 +39,7 @@ class EventStream:
         recheck_access: refuses a token that has become void; called whenever bytes have come.
         publish: publishes events in order, and returns the number of subscribers that the last
             one was handed to. While it waits, nothing is received (back-pressure).
-        limits: see there.
+        limits: of this stream.
     """
 
     def __init__(

@@ -46,7 +46,7 @@ _GROUP_AND_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 class LoadedKey:
     """The encryption keys and their origin.
 
-    Attributes:
+    Args:
         keys: 32 bytes each; the first one seals, all of them open.
         created: the key file was created by this call; the user should be told.
         path: the key file; None if the keys are from the setting.

@@ -49,7 +49,7 @@ _BATCH = 1000
 class Rotation:
     """The result of a rotation.
 
-    Attributes:
+    Args:
         resealed: number of tokens that were re-sealed.
         total: number of all tokens.
         fingerprint: fingerprint of the key that all tokens are sealed with now.

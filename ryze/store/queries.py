@@ -196,7 +196,7 @@ def delete_instance(database: Database, instance_id: int) -> bool:
 class Resealed:
     """The result for one batch of instances.
 
-    Attributes:
+    Args:
         last_id: the greatest id in the batch.
         examined: number of instances in the batch.
         resealed: number of them that were re-sealed.

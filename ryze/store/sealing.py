@@ -62,7 +62,7 @@ class TokenCipher:
         return tuple(each.hex() for each in self._ciphers)
 
     def is_current(self, sealed: bytes) -> bool:
-        """Whether the token was sealed with the current sealing key; damage is not checked."""
+        """Was the token sealed with the current sealing key? Damage is not checked."""
         return sealed[:_FINGERPRINT_BYTES] == self._current
 
     def seal(self, token: str, token_hash: str) -> bytes:

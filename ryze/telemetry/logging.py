@@ -144,7 +144,7 @@ def _masking(renderer: Processor) -> Processor:
 
 
 def _failed_line(error: Exception, event: Mapping[str, Any]) -> EventDict:
-    """The replacement for a line that cannot be rendered: its origin and nothing else of it."""
+    """Make the replacement for a line that cannot be rendered: only its origin is kept."""
     origin = {name: event[name] for name in ("level", "logger", "timestamp") if name in event}
     return {"event": "log line failed", "error": type(error).__name__, **origin}
 

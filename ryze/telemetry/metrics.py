@@ -48,9 +48,9 @@ class MetricSources:
     """Sources of the figures of one server.
 
     Args:
-        hub: see there.
-        websockets: see there.
-        refusals: see there.
+        hub: of events.
+        websockets: of connections.
+        refusals: of connections and upgrade requests.
         rate_limited: requests over a rate limit, by its name.
         database_errors: failures of the database, by operation.
         scheduler_lag: in seconds.
@@ -152,7 +152,7 @@ def _buckets(values: Histogram) -> list[tuple[str, float]]:
     ]
 
 
-# --- Where the figures are ---
+# --- Reading the figures ---
 
 
 def _discarded(sources: MetricSources) -> Iterable[_Sample]:

@@ -69,8 +69,8 @@ class Connection(ABC):
     """One WebSocket of one instance, after its handshake was accepted.
 
     Args:
-        transport: takes and gives the bytes; `close` closes it.
-        limits: see there.
+        transport: to the peer; `close` closes it.
+        limits: of this connection.
         reader: parses the peer's frames.
         view: how messages are written to the peer.
         draw: a random number from 0 to 1, for the moment of the first ping.
@@ -141,7 +141,7 @@ class Connection(ABC):
         handshake.
 
         Args:
-            hub: distributes the events of `instance`.
+            hub: subscribes or registers the peer.
             instance: the instance of the peer.
             response: the 101, which goes out first.
             trailing: bytes that the peer has sent behind its request.
@@ -184,11 +184,11 @@ class Connection(ABC):
 
     @abstractmethod
     def _take_message(self, opcode: int, payload: bytes) -> None:
-        """Take in a whole message of the peer, if the reader yields any."""
+        """Handle a whole message of the peer, if the reader yields any."""
 
     @abstractmethod
     async def _process_pending(self) -> None:
-        """Process messages that were taken in; cancelled, it is called again later."""
+        """Process received messages; cancelled, it is called again later."""
 
     # Bytes from the peer
 
@@ -244,7 +244,7 @@ class Connection(ABC):
         self._receiving = None
 
     async def _receive(self) -> bytes:
-        """Receive some bytes; none once the peer has closed its end or vanished."""
+        """Receive some bytes; none once the peer has closed its end or the connection is lost."""
         try:
             return await self._transport.receive_some()
         except OSError:
@@ -271,7 +271,7 @@ class Connection(ABC):
         grace = self._limits.close_grace_seconds if is_sent else self._grace_seconds
         scope.deadline = trio.current_time() + grace
         if is_sent and self._has_protocol_error:
-            # Its close frame could not be parsed any more: let it see our end and hang up.
+            # Its close frame could not be parsed any more: our end tells it to close.
             self._send_eof()
         while not self._is_peer_closed and (data := await self._receive()):
             self._feed(data)

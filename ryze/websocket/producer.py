@@ -1,6 +1,6 @@
 """A producer's WebSocket: every text frame is an event (contract, section 6).
 
-The life of any connection, with another reader: events that come in are published, in order.
+The life of any connection, with another reader: received events are published, in order.
 While the publisher applies back-pressure nothing is read, so the producer's own socket fills and
 it waits; memory stays flat whatever it sends.
 """
@@ -32,8 +32,8 @@ class Producer(Connection):
     """One producer of one instance, after its handshake was accepted.
 
     Args:
-        transport: takes and gives the bytes; `close` closes it.
-        limits: see there; `message_bytes` is the limit of one event.
+        transport: to the peer; `close` closes it.
+        limits: of this connection; `message_bytes` is the limit of one event.
         publisher: takes the events.
         draw: a random number from 0 to 1, for the moment of the first ping.
     """
@@ -55,7 +55,7 @@ class Producer(Connection):
         self._publisher = publisher
         # Messages so far: the number that names an invalid one.
         self._messages = 0
-        # Events that have come in and are not yet published: at most those of one chunk.
+        # Events received and not yet published: at most those of one chunk.
         self._events: deque[Event] = deque()
 
     def _attach(
@@ -65,7 +65,7 @@ class Producer(Connection):
         return hub.producing(instance, self.outbox, token_hash)
 
     async def _process_pending(self) -> None:
-        """Publish the events that came in; cancelled, it has published a first part of them."""
+        """Publish the received events; cancelled, it has published a first part of them."""
         if self._events:
             await self._publisher.publish_unconfirmed(self._instance, self._events)
 

@@ -90,7 +90,7 @@ class WebSocketServer:
     Args:
         hub: delivers events to subscribers.
         publisher: publishes the events of producers.
-        limits: see there.
+        limits: by role.
         compression: agree on permessage-deflate with subscribers that offer it.
         draw: a random number from 0 to 1, for the time of the first ping.
     """
@@ -147,7 +147,7 @@ class WebSocketServer:
             transport: to the peer.
             request: the complete request head.
             trailing: the bytes received after it.
-            admission: see there.
+            admission: of this request.
             connection_id: for the log.
             address: of the client, for the log.
         """

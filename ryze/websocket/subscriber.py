@@ -1,6 +1,6 @@
 """A subscriber's WebSocket: it receives the events of its instance.
 
-Pings are answered; messages are validated, counted against the size limit and discarded, and the
+Pings get a pong; messages are validated, counted against the size limit and discarded, and the
 first invalid byte ends the connection (`frame_validator`).
 """
 
@@ -22,8 +22,8 @@ class Subscriber(Connection):
     """One subscriber of one instance, after its handshake was accepted.
 
     Args:
-        transport: takes and gives the bytes; `close` closes it.
-        limits: see there.
+        transport: to the peer; `close` closes it.
+        limits: of this connection.
         compression: permessage-deflate was negotiated.
         draw: a random number from 0 to 1, for the moment of the first ping.
     """

@@ -1,4 +1,4 @@
-"""Producers of the demo, and detection of events that somebody else has published."""
+"""Producers of the demo, and detection of events from other producers."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -29,7 +29,7 @@ class OwnEvents:
             yield event
 
     def is_own(self, event: Event) -> bool:
-        """Whether a received event is one of the tracked ones, which it then forgets."""
+        """Is a received event one of the tracked ones? If so, stop tracking it."""
         remaining = self._in_flight.pop(event.data, 0) - 1
         if remaining > 0:
             self._in_flight[event.data] = remaining

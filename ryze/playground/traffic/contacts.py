@@ -43,7 +43,7 @@ class Chat:
 
     @property
     def is_group(self) -> bool:
-        """Whether it is a group chat."""
+        """Is it a group chat?"""
         return self.jid.endswith("@g.us")
 
     def as_json(self) -> dict[str, Any]:
