@@ -45,13 +45,6 @@ _Token = Annotated[
 ]
 
 
-class NewInstance(msgspec.Struct):
-    """The name and token of a new instance."""
-
-    name: _InstanceName
-    token: _Token | None = None
-
-
 class NewToken(msgspec.Struct):
     """The new token of an instance."""
 
@@ -85,10 +78,22 @@ def _all_optional(
     members: list[tuple[str, Any, None]] = [
         (prefix + field.name, field.type | None, None) for field in fields(source)
     ]
-    return msgspec.defstruct(name, members, rename="camel", namespace={"__doc__": doc})
+    return msgspec.defstruct(
+        name, members, rename="camel", kw_only=True, namespace={"__doc__": doc}
+    )
 
 
 SettingsUpdate = _all_optional("SettingsUpdate", "Settings of an instance.", InstanceSettings)
+
+
+# Derived from SettingsUpdate, so that a body is decoded once for both; types are not checked
+# through a class that is made at run time.
+class NewInstance(SettingsUpdate):  # type: ignore[misc, valid-type]
+    """The name, token and settings of a new instance."""
+
+    name: _InstanceName
+    token: _Token | None = None
+
 
 _PREFIX = "websocket_"
 
@@ -99,7 +104,8 @@ WebsocketBlock = _all_optional(
 
 def given_settings(update: msgspec.Struct) -> dict[str, Any]:
     """Return the settings that a `SettingsUpdate` holds, by the names of `InstanceSettings`."""
-    return {name: value for name, value in asdict(update).items() if value is not None}
+    values = {field.name: getattr(update, field.name) for field in fields(InstanceSettings)}
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def given_websocket(block: msgspec.Struct) -> WebsocketConfig | None:

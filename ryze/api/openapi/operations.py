@@ -167,7 +167,7 @@ OPERATIONS: dict[str, Operation] = {
         errors=[QUOTA_EXCEEDED, INSTANCE_EXISTS, TOKEN_IN_USE],
         bodies={
             JSON: RequestContent(
-                (NewInstance, SettingsUpdate, WebsocketBlock),
+                (NewInstance, WebsocketBlock),
                 {
                     "only the name": {"name": "demo"},
                     "with its WebSocket on": {

@@ -9,7 +9,6 @@ from ryze.api.authorization import Scope, requires
 from ryze.api.request_bodies import (
     NewInstance,
     NewToken,
-    SettingsUpdate,
     WebsocketBlock,
     given_settings,
     given_websocket,
@@ -51,7 +50,7 @@ _log = structlog.get_logger("ryze.http")
 async def new_instance() -> Response:
     """Create an instance of the account."""
     body = await read_json(NewInstance)
-    settings = InstanceSettings(**given_settings(await read_json(SettingsUpdate)))
+    settings = InstanceSettings(**given_settings(body))
     websocket = await _read_websocket_block(body.name)
     token = _checked_token(body.token)
     try:
