@@ -4,6 +4,7 @@ from quart import Response, request
 from quart_trio import QuartTrio
 
 from ryze.api import authorization, cors, request_log
+from ryze.api.authorization import Scope, requires
 from ryze.api.responses import register_error_handlers
 from ryze.api.routes import (
     docs,
@@ -60,6 +61,7 @@ def _add_routes(app: QuartTrio, *, with_metrics: bool) -> None:
 _NOT_GET = ["HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"]
 
 
+@requires(Scope.PUBLIC)
 async def _refuse_method(name: str) -> Response:
     """Refuse a WebSocket path with a method other than GET, the only one of an upgrade."""
     if "Upgrade" in request.headers:

@@ -8,7 +8,7 @@ declares its scope with `requires`. Requests that match no route (404, 405) are 
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from quart import Response, current_app, g, request
 
@@ -134,8 +134,11 @@ def recheck_access(instance: Instance) -> None:
 
 
 def _requirement() -> _Requirement:
-    handler = current_app.view_functions.get(request.endpoint or "")
-    requirement: _Requirement = getattr(handler, "requirement", _NO_ROUTE)
+    if request.endpoint is None:
+        return _NO_ROUTE
+    # A handler without `requires` is a bug: it fails, instead of being open to everybody.
+    handler: Any = current_app.view_functions[request.endpoint]
+    requirement: _Requirement = handler.requirement
     return requirement
 
 

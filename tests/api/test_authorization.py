@@ -191,3 +191,18 @@ class TestNamedInstance:
         unknown = path.replace("/demo", "/nobody")
         assert (await server.request(method, unknown, body=b"{", token=None)).status == 401
         assert (await server.request(method, unknown, body=b"{")).status == 404
+
+
+async def test_handler_without_a_requirement_fails_instead_of_being_public(server: Server) -> None:
+    calls: list[str] = []
+
+    async def handler() -> str:
+        calls.append("called")
+        return ""
+
+    # Quart accepts no new route once it serves; the handler of an existing one can be replaced.
+    server.app.view_functions["health.health"] = handler
+    for token in (ACCOUNT_TOKEN, None):
+        response = await server.request("GET", "/health", token=token)
+        assert response.status == 500
+    assert calls == []
