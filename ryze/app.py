@@ -215,7 +215,6 @@ def _assemble(
     services = Services(
         settings,
         database,
-        hub,
         publisher,
         registry,
         rate_limits,

@@ -47,6 +47,7 @@ class Server:
     settings: Settings
     app: QuartTrio
     services: Services
+    hub: Hub
     websockets: WebSocketServer
     _dispatcher: Dispatcher
 
@@ -97,7 +98,7 @@ class Server:
         self.cancel_scope.cancel()
         await self.finished.wait()
         assert self.websockets.connections == 0
-        assert self.services.hub.outboxes() == []
+        assert self.hub.outboxes() == []
         assert not self.http_connections()
 
     async def raw(self, data: bytes, *, has_body: bool = True) -> Response:
@@ -234,7 +235,7 @@ async def start_server(
         monkeypatch.setattr(ryze.app, "create_app", recorded_app)
         monkeypatch.setattr(ryze.app, "Dispatcher", recorded_dispatcher)
         running: ryze.app.Running = await nursery.start(run)
-        server.settings = running.settings
+        server.settings, server.hub = running.settings, running.hub
         server.tls = tls
         servers.append(server)
         return server

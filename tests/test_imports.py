@@ -40,7 +40,7 @@ ALLOWED = {
     "websocket": {"publishing", "hub", "events", "http_head", "telemetry", *VALUES},
     "access": {"websocket", "hub", "http_head", "instances", "store", *VALUES},
     "api": {
-        *("access", "ingest", "publishing", "hub", "events", "instances", "store"),
+        *("access", "ingest", "publishing", "events", "instances", "store"),
         *("settings", "telemetry", *VALUES),
     },
     "server": {"access", "websocket", "hub", "http_head", "settings", "telemetry", *VALUES},

@@ -8,7 +8,6 @@ from quart import current_app
 from ryze.access.drain_flag import DrainFlag
 from ryze.access.rate_limits import RateLimits
 from ryze.api.streamed_body import Streams
-from ryze.hub.hub import Hub
 from ryze.instances.registry import Registry
 from ryze.publishing.publisher import Publisher
 from ryze.settings import Settings
@@ -28,7 +27,6 @@ class Services:
 
     settings: Settings
     database: Database
-    hub: Hub
     publisher: Publisher
     registry: Registry
     rate_limits: RateLimits

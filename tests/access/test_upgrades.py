@@ -285,7 +285,7 @@ class TestCaps:
         server = await start_server(max_connections=1, close_grace_seconds=60)
         await server.create()
         client = await server.connect()
-        server.services.hub.outboxes()[0].close(RESTARTING)
+        server.hub.outboxes()[0].close(RESTARTING)
         assert (await server.try_to_connect()).error == TOO_MANY
         assert await client.closed() == (1012, "restarting")
         await until(lambda: server.websockets.connections == 0)
@@ -327,7 +327,7 @@ async def test_token_revoked_right_after_the_admission_ends_the_connection(
 
     def find_and_revoke(account_id: int, name: str) -> Instance | None:
         token = AccountTokenRevoked(hash_token(ACCOUNT_TOKEN))
-        call_at_next_checkpoint(lambda: server.services.hub.follow(token))
+        call_at_next_checkpoint(lambda: server.hub.follow(token))
         return find(account_id, name)
 
     client = await server.open()

@@ -18,7 +18,7 @@ PUBLISH = "/api/events/publish/demo"
 async def check_delivery(server: Server, client: WebSocketClient) -> None:
     """Check that a WebSocket receives events, and nothing else."""
     assert await client.is_silent()
-    assert await publish(server.services.hub, 1, [EVENT]) == 1
+    assert await publish(server.hub, 1, [EVENT]) == 1
     assert await client.data() == {"id": 1}
 
 

@@ -151,7 +151,7 @@ class TestTls:
                 break
         assert clients == 1
         await until(lambda: server.websockets.connections == 1)
-        assert server.services.hub.statistics().pending == 0
+        assert server.hub.statistics().pending == 0
         await server.publish({"n": "after"})
         assert await reader.data() == {"n": "after"}
 

@@ -213,7 +213,7 @@ async def test_pending_events_are_measured_at_the_scrape(server: Server) -> None
         )
         for room in (1e9, 0)
     ]
-    hub = server.services.hub
+    hub = server.hub
     instance = make_instance()
     with hub.subscribed(instance, outboxes[0]), hub.subscribed(instance, outboxes[1]):
         for _ in range(5):

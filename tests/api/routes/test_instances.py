@@ -419,9 +419,7 @@ class TestToken:
         account_by_token_hash = server.services.registry.account_by_token_hash
 
         def look_up(token_hash: str) -> Account | None:
-            call_at_next_checkpoint(
-                lambda: server.services.hub.follow(AccountTokenRevoked(token_hash))
-            )
+            call_at_next_checkpoint(lambda: server.hub.follow(AccountTokenRevoked(token_hash)))
             return account_by_token_hash(token_hash)
 
         kept_alive = await server.open()
